@@ -1,0 +1,73 @@
+# Two commands do everything on a machine with Python 3.11, make and git: `make figures` and `make test`.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+NOTEBOOKS := preprocess sBNN_training linear_models latent_visualisation
+EXECUTED := build/notebooks
+
+# Where the measured files lie: $SBNN_DATA, else a shared folder beside this repository, else data/.
+ifeq ($(origin SBNN_DATA),undefined)
+ifneq ($(wildcard ../shared/data),)
+export SBNN_DATA := $(abspath ../shared/data)
+endif
+endif
+
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+export TQDM_DISABLE ?= $(if $(CI),1,)
+# Notebooks are executed without their progress bars, so that none is saved.
+EXECUTE := TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --log-level WARN \
+           --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=-1
+
+.DEFAULT_GOAL := help
+.PHONY: help figures train table test test-quick lint format lock benchmark clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+figures: $(READY)  ## run the four notebooks and redraw the figures from the committed results
+	mkdir -p $(EXECUTED)
+	set -e; for name in $(NOTEBOOKS); do echo "== $$name.ipynb"; \
+	    $(EXECUTE) --output-dir $(EXECUTED) $$name.ipynb; done
+	$(BIN)/python scripts/say_what_ran.py $(EXECUTED)
+
+train: $(READY)  ## compute every result anew and save the executed notebooks in place
+	set -e; for name in $(NOTEBOOKS); do echo "== $$name.ipynb"; \
+	    RETRAIN=True $(EXECUTE) --inplace $$name.ipynb; done
+	$(MAKE) table
+
+table: $(READY)  ## rewrite the table "paper / here" of the README from the results
+	$(BIN)/python scripts/write_readme_table.py
+
+test: $(READY)  ## run every test, the four notebooks with small settings included
+	$(BIN)/python -m pytest
+
+test-quick: $(READY)  ## run the tests except the notebooks
+	$(BIN)/python -m pytest -m "not notebook"
+
+lint: $(READY)  ## check style of code and notebooks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)  ## repair style of code and notebooks
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(READY)  ## write requirements.lock from pyproject.toml
+	echo '# Exact versions that `make` installs (Python 3.11 or later). Written by `make lock`, not by hand.' > requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+	    --extra cpu --extra jax --extra notebooks --extra dev pyproject.toml >> requirements.lock
+
+benchmark: $(READY)  ## time the stack of networks against a plain Keras fit
+	$(BIN)/python benchmarks/stack_against_fit.py
+
+clean:  ## remove the environment and everything that is built
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,37 @@
+"""Sparse bottleneck neural networks: maps of Patch-seq cells that a few genes explain.
+
+Bernaerts, Berens & Kobak, "Sparse bottleneck neural networks for exploratory non-linear visualization of
+Patch-seq data", arXiv 2006.10411. Importing this package does not import a deep-learning backend.
+"""
+
+import importlib
+
+_PUBLIC = {
+    "PairedData": "paired_data",
+    "load_dataset": "datasets",
+    "simulate_patchseq": "simulation",
+    "Preprocessor": "preprocessing",
+    "normalise_counts": "preprocessing",
+    "select_variable_genes": "preprocessing",
+    "SparseBottleneckRegressor": "estimator",
+    "ReducedRankRegressor": "linear",
+    "cross_validate": "validation",
+    "CrossValidation": "validation",
+    "save_results": "results",
+    "load_results": "results",
+}
+
+__version__ = "0.1.0"
+__all__ = [*_PUBLIC, "__version__"]
+
+
+def __getattr__(name):
+    """Import public names when they are first asked for: networks pull in Keras, data do not."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'sbnn' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"sbnn.{_PUBLIC[name]}"), name)
+
+
+def __dir__():
+    """List public names, for tab completion."""
+    return sorted(__all__)

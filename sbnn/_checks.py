@@ -1,0 +1,66 @@
+"""Checks made at the door: each raises an error that names the argument, what is expected and what came."""
+
+import numpy as np
+from scipy import sparse
+
+
+def check_choice(value, choices, name):
+    """Raise ValueError unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(map(repr, choices))}")
+    return value
+
+
+def check_matrix(matrix, name, dtype=np.float64, allow_nan=False):
+    """Return `matrix` as a 2-D array of finite numbers (NaN only where `allow_nan`)."""
+    try:
+        matrix = np.asarray(matrix, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must hold numbers only: {error}") from None
+    if matrix.ndim != 2:
+        raise ValueError(f"{name} must be two-dimensional (cells x columns), got shape {matrix.shape}")
+    bad = np.isinf(matrix) if allow_nan else ~np.isfinite(matrix)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        what = "infinite" if allow_nan else "NaN or infinite"
+        raise ValueError(
+            f"{name} holds {int(bad.sum())} {what} value(s), the first at row {row}, column {column}; "
+            "remove or replace them first"
+        )
+    return matrix
+
+
+def check_counts(counts, name="counts"):
+    """Return counts (dense or CSR / CSC) after checking that they are 2-D, finite and not negative."""
+    values = counts.data if sparse.issparse(counts) else np.asarray(counts)
+    if counts.ndim != 2:
+        raise ValueError(f"{name} must be two-dimensional (cells x genes), got shape {counts.shape}")
+    if not np.issubdtype(values.dtype, np.number):
+        raise ValueError(f"{name} must hold numbers only, got dtype {values.dtype}")
+    if values.size and not np.isfinite(values).all():
+        raise ValueError(f"{name} holds NaN or infinite values")
+    if values.size and values.min() < 0:
+        raise ValueError(f"{name} must not be negative, the smallest value is {values.min()}")
+    return counts if sparse.issparse(counts) else values
+
+
+def check_unique(names, what):
+    """Return `names` as a string array after checking that no name comes twice."""
+    names = np.asarray(names, dtype=str)
+    unique, number = np.unique(names, return_counts=True)
+    if (number > 1).any():
+        raise ValueError(f"duplicate {what}: {preview(unique[number > 1])}; every name must be there once")
+    return names
+
+
+def check_length(values, length, name, what):
+    """Raise ValueError unless `values` has one entry for each of the `length` things called `what`."""
+    if len(values) != length:
+        raise ValueError(f"{name} must have one entry per {what} ({length}), got {len(values)}")
+
+
+def preview(names, most=5):
+    """Return the first few names as text: 'a', 'b', ... (12 in all)."""
+    names = list(names)
+    shown = ", ".join(repr(str(name)) for name in names[:most])
+    return shown if len(names) <= most else f"{shown}, ... ({len(names)} in all)"

@@ -1,0 +1,170 @@
+"""The one container that everything else takes: expression and features of the same cells."""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import sparse
+
+from sbnn._checks import check_counts, check_length, check_matrix, check_unique, preview
+
+
+@dataclass(frozen=True, eq=False)
+class PairedData:
+    """Two measurements of the same cells, checked when made.
+
+    Attributes
+    ----------
+    X : float32 array, shape (n_cells, n_genes)
+        Expression as modelled: normalised, log-transformed, z-scored.
+    Y : float32 array, shape (n_cells, n_features)
+        Features as modelled: z-scored; NaN where a value was not measured.
+    gene_names, feature_names, cell_names : str arrays
+        Unique names of columns and rows.
+    counts : array or CSR matrix, shape (n_cells, n_genes), optional
+        Counts of the same genes as measured.
+    features : float64 array, shape (n_cells, n_features), optional
+        Features as measured, in `feature_units`.
+    feature_units : tuple of str or None, optional
+        Unit of each feature; "log" marks the natural logarithm of a number without unit.
+    cell_types, cell_families : str arrays, shape (n_cells,), optional
+        Transcriptomic types, and the families they belong to.
+    type_colors, family_colors : dict
+        Colour (hexadecimal) of each type and family.
+    donors : str array, shape (n_cells,), optional
+        The animal each cell comes from.
+    name : str
+        Name of the data set.
+
+    Raises
+    ------
+    ValueError
+        Where shapes disagree, names come twice, X is not finite, Y is infinite or counts are negative.
+    """
+
+    X: np.ndarray
+    Y: np.ndarray
+    gene_names: np.ndarray
+    feature_names: np.ndarray
+    cell_names: np.ndarray
+    counts: object = None
+    features: np.ndarray = None
+    feature_units: tuple = None
+    cell_types: np.ndarray = None
+    cell_families: np.ndarray = None
+    type_colors: dict = None
+    family_colors: dict = None
+    donors: np.ndarray = None
+    name: str = "unnamed"
+
+    def __post_init__(self):
+        """Check shapes, names and values."""
+        set_field = object.__setattr__  # the way to complete a frozen dataclass
+        set_field(self, "X", check_matrix(self.X, "X", dtype=np.float32))
+        set_field(self, "Y", check_matrix(self.Y, "Y", dtype=np.float32, allow_nan=True))
+        n_cells, n_genes = self.X.shape
+        n_features = self.Y.shape[1]
+        check_length(self.Y, n_cells, "Y", "cell of X")
+        for name, length, what in (
+            ("gene_names", n_genes, "gene"),
+            ("feature_names", n_features, "feature"),
+            ("cell_names", n_cells, "cell"),
+        ):
+            set_field(self, name, check_unique(getattr(self, name), f"{name.replace('_', ' ')}"))
+            check_length(getattr(self, name), length, name, what)
+        for name in ("cell_types", "cell_families", "donors"):
+            if getattr(self, name) is not None:
+                set_field(self, name, np.asarray(getattr(self, name), dtype=str))
+                check_length(getattr(self, name), n_cells, name, "cell")
+        self._check_measured(n_cells, n_genes, n_features)
+        self._check_colors("cell_types", "type_colors")
+        self._check_colors("cell_families", "family_colors")
+
+    def _check_measured(self, n_cells, n_genes, n_features):
+        """Check the values as measured against the values as modelled."""
+        if self.counts is not None:
+            object.__setattr__(self, "counts", check_counts(self.counts))
+            if self.counts.shape != (n_cells, n_genes):
+                raise ValueError(f"counts has shape {self.counts.shape}, expected {(n_cells, n_genes)} as X")
+        if self.features is not None:
+            features = check_matrix(self.features, "features", allow_nan=True)
+            object.__setattr__(self, "features", features)
+            if features.shape != (n_cells, n_features):
+                raise ValueError(f"features has shape {features.shape}, expected {(n_cells, n_features)} as Y")
+        if self.feature_units is not None:
+            check_length(self.feature_units, n_features, "feature_units", "feature")
+
+    def _check_colors(self, names, colors):
+        """Check that every type (family) has its colour."""
+        if getattr(self, names) is None or getattr(self, colors) is None:
+            return
+        missing = sorted(set(getattr(self, names)) - set(getattr(self, colors)))
+        if missing:
+            raise ValueError(f"{colors} lacks a colour for {preview(missing)}")
+
+    @property
+    def n_cells(self):
+        """Number of cells."""
+        return self.X.shape[0]
+
+    @property
+    def n_genes(self):
+        """Number of genes."""
+        return self.X.shape[1]
+
+    @property
+    def n_features(self):
+        """Number of features."""
+        return self.Y.shape[1]
+
+    @property
+    def fingerprint(self):
+        """SHA-1 of the modelled values and names: tells whether a result belongs to these data."""
+        digest = hashlib.sha1()
+        for array in (self.X, self.Y):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        for names in (self.gene_names, self.feature_names, self.cell_names):
+            digest.update("\n".join(names).encode())
+        return digest.hexdigest()
+
+    def with_values(self, X, Y):
+        """Return the same cells and columns with other modelled values."""
+        return replace(self, X=X, Y=Y)
+
+    def subset(self, cells):
+        """Return the chosen cells only.
+
+        Parameters
+        ----------
+        cells : int or bool array
+            Rows to keep.
+
+        Returns
+        -------
+        PairedData
+        """
+        cells = np.asarray(cells)
+        cells = np.flatnonzero(cells) if cells.dtype == bool else cells
+        by_cell = ("X", "Y", "cell_names", "counts", "features", "cell_types", "cell_families", "donors")
+        taken = {name: getattr(self, name)[cells] for name in by_cell if getattr(self, name) is not None}
+        return replace(self, **taken)
+
+    def __repr__(self):
+        """Say what is inside, in a few lines."""
+        lines = [
+            f"PairedData {self.name!r}: {self.n_cells} cells",
+            f"  X {self.n_genes} genes: {preview(self.gene_names, 4)}",
+            f"  Y {self.n_features} features: {preview(self.feature_names, 4)}",
+        ]
+        for name, what in (("cell_types", "types"), ("cell_families", "families"), ("donors", "donors")):
+            if getattr(self, name) is not None:
+                lines.append(f"  {len(np.unique(getattr(self, name)))} {what}")
+        if self.counts is not None:
+            kind = "sparse" if sparse.issparse(self.counts) else "dense"
+            lines.append(f"  counts as measured ({kind}), features as measured")
+        missing = int(np.isnan(self.Y).sum())
+        if missing:
+            lines.append(f"  {missing} values of Y are missing ({missing / self.Y.size:.1%})")
+        return "\n".join(lines)
+
+

@@ -1,0 +1,254 @@
+"""From counts to what the models see: variable genes, depth normalisation, z-scores."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from sbnn._checks import check_counts, check_matrix, preview
+
+
+class GeneSelection(NamedTuple):
+    """The curve that separates variable genes from the rest, and on which side each gene lies."""
+
+    mask: np.ndarray
+    offset: float
+    decay: float
+
+
+def gene_statistics(counts, threshold=0, min_cells=10):
+    """Compute how often a gene is silent and how strongly it is expressed where it is not.
+
+    Parameters
+    ----------
+    counts : array or scipy CSR / CSC matrix, shape (n_cells, n_genes)
+        Counts of reads or molecules.
+    threshold : float
+        A gene is detected in a cell with more than `threshold` counts.
+    min_cells : int
+        Genes detected in fewer cells have no statistics (NaN).
+
+    Returns
+    -------
+    DataFrame, one row a gene
+        `zero_rate`: fraction of cells in which the gene is not detected;
+        `mean_log`: mean of log2(count) over the cells in which it is.
+
+    Raises
+    ------
+    ValueError
+        Where counts are not two-dimensional, negative or not finite.
+    """
+    counts = check_counts(counts)
+    n_cells = counts.shape[0]
+    if sparse.issparse(counts):
+        counts = counts.tocsc()
+        detected = counts.data > threshold
+        logs = np.log2(counts.data, out=np.zeros(counts.data.shape), where=detected)
+        gene = np.repeat(np.arange(counts.shape[1]), np.diff(counts.indptr))
+        n_detected = np.bincount(gene, weights=detected, minlength=counts.shape[1])
+        sum_log = np.bincount(gene, weights=logs, minlength=counts.shape[1])
+    else:
+        detected = counts > threshold
+        n_detected = detected.sum(axis=0)
+        sum_log = np.log2(counts, out=np.zeros(counts.shape), where=detected).sum(axis=0)
+    enough = n_detected >= max(min_cells, 1)
+    zero_rate = np.where(enough, 1 - n_detected / n_cells, np.nan)
+    mean_log = np.divide(sum_log, n_detected, out=np.full(len(enough), np.nan), where=enough)
+    return pd.DataFrame({"zero_rate": zero_rate, "mean_log": mean_log})
+
+
+def variable_gene_curve(mean_log, offset, decay=1.5):
+    """Return the zero rate above which a gene of this mean log2 expression counts as variable."""
+    return np.exp(-decay * (np.asarray(mean_log) - offset)) + 0.02
+
+
+def find_variable_genes(counts, n_genes=1000, threshold=0, min_cells=10, decay=1.5):
+    """Like `select_variable_genes`, returning the curve's offset beside the mask.
+
+    Returns
+    -------
+    GeneSelection
+        `mask`, `offset`, `decay`.
+    """
+    statistics = gene_statistics(counts, threshold, min_cells)
+    zero_rate, mean_log = statistics["zero_rate"].to_numpy(), statistics["mean_log"].to_numpy()
+    n_detected = int(np.isfinite(zero_rate).sum())
+    if not 1 <= n_genes <= n_detected:
+        raise ValueError(
+            f"n_genes must be between 1 and the {n_detected} genes that at least {min_cells} cells express "
+            f"above {threshold}, got {n_genes}"
+        )
+    low, offset, high = 0.0, 5.0, 10.0
+    for _ in range(100):
+        with np.errstate(invalid="ignore", over="ignore"):
+            mask = zero_rate > variable_gene_curve(mean_log, offset, decay)
+        if mask.sum() == n_genes:
+            return GeneSelection(mask, offset, decay)
+        # A larger offset moves the curve to the right, above more genes.
+        low, high = (low, offset) if mask.sum() < n_genes else (offset, high)
+        offset = (low + high) / 2
+    raise ValueError(
+        f"no curve with decay={decay} and an offset between 0 and 10 selects exactly {n_genes} genes "
+        f"(the nearest selects {int(mask.sum())}); change n_genes, threshold or decay"
+    )
+
+
+def select_variable_genes(counts, n_genes=1000, threshold=0, min_cells=10, decay=1.5):
+    """Select the genes that are silent more often than their expression level explains.
+
+    A gene is selected if zero_rate > exp(-decay * (mean_log - offset)) + 0.02, where the offset is found by
+    bisection in [0, 10] so that exactly `n_genes` genes lie above the curve.
+
+    Parameters
+    ----------
+    counts : array or scipy CSR / CSC matrix, shape (n_cells, n_genes)
+        Counts of reads or molecules; sparse matrices stay sparse.
+    n_genes : int
+        How many genes to select.
+    threshold : float
+        A gene is detected in a cell with more than `threshold` counts (30 for full-length reads, 0 for UMIs).
+    min_cells : int
+        Genes detected in fewer cells are left out.
+    decay : float
+        How fast the curve falls with the mean log2 expression.
+
+    Returns
+    -------
+    bool array, shape (n_genes_in_table,)
+        True for selected genes.
+
+    Raises
+    ------
+    ValueError
+        Where the table has too few genes, or holds anything but counts.
+
+    References
+    ----------
+    Kobak & Berens, "The art of using t-SNE for single-cell transcriptomics", Nature Communications 2019.
+    """
+    return find_variable_genes(counts, n_genes, threshold, min_cells, decay).mask
+
+
+def normalise_counts(counts, median_depth=None):
+    """Divide counts by the depth of their cell and take logarithms: log2(1 + counts / depth * median depth).
+
+    Parameters
+    ----------
+    counts : array or scipy sparse matrix, shape (n_cells, n_genes)
+        Counts of the selected genes; the depth of a cell is its sum over them.
+    median_depth : float, optional
+        Depth to scale to; the median over these cells if None.
+
+    Returns
+    -------
+    float64 array, shape (n_cells, n_genes)
+
+    Raises
+    ------
+    ValueError
+        Where a cell has no counts at all, or counts are negative or not finite.
+    """
+    counts = check_counts(counts)
+    counts = counts.toarray() if sparse.issparse(counts) else counts
+    depth = counts.sum(axis=1, dtype=np.float64)
+    if (depth == 0).any():
+        raise ValueError(
+            f"counts has {int((depth == 0).sum())} cell(s) with zero counts over the selected genes, the first in "
+            f"row {int(np.argmax(depth == 0))}; leave such cells out"
+        )
+    median_depth = np.median(depth) if median_depth is None else median_depth
+    return np.log2(1 + counts / depth[:, None] * median_depth)
+
+
+class Preprocessor:
+    """Depth normalisation and z-scores, fitted on some cells and applied to any.
+
+    X = zscore(log2(1 + counts / depth * median depth)) and Y = zscore(features), with the population
+    standard deviation (ddof 0); missing features (NaN) are left out of their mean and SD and stay missing.
+
+    Parameters
+    ----------
+    allow_constant : bool
+        If False, a gene or feature without variance is an error; if True it becomes zero (for small folds).
+
+    Attributes
+    ----------
+    median_depth_ : float or None
+        Counts a cell; None if fitted on values that are normalised already.
+    gene_means_, gene_sds_ : arrays, shape (n_genes,)
+    feature_means_, feature_sds_ : arrays, shape (n_features,)
+    """
+
+    def __init__(self, allow_constant=False):
+        self.allow_constant = allow_constant
+
+    def fit(self, counts=None, features=None, expression=None, gene_names=None, feature_names=None):
+        """Learn depth, means and SDs.
+
+        Parameters
+        ----------
+        counts : array or sparse matrix, shape (n_cells, n_genes)
+            Counts of the genes to be modelled.
+        features : array, shape (n_cells, n_features)
+            Features in their own units; may hold NaN.
+        expression : array, shape (n_cells, n_genes)
+            In place of `counts`: expression that is normalised and log-transformed already.
+        gene_names, feature_names : sequences of str, optional
+            Named in errors.
+
+        Returns
+        -------
+        Preprocessor
+            Itself.
+        """
+        if (counts is None) == (expression is None):
+            raise ValueError("give either counts or expression, one of the two")
+        if counts is not None:
+            depth = np.asarray(check_counts(counts).sum(axis=1), dtype=np.float64).ravel()
+            self.median_depth_ = float(np.median(depth))
+            expression = normalise_counts(counts, self.median_depth_)
+        else:
+            self.median_depth_ = None
+            expression = check_matrix(expression, "expression")
+        features = check_matrix(features, "features", allow_nan=True)
+        self.gene_means_, self.gene_sds_ = self._moments(expression, "gene", gene_names)
+        self.feature_means_, self.feature_sds_ = self._moments(features, "feature", feature_names)
+        return self
+
+    def _moments(self, values, what, names):
+        """Mean and SD of each column; columns without variance are refused or get SD 1."""
+        if np.isnan(values).all(axis=0).any():
+            raise ValueError(f"{what} {int(np.argmax(np.isnan(values).all(axis=0)))} has no observed value at all")
+        means, sds = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+        constant = sds <= 1e-12 * np.maximum(1, np.abs(means))
+        if constant.any() and not self.allow_constant:
+            columns = np.flatnonzero(constant)
+            shown = columns if names is None else np.asarray(names)[columns]
+            raise ValueError(f"{what}s with zero variance cannot be z-scored: {preview(shown)}; leave them out")
+        return means, np.where(constant, 1.0, sds)
+
+    def transform_genes(self, counts=None, expression=None):
+        """Return X, float32 (n_cells, n_genes): log-normalised and z-scored with the fitted moments."""
+        if counts is not None:
+            expression = normalise_counts(counts, self.median_depth_)
+        expression = check_matrix(expression, "expression")
+        check_width(expression, self.gene_means_, "genes")
+        return ((expression - self.gene_means_) / self.gene_sds_).astype(np.float32)
+
+    def transform_features(self, features):
+        """Return Y, float32 (n_cells, n_features): z-scored with the fitted moments."""
+        features = check_matrix(features, "features", allow_nan=True)
+        check_width(features, self.feature_means_, "features")
+        return ((features - self.feature_means_) / self.feature_sds_).astype(np.float32)
+
+    def inverse_transform_features(self, Y):
+        """Return features in their own units from z-scores Y (n_cells, n_features)."""
+        return np.asarray(Y, dtype=np.float64) * self.feature_sds_ + self.feature_means_
+
+
+def check_width(values, fitted, what):
+    """Raise ValueError unless `values` has the columns that were fitted."""
+    if values.shape[1] != len(fitted):
+        raise ValueError(f"got {values.shape[1]} {what}, but the Preprocessor was fitted on {len(fitted)}")
