@@ -1,0 +1,102 @@
+"""Training schedules as data: what is trained, on what, for how long, how fast."""
+
+from dataclasses import dataclass, replace
+
+from sbnn._checks import check_choice
+
+STAGE_NAMES = ("pretrained", "frozen", "finetuned", "pruned")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training; Adam starts afresh in each, weights carry over from the last epoch.
+
+    Attributes
+    ----------
+    name : {"pretrained", "frozen", "finetuned", "pruned"}
+        What the network is after the stage. "pretrained" learns k-means clusters of the features (softmax,
+        cross-entropy); the others learn the features (mean squared error). "pruned" first drops all genes but
+        those with the largest row norms, and trains without group lasso.
+    epochs : int
+    learning_rate : float
+    frozen_layers : int
+        Leading layers that keep their weights.
+    cell_fraction : float
+        Leading fraction of the training cells that is used.
+    batch_size : int
+    """
+
+    name: str
+    epochs: int
+    learning_rate: float
+    frozen_layers: int = 0
+    cell_fraction: float = 1.0
+    batch_size: int = 32
+
+    def __post_init__(self):
+        """Check name and numbers."""
+        check_choice(self.name, STAGE_NAMES, "stage")
+        if self.epochs < 1 or self.learning_rate <= 0 or self.batch_size < 1 or not 0 < self.cell_fraction <= 1:
+            raise ValueError(
+                f"stage {self.name!r} needs epochs >= 1, learning_rate > 0, batch_size >= 1 and cell_fraction in "
+                f"(0, 1], got {self.epochs}, {self.learning_rate}, {self.batch_size} and {self.cell_fraction}"
+            )
+
+
+_PRETRAINED = Stage("pretrained", epochs=50, learning_rate=1e-4, cell_fraction=0.6)
+_PRUNED = Stage("pruned", epochs=100, learning_rate=5e-5)
+
+#: The paper's schedule and its two ablations (arXiv 2006.10411, section 2 and figure 2).
+SCHEDULES = {
+    "paper": (
+        _PRETRAINED,
+        Stage("frozen", epochs=50, learning_rate=1e-4, frozen_layers=2),
+        Stage("finetuned", epochs=50, learning_rate=5e-5),
+        _PRUNED,
+    ),
+    "paper_no_pretraining": (Stage("finetuned", epochs=100, learning_rate=1e-4), _PRUNED),
+    "paper_no_frozen": (_PRETRAINED, Stage("finetuned", epochs=100, learning_rate=1e-4), _PRUNED),
+}
+
+
+def get_schedule(schedule):
+    """Return the stages of a schedule.
+
+    Parameters
+    ----------
+    schedule : str or sequence of Stage
+        A key of SCHEDULES, or stages of your own.
+
+    Returns
+    -------
+    tuple of Stage
+
+    Raises
+    ------
+    ValueError
+        Unknown name, no stage at all, or stages in an order that cannot be trained.
+    """
+    if isinstance(schedule, str):
+        return SCHEDULES[check_choice(schedule, SCHEDULES, "schedule")]
+    stages = tuple(schedule)
+    if not stages or not all(isinstance(stage, Stage) for stage in stages):
+        raise ValueError(f"a schedule must be one of {', '.join(SCHEDULES)} or a sequence of Stage, got {schedule!r}")
+    order = [STAGE_NAMES.index(stage.name) for stage in stages]
+    if order != sorted(set(order)) or stages[-1].name == "pretrained":
+        names = ", ".join(stage.name for stage in stages)
+        raise ValueError(f"stages must come in the order {', '.join(STAGE_NAMES)} and end on features, got {names}")
+    return stages
+
+
+def shorten_schedule(schedule, factor):
+    """Return the schedule with its epochs multiplied by `factor`, at least one each (for trying things out)."""
+    if factor == 1:
+        return schedule if isinstance(schedule, str) else get_schedule(schedule)
+    return tuple(replace(stage, epochs=max(1, round(stage.epochs * factor))) for stage in get_schedule(schedule))
+
+
+def schedule_name(schedule):
+    """Return a name for tables: the key of SCHEDULES, or the epochs of each stage."""
+    if isinstance(schedule, str):
+        return schedule
+    return "+".join(f"{stage.name}:{stage.epochs}" for stage in get_schedule(schedule))

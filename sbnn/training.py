@@ -1,0 +1,385 @@
+"""Train stacks of sparse bottleneck networks through the stages of a schedule."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from keras import ops
+
+from sbnn._checks import check_matrix
+from sbnn.compiled import Batches, Penalties, StackData, compiled_stack, start_state
+from sbnn.network import initial_weights, layer_activations, layer_sizes
+from sbnn.schedules import get_schedule
+
+#: Outputs of the pre-training softmax, as in the paper.
+N_CLUSTERS = 20
+#: Cells evaluated at once.
+EVALUATION_BLOCK = 256
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingTask:
+    """What one network of a stack is trained on.
+
+    Attributes
+    ----------
+    train_cells : int array
+        Rows of X and Y to train on, in the order that `Stage.cell_fraction` refers to.
+    test_cells : int array
+        Rows on which R2 is recorded; may be empty.
+    group_lasso : float
+    random_state : int
+        Determines initial weights and the order of cells.
+    clusters : int array, shape (len(train_cells),), optional
+        Cluster of each training cell for pre-training; -1 leaves a cell out of it.
+    cell_weights : array, shape (len(train_cells),), optional
+        Weight of each training cell in loss and means; 1 if None.
+    """
+
+    train_cells: np.ndarray
+    test_cells: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))
+    group_lasso: float = 0.1
+    random_state: int = 0
+    clusters: np.ndarray = None
+    cell_weights: np.ndarray = None
+
+    def stage_cells(self, stage):
+        """Return the positions within `train_cells` that a stage trains on."""
+        cells = np.arange(len(self.train_cells))
+        if stage.name == "pretrained":
+            if self.clusters is None:
+                raise ValueError("the schedule pre-trains on clusters, but the task has none: give clusters")
+            cells = cells[np.asarray(self.clusters) >= 0]
+        return cells[: round(stage.cell_fraction * len(cells))]
+
+    def steps_per_epoch(self, schedule):
+        """Return the number of steps of an epoch in each stage; networks stack where these agree."""
+        stages = get_schedule(schedule)
+        return tuple(-(-len(self.stage_cells(stage)) // stage.batch_size) for stage in stages)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """One network after its last stage.
+
+    Attributes
+    ----------
+    weights : list of arrays
+        kernel and bias of each layer; the first kernel has one row for each selected gene.
+    selected : bool array, shape (n_genes,)
+        Genes that the network reads.
+    gene_norms : array, shape (n_genes,)
+        Row norms of the first kernel before pruning.
+    x_mean, y_mean : arrays
+        Means of the training cells, subtracted before and added behind the network.
+    history : DataFrame
+        `stage`, `epoch` (from 1, pre-training not counted), `r2_train`, `r2_test` at the end of every epoch.
+    feature_r2 : array, shape (n_features,)
+        R2 of each feature on the test cells at the end (NaN without test cells).
+    """
+
+    weights: list
+    selected: np.ndarray
+    gene_norms: np.ndarray
+    x_mean: np.ndarray
+    y_mean: np.ndarray
+    history: pd.DataFrame
+    feature_r2: np.ndarray
+
+
+def train_stack(
+    X,
+    Y,
+    tasks,
+    schedule="paper",
+    bottleneck_dim=2,
+    hidden=(512, 128),
+    ridge=1e-10,
+    n_selected=25,
+    on_epoch=None,
+):
+    """Train M networks at once; what each becomes does not depend on the others.
+
+    Each network minimises, on its own cells, penalty and seed,
+    mean (Y - prediction)^2 + group_lasso * sum_i ||W1[i, :]||_2 + ridge * (squares of the other weights).
+
+    Parameters
+    ----------
+    X : float array, shape (n_cells, n_genes)
+        Expression; centred here on the training cells of each network.
+    Y : float array, shape (n_cells, n_features)
+        Features; centred here; NaN (not measured) is left out of loss and R2.
+    tasks : sequence of TrainingTask
+        One for each network; their `steps_per_epoch` must agree.
+    schedule : str or sequence of Stage
+    bottleneck_dim : int
+    hidden : tuple of int
+    ridge : float
+    n_selected : int or None
+        Genes kept by the stage "pruned".
+    on_epoch : callable, optional
+        Called after every epoch with (stage name, R2 on test or else training cells of each network or None).
+
+    Returns
+    -------
+    list of TrainedNetwork
+        In the order of `tasks`.
+
+    Raises
+    ------
+    ValueError
+        Where X is not finite, tasks cannot be stacked, or n_selected exceeds the number of genes.
+
+    References
+    ----------
+    Bernaerts et al., arXiv 2006.10411, section 2.
+    """
+    X, Y = check_matrix(X, "X", np.float32), check_matrix(Y, "Y", np.float32, allow_nan=True)
+    stages = get_schedule(schedule)
+    _check_stack(X, Y, tasks, stages, n_selected)
+    run = _StackRun(X, Y, tasks, bottleneck_dim, hidden, ridge, n_selected, on_epoch or (lambda *_: None))
+    for index, stage in enumerate(stages):
+        run.train(stage, index)
+    return run.finish()
+
+
+def _check_stack(X, Y, tasks, stages, n_selected):
+    """Check that the tasks fit the data and each other."""
+    if not tasks:
+        raise ValueError("tasks is empty: give at least one TrainingTask")
+    if len(X) != len(Y):
+        raise ValueError(f"X and Y must have the same cells, got {len(X)} and {len(Y)} rows")
+    steps = {task.steps_per_epoch(stages) for task in tasks}
+    if len(steps) > 1:
+        raise ValueError(f"only networks with equally many steps an epoch can be stacked, got {sorted(steps)}")
+    if 0 in next(iter(steps)):
+        raise ValueError("a stage is left without training cells: give more cells")
+    if any(stage.name == "pruned" for stage in stages) and not 1 <= n_selected <= X.shape[1]:
+        raise ValueError(f"n_selected must be between 1 and the {X.shape[1]} genes, got {n_selected}")
+
+
+class _StageTables(NamedTuple):
+    """Device tables of a stage, and for each network the row of each of its own cells in them."""
+
+    data: StackData
+    input_rows: np.ndarray
+    target_rows: np.ndarray
+
+
+class _StackRun:
+    """The state that passes from stage to stage: weights and, after pruning, the genes that are left."""
+
+    def __init__(self, X, Y, tasks, bottleneck_dim, hidden, ridge, n_selected, on_epoch):
+        self.X, self.tasks, self.hidden, self.ridge = X, tasks, tuple(hidden), ridge
+        self.bottleneck_dim, self.n_selected, self.on_epoch = bottleneck_dim, n_selected, on_epoch
+        self.n_networks = len(tasks)
+        self.observed = np.isfinite(Y).astype(np.float32)
+        self.Y = np.nan_to_num(Y)
+        # A network's own cells are its training cells followed by its test cells, padded to one length.
+        self.n_own = max(len(task.train_cells) + len(task.test_cells) for task in tasks)
+        own = [np.concatenate([task.train_cells, task.test_cells]).astype(np.int32) for task in tasks]
+        self.own_rows = np.stack([np.resize(rows, self.n_own) for rows in own])
+        self.train_weights = np.zeros((self.n_networks, self.n_own), dtype=np.float32)
+        self.test_weights = np.zeros_like(self.train_weights)
+        for network, task in enumerate(tasks):
+            n_train = len(task.train_cells)
+            self.train_weights[network, :n_train] = 1 if task.cell_weights is None else task.cell_weights
+            self.test_weights[network, n_train : n_train + len(task.test_cells)] = 1
+        self.x_mean, self.y_mean = self._means()
+        self.train_total, self.test_total = (self._totals(w) for w in (self.train_weights, self.test_weights))
+        self.generators = [np.random.default_rng([task.random_state, 0]) for task in tasks]
+        self.sizes = layer_sizes(X.shape[1], Y.shape[1], bottleneck_dim, hidden)
+        self.weights = initial_weights(self.sizes[:-1], self.generators)
+        self.selected = np.tile(np.arange(X.shape[1]), (self.n_networks, 1))
+        self.output_kind = None
+        self.gene_norms = None
+        self.feature_r2 = None
+        self.history = []
+
+    def _means(self):
+        """Weighted means of X and of observed Y over the training cells of each network."""
+        x_means, y_means = [], []
+        for network in range(self.n_networks):
+            weights, rows = self.train_weights[network], self.own_rows[network]
+            train = weights > 0
+            weights, rows = weights[train].astype(np.float64), rows[train]
+            x_means.append(weights @ self.X[rows] / weights.sum())
+            observed = weights[:, None] * self.observed[rows]
+            y_means.append((observed * self.Y[rows]).sum(axis=0) / np.maximum(observed.sum(axis=0), 1e-12))
+        return np.stack(x_means).astype(np.float32), np.stack(y_means).astype(np.float32)
+
+    def _totals(self, cell_weights):
+        """Weighted sums of squares (M, n_features) of centred, observed Y."""
+        totals = []
+        for network in range(self.n_networks):
+            rows = self.own_rows[network]
+            squares = self.observed[rows] * (self.Y[rows] - self.y_mean[network]).astype(np.float64) ** 2
+            totals.append(cell_weights[network].astype(np.float64) @ squares)
+        return np.stack(totals)
+
+    def train(self, stage, index):
+        """Run one stage: new output where the target changes, prune where the stage says so, then epochs."""
+        target = "clusters" if stage.name == "pretrained" else "features"
+        if target != self.output_kind:
+            self._replace_output(N_CLUSTERS if target == "clusters" else self.Y.shape[1])
+            self.output_kind = target
+        if stage.name == "pruned":
+            self._prune()
+        activations = layer_activations(self.hidden, "softmax" if target == "clusters" else "linear")
+        kept = 2 * stage.frozen_layers
+        stack = compiled_stack(
+            self._current_sizes()[stage.frozen_layers :],
+            activations[stage.frozen_layers :],
+            self.n_networks,
+            penalise_genes=not stage.frozen_layers and stage.name != "pruned",
+        )
+        tables = self._tables(stage, target)
+        penalties = Penalties(*_tensors([task.group_lasso for task in self.tasks], self.ridge))
+        state = start_state(self.weights[kept:])
+        shuffles = [np.random.default_rng([task.random_state, 1 + index]) for task in self.tasks]
+        learning_rate = ops.convert_to_tensor(np.float32(stage.learning_rate))
+        evaluations = None if target == "clusters" else self._evaluation_batches(tables)
+        for _ in range(stage.epochs):
+            batches = self._training_batches(stage, tables, shuffles)
+            state = stack.train_epoch(state, tables.data, batches, penalties, learning_rate)
+            self._record(stage, stack, state, tables, evaluations)
+        self.weights[kept:] = [np.asarray(weight) for weight in state.weights]
+
+    def _current_sizes(self):
+        """Widths of the layers as the weights have them now."""
+        return (self.weights[0].shape[1], *(bias.shape[1] for bias in self.weights[1::2]))
+
+    def _replace_output(self, n_outputs):
+        """Put a freshly drawn output layer behind the last hidden layer."""
+        n_hidden_layers = 2 * len(self.hidden) + 1
+        self.weights[2 * n_hidden_layers :] = initial_weights((self.sizes[-2], n_outputs), self.generators)
+
+    def _prune(self):
+        """Keep the rows of the first kernel with the largest norms."""
+        norms = np.linalg.norm(self.weights[0], axis=2)
+        self.gene_norms = norms
+        # Stable sort: of equal norms the gene that comes first in the table is kept.
+        order = np.argsort(-norms, axis=1, kind="stable")[:, : self.n_selected]
+        self.selected = np.sort(order, axis=1)
+        self.weights[0] = np.take_along_axis(self.weights[0], self.selected[:, :, None], axis=1)
+
+    def _tables(self, stage, target):
+        """Put on the device what the networks gather from in this stage."""
+        own_positions = np.arange(self.n_networks * self.n_own, dtype=np.int32).reshape(self.n_networks, -1)
+        if target == "clusters":
+            targets = np.zeros((self.n_networks * self.n_own, N_CLUSTERS), dtype=np.float32)
+            for network, task in enumerate(self.tasks):
+                cells = task.stage_cells(stage)
+                targets[own_positions[network, cells], np.asarray(task.clusters)[cells]] = 1
+            target_rows, target_means = own_positions, np.zeros((self.n_networks, N_CLUSTERS))
+            observed = np.ones_like(targets)
+        else:
+            targets, target_rows, target_means, observed = self.Y, self.own_rows, self.y_mean, self.observed
+        if stage.frozen_layers:
+            inputs, input_rows = self._frozen_activations(stage), own_positions
+        elif stage.name == "pruned":
+            inputs = np.concatenate([
+                self.X[np.ix_(rows, genes)] - mean[genes]
+                for rows, genes, mean in zip(self.own_rows, self.selected, self.x_mean, strict=True)
+            ])  # fmt: skip
+            input_rows = own_positions
+        else:
+            inputs, input_rows = self.X, self.own_rows
+        shared = inputs is self.X
+        input_means = self.x_mean if shared else np.zeros((self.n_networks, inputs.shape[1]))
+        data = StackData(*_tensors(inputs, input_means[:, None], targets, target_means[:, None], observed))
+        return _StageTables(data, input_rows, target_rows)
+
+    def _frozen_activations(self, stage):
+        """Activations behind the frozen layers for every network's own cells: they do not change in the stage."""
+        n_frozen = stage.frozen_layers
+        activations = layer_activations(self.hidden)[:n_frozen]
+        stack = compiled_stack(self._current_sizes()[: n_frozen + 1], activations, self.n_networks)
+        weights = _tensors(*self.weights[: 2 * n_frozen])
+        blocks = []
+        for start in range(0, self.n_own, EVALUATION_BLOCK):
+            rows = self.own_rows[:, start : start + EVALUATION_BLOCK]
+            inputs = self.X[rows] - self.x_mean[:, None]
+            blocks.append(np.asarray(stack.apply(weights, ops.convert_to_tensor(inputs))))
+        activations = np.concatenate(blocks, axis=1)
+        return activations.reshape(-1, activations.shape[2])
+
+    def _training_batches(self, stage, tables, shuffles):
+        """Shuffle every network's cells and cut them into steps; the last, partial step is padded."""
+        cells = [task.stage_cells(stage) for task in self.tasks]
+        n_steps = -(-len(cells[0]) // stage.batch_size)
+        order = np.zeros((self.n_networks, n_steps * stage.batch_size), dtype=np.int32)
+        weights = np.zeros(order.shape, dtype=np.float32)
+        for network, (own, shuffle) in enumerate(zip(cells, shuffles, strict=True)):
+            order[network, : len(own)] = shuffle.permutation(own)
+            weights[network, : len(own)] = self.train_weights[network, order[network, : len(own)]]
+        return _batches(tables, order, weights, n_steps)
+
+    def _evaluation_batches(self, tables):
+        """All own cells in order, weighted as training cells, and their weights as test cells."""
+        n_steps = -(-self.n_own // EVALUATION_BLOCK)
+        padding = ((0, 0), (0, n_steps * EVALUATION_BLOCK - self.n_own))
+        order = np.pad(np.tile(np.arange(self.n_own, dtype=np.int32), (self.n_networks, 1)), padding)
+        train_weights, test_weights = np.pad(self.train_weights, padding), np.pad(self.test_weights, padding)
+        return _batches(tables, order, train_weights, n_steps), _cut(test_weights, n_steps)
+
+    def _record(self, stage, stack, state, tables, evaluations):
+        """Append R2 on training and test cells of every network to the history."""
+        if evaluations is None:
+            self.on_epoch(stage.name, None)
+            return
+        residuals = np.asarray(stack.residuals(state.weights, tables.data, *evaluations))
+        train, test = residuals[:, 0], residuals[:, 1]
+        r2_train = 1 - train.sum(axis=1) / self.train_total.sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            r2_test = 1 - test.sum(axis=1) / self.test_total.sum(axis=1)
+            self.feature_r2 = 1 - test / self.test_total
+        self.history.append((stage.name, r2_train, r2_test))
+        self.on_epoch(stage.name, np.where(np.isnan(r2_test), r2_train, r2_test))
+
+    def finish(self):
+        """Return the networks one by one."""
+        if self.gene_norms is None:
+            self.gene_norms = np.linalg.norm(self.weights[0], axis=2)
+        networks = []
+        for network in range(self.n_networks):
+            history = pd.DataFrame({
+                "stage": [stage for stage, _, _ in self.history],
+                "epoch": np.arange(1, len(self.history) + 1),
+                "r2_train": [train[network] for _, train, _ in self.history],
+                "r2_test": [test[network] for _, _, test in self.history],
+            })  # fmt: skip
+            selected = np.zeros(self.X.shape[1], dtype=bool)
+            selected[self.selected[network]] = True
+            networks.append(
+                TrainedNetwork(
+                    weights=[np.array(weight[network]) for weight in self.weights],
+                    selected=selected,
+                    gene_norms=self.gene_norms[network],
+                    x_mean=self.x_mean[network],
+                    y_mean=self.y_mean[network],
+                    history=history,
+                    feature_r2=self.feature_r2[network],
+                )
+            )
+        return networks
+
+
+def _tensors(*arrays):
+    """Put arrays on the device as float32."""
+    return tuple(ops.convert_to_tensor(np.asarray(array, dtype=np.float32)) for array in arrays)
+
+
+def _cut(array, n_steps):
+    """Cut (M, n_steps * batch_size) into steps (n_steps, M, batch_size), on the device."""
+    return ops.convert_to_tensor(np.ascontiguousarray(array.reshape(len(array), n_steps, -1).swapaxes(0, 1)))
+
+
+def _batches(tables, order, weights, n_steps):
+    """Translate positions among own cells to rows of the tables, and cut them into steps."""
+    return Batches(
+        _cut(np.take_along_axis(tables.input_rows, order, axis=1), n_steps),
+        _cut(np.take_along_axis(tables.target_rows, order, axis=1), n_steps),
+        _cut(weights, n_steps),
+    )
