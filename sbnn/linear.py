@@ -112,20 +112,34 @@ class ReducedRankRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             Where solver="glmnet_python" cannot be imported.
         """
         X, Y = check_matrix(X, "X"), check_matrix(Y, "Y")
-        self.x_mean_, self.y_mean_ = X.mean(axis=0), Y.mean(axis=0)
-        fit = reduced_rank_path(
+        sparse = reduced_rank_path(
             X, Y, alphas=[self.alpha], rank=self.rank, l1_ratio=self.l1_ratio, solver=self.solver
         )[0]
-        self.gene_norms_ = np.linalg.norm(fit.W, axis=1)
-        if self.relaxed:
-            fit = relax(X, Y, fit, self.alpha)
-        return self._keep(fit)
+        final = relax(X, Y, sparse, self.alpha) if self.relaxed else sparse
+        return self.adopt(final, sparse, X.mean(axis=0), Y.mean(axis=0))
 
-    def _keep(self, fit):
-        """Store the factors of a fit."""
-        self.W_, self.V_ = fit.W, fit.V
-        self.selected_ = fit.selected
-        self.n_features_in_ = len(fit.W)
+    def adopt(self, final, sparse, x_mean, y_mean):
+        """Take over a fit of `reduced_rank_path`.
+
+        Parameters
+        ----------
+        final : ReducedRankFit
+            What predicts: the sparse fit itself, or its relaxed refit.
+        sparse : ReducedRankFit
+            What selected the genes.
+        x_mean, y_mean : arrays
+            Means of the training cells.
+
+        Returns
+        -------
+        ReducedRankRegressor
+            Itself.
+        """
+        self.W_, self.V_ = final.W, final.V
+        self.x_mean_, self.y_mean_ = x_mean, y_mean
+        self.selected_ = sparse.selected
+        self.gene_norms_ = np.linalg.norm(sparse.W, axis=1)
+        self.n_features_in_ = len(final.W)
         return self
 
     def transform(self, X):

@@ -220,3 +220,24 @@ def initial_weights(sizes, generators):
         weights.append(np.stack(kernels).astype(np.float32))
         weights.append(np.zeros((len(generators), n_out), dtype=np.float32))
     return weights
+
+
+def apply_layers(weights, activations, inputs):
+    """Apply the layers of one network to cells.
+
+    Parameters
+    ----------
+    weights : list of arrays
+        kernel (n_in, n_out) and bias (n_out,) of each layer in turn.
+    activations : sequence of str
+        Activation of each layer.
+    inputs : array, shape (n_cells, n_in)
+
+    Returns
+    -------
+    float32 array, shape (n_cells, n_out)
+    """
+    outputs = ops.convert_to_tensor(np.asarray(inputs, dtype=np.float32))
+    for kernel, bias, activation in zip(weights[::2], weights[1::2], activations, strict=True):
+        outputs = keras.activations.get(activation)(ops.matmul(outputs, kernel) + bias)
+    return np.asarray(outputs)

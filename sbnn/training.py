@@ -8,12 +8,11 @@ import pandas as pd
 from keras import ops
 
 from sbnn._checks import check_matrix
+from sbnn.clusters import N_CLUSTERS
 from sbnn.compiled import Batches, Penalties, StackData, compiled_stack, start_state
 from sbnn.network import initial_weights, layer_activations, layer_sizes
-from sbnn.schedules import get_schedule
+from sbnn.schedules import Stage, get_schedule
 
-#: Outputs of the pre-training softmax, as in the paper.
-N_CLUSTERS = 20
 #: Cells evaluated at once.
 EVALUATION_BLOCK = 256
 
@@ -29,8 +28,8 @@ class TrainingTask:
     test_cells : int array
         Rows on which R2 is recorded; may be empty.
     group_lasso : float
-    random_state : int
-        Determines initial weights and the order of cells.
+    random_state, fold : int
+        Determine initial weights and the order of cells; folds start from different weights.
     clusters : int array, shape (len(train_cells),), optional
         Cluster of each training cell for pre-training; -1 leaves a cell out of it.
     cell_weights : array, shape (len(train_cells),), optional
@@ -41,8 +40,13 @@ class TrainingTask:
     test_cells: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))
     group_lasso: float = 0.1
     random_state: int = 0
+    fold: int = 0
     clusters: np.ndarray = None
     cell_weights: np.ndarray = None
+
+    def generator(self, stream):
+        """Return the random generator of one stream: 0 draws weights, 1 + index shuffles the cells of a stage."""
+        return np.random.default_rng([self.random_state, self.fold, stream])
 
     def stage_cells(self, stage):
         """Return the positions within `train_cells` that a stage trains on."""
@@ -188,7 +192,7 @@ class _StackRun:
             self.test_weights[network, n_train : n_train + len(task.test_cells)] = 1
         self.x_mean, self.y_mean = self._means()
         self.train_total, self.test_total = (self._totals(w) for w in (self.train_weights, self.test_weights))
-        self.generators = [np.random.default_rng([task.random_state, 0]) for task in tasks]
+        self.generators = [task.generator(0) for task in tasks]
         self.sizes = layer_sizes(X.shape[1], Y.shape[1], bottleneck_dim, hidden)
         self.weights = initial_weights(self.sizes[:-1], self.generators)
         self.selected = np.tile(np.arange(X.shape[1]), (self.n_networks, 1))
@@ -237,11 +241,11 @@ class _StackRun:
         tables = self._tables(stage, target)
         penalties = Penalties(*_tensors([task.group_lasso for task in self.tasks], self.ridge))
         state = start_state(self.weights[kept:])
-        shuffles = [np.random.default_rng([task.random_state, 1 + index]) for task in self.tasks]
+        shuffles = [task.generator(1 + index) for task in self.tasks]
         learning_rate = ops.convert_to_tensor(np.float32(stage.learning_rate))
         evaluations = None if target == "clusters" else self._evaluation_batches(tables)
         for _ in range(stage.epochs):
-            batches = self._training_batches(stage, tables, shuffles)
+            batches = _shuffled_batches(self.tasks, stage, tables, shuffles, self.train_weights)
             state = stack.train_epoch(state, tables.data, batches, penalties, learning_rate)
             self._record(stage, stack, state, tables, evaluations)
         self.weights[kept:] = [np.asarray(weight) for weight in state.weights]
@@ -304,17 +308,6 @@ class _StackRun:
             blocks.append(np.asarray(stack.apply(weights, ops.convert_to_tensor(inputs))))
         activations = np.concatenate(blocks, axis=1)
         return activations.reshape(-1, activations.shape[2])
-
-    def _training_batches(self, stage, tables, shuffles):
-        """Shuffle every network's cells and cut them into steps; the last, partial step is padded."""
-        cells = [task.stage_cells(stage) for task in self.tasks]
-        n_steps = -(-len(cells[0]) // stage.batch_size)
-        order = np.zeros((self.n_networks, n_steps * stage.batch_size), dtype=np.int32)
-        weights = np.zeros(order.shape, dtype=np.float32)
-        for network, (own, shuffle) in enumerate(zip(cells, shuffles, strict=True)):
-            order[network, : len(own)] = shuffle.permutation(own)
-            weights[network, : len(own)] = self.train_weights[network, order[network, : len(own)]]
-        return _batches(tables, order, weights, n_steps)
 
     def _evaluation_batches(self, tables):
         """All own cells in order, weighted as training cells, and their weights as test cells."""
@@ -383,3 +376,57 @@ def _batches(tables, order, weights, n_steps):
         _cut(np.take_along_axis(tables.target_rows, order, axis=1), n_steps),
         _cut(weights, n_steps),
     )
+
+
+def _shuffled_batches(tasks, stage, tables, shuffles, train_weights):
+    """Shuffle every network's cells and cut them into steps; the last, partial step is padded."""
+    cells = [task.stage_cells(stage) for task in tasks]
+    n_steps = -(-len(cells[0]) // stage.batch_size)
+    order = np.zeros((len(tasks), n_steps * stage.batch_size), dtype=np.int32)
+    weights = np.zeros(order.shape, dtype=np.float32)
+    for network, (own, shuffle) in enumerate(zip(cells, shuffles, strict=True)):
+        order[network, : len(own)] = shuffle.permutation(own)
+        weights[network, : len(own)] = train_weights[network, order[network, : len(own)]]
+    return _batches(tables, order, weights, n_steps)
+
+
+def train_gene_decoder(latents, genes, start, hidden, ridge, random_state, epochs=100, learning_rate=5e-5):
+    """Train a decoder from latent coordinates to gene expression.
+
+    Parameters
+    ----------
+    latents : array, shape (n_cells, bottleneck_dim)
+        Latent coordinates of the training cells.
+    genes : array, shape (n_cells, n_selected)
+        Centred expression to predict.
+    start : list of arrays
+        Weights behind the bottleneck of the trained network; all but the output layer are the starting point.
+    hidden : tuple of int
+    ridge : float
+    random_state : int
+    epochs, learning_rate
+        100 epochs at 5e-5 in the paper.
+
+    Returns
+    -------
+    list of arrays
+        kernel and bias of each layer of the decoder.
+    """
+    latents, genes = np.asarray(latents, dtype=np.float32), np.asarray(genes, dtype=np.float32)
+    task = TrainingTask(np.arange(len(latents)), random_state=random_state)
+    stage = Stage("finetuned", epochs=epochs, learning_rate=learning_rate)
+    output = initial_weights((hidden[0], genes.shape[1]), [task.generator(100)])
+    weights = [np.asarray(weight)[None] for weight in start[:-2]] + output
+    sizes = (latents.shape[1], *(bias.shape[1] for bias in weights[1::2]))
+    stack = compiled_stack(sizes, layer_activations(hidden)[len(hidden) + 1 :], 1, penalise_genes=False)
+    zeros = [np.zeros((1, 1, width)) for width in (latents.shape[1], genes.shape[1])]
+    own_rows = np.arange(len(latents), dtype=np.int32)[None]
+    data = StackData(*_tensors(latents, zeros[0], genes, zeros[1], np.ones_like(genes)))
+    tables = _StageTables(data, own_rows, own_rows)
+    state, shuffle = start_state(weights), task.generator(101)
+    penalties, rate = Penalties(*_tensors([0.0], ridge)), ops.convert_to_tensor(np.float32(learning_rate))
+    train_weights = np.ones((1, len(latents)), dtype=np.float32)
+    for _ in range(epochs):
+        batches = _shuffled_batches([task], stage, tables, [shuffle], train_weights)
+        state = stack.train_epoch(state, data, batches, penalties, rate)
+    return [np.asarray(weight)[0] for weight in state.weights]

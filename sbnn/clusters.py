@@ -1,0 +1,35 @@
+"""k-means clusters of the features: what the network is pre-trained on."""
+
+import numpy as np
+from sklearn.cluster import KMeans
+
+#: Outputs of the pre-training softmax, as in the paper.
+N_CLUSTERS = 20
+
+
+def cluster_features(Y, n_init=1000, random_state=17):
+    """Cluster cells by their features with k-means, as the paper does.
+
+    Parameters
+    ----------
+    Y : array, shape (n_cells, n_features)
+        z-scored features; missing values (NaN) count as the mean.
+    n_init : int
+        Number of starts, of which the best is kept.
+    random_state : int
+
+    Returns
+    -------
+    int array, shape (n_cells,)
+        Cluster of each cell. There are 20 clusters, fewer where that leaves less than 20 cells a cluster.
+    """
+    Y = np.asarray(Y, dtype=np.float64)
+    Y = np.where(np.isnan(Y), np.nanmean(Y, axis=0), Y)
+    n_clusters = max(1, min(N_CLUSTERS, len(Y) // 20))
+    return KMeans(n_clusters, n_init=n_init, random_state=random_state).fit_predict(Y)
+
+
+def leave_out_small_clusters(clusters, min_cells=10):
+    """Return the clusters with -1 for cells whose cluster has fewer than `min_cells` cells."""
+    sizes = np.bincount(clusters)
+    return np.where(sizes[clusters] < min_cells, -1, clusters)

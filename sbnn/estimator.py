@@ -1,0 +1,230 @@
+"""The sparse bottleneck network as a scikit-learn estimator."""
+
+from functools import cached_property
+
+import numpy as np
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+
+from sbnn._checks import check_matrix
+from sbnn.clusters import cluster_features
+from sbnn.network import apply_layers, build_network, layer_activations
+from sbnn.schedules import get_schedule
+from sbnn.training import TrainingTask, train_gene_decoder, train_stack
+
+
+class SparseBottleneckRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    r"""Predict features from genes through a low-dimensional bottleneck, with few genes.
+
+    genes -> 512 -> 128 -> bottleneck -> 128 -> 512 -> features, trained to minimise
+
+    .. math:: \frac{1}{np} \|Y - f(X)\|_F^2 + \lambda \sum_i \|W^{(1)}_{i\cdot}\|_2 + \rho \cdot \text{ridge}
+
+    and then pruned to the genes whose rows of the first kernel have the largest norms.
+
+    Parameters
+    ----------
+    bottleneck_dim : int
+        Dimension of the latent space; 2 for a map.
+    group_lasso : float
+        Strength of the group lasso on genes.
+    ridge : float
+        Strength of the ridge penalty on all weights.
+    n_selected : int
+        Genes kept by pruning.
+    hidden : tuple of int
+        Widths of the layers before the bottleneck, mirrored behind it.
+    schedule : str or sequence of Stage
+        A key of `sbnn.schedules.SCHEDULES`, or stages of your own.
+    random_state : int
+        Determines initial weights and the order of cells.
+
+    Attributes
+    ----------
+    selected_ : bool array, shape (n_genes,)
+        Genes that the network reads.
+    gene_norms_ : array, shape (n_genes,)
+        Row norms of the first kernel before pruning.
+    history_ : DataFrame
+        `stage`, `epoch`, `r2_train`, `r2_test`.
+    network_ : keras.Model
+        The trained network: takes the selected genes of X, gives Y. Centring is part of its biases.
+
+    References
+    ----------
+    Bernaerts, Berens & Kobak, arXiv 2006.10411.
+    """
+
+    def __init__(
+        self,
+        bottleneck_dim=2,
+        group_lasso=0.1,
+        ridge=1e-10,
+        n_selected=25,
+        hidden=(512, 128),
+        schedule="paper",
+        random_state=0,
+    ):
+        self.bottleneck_dim = bottleneck_dim
+        self.group_lasso = group_lasso
+        self.ridge = ridge
+        self.n_selected = n_selected
+        self.hidden = hidden
+        self.schedule = schedule
+        self.random_state = random_state
+
+    def fit(self, X, Y, sample_weight=None, validation_data=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array, shape (n_cells, n_genes)
+            Expression, log-normalised and z-scored; centred here.
+        Y : array, shape (n_cells, n_features)
+            Features, z-scored; centred here; NaN where not measured.
+        sample_weight : array, shape (n_cells,), optional
+            Weight of each cell in the loss and the means.
+        validation_data : tuple (X, Y), optional
+            Cells on which `history_` records R2; they take no part in training.
+
+        Returns
+        -------
+        SparseBottleneckRegressor
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            Where X is not finite, shapes disagree, or n_selected exceeds the number of genes.
+        """
+        X, Y = check_matrix(X, "X", np.float32), check_matrix(Y, "Y", np.float32, allow_nan=True)
+        pretrains = any(stage.name == "pretrained" for stage in get_schedule(self.schedule))
+        clusters = cluster_features(Y) if pretrains else None
+        n_train = len(X)
+        if validation_data is not None:
+            X = np.concatenate([X, check_matrix(validation_data[0], "validation_data X", np.float32)])
+            Y = np.concatenate([Y, check_matrix(validation_data[1], "validation_data Y", np.float32, True)])
+        task = TrainingTask(
+            np.arange(n_train),
+            np.arange(n_train, len(X)),
+            group_lasso=self.group_lasso,
+            random_state=self.random_state,
+            clusters=clusters,
+            cell_weights=sample_weight,
+        )
+        trained = train_stack(X, Y, [task], **self.stack_settings())[0]
+        return self.adopt(trained, X[:n_train])
+
+    def stack_settings(self):
+        """Return the arguments of `train_stack` that all networks of a stack must share."""
+        return {
+            "schedule": self.schedule,
+            "bottleneck_dim": self.bottleneck_dim,
+            "hidden": tuple(self.hidden),
+            "ridge": self.ridge,
+            "n_selected": self.n_selected,
+        }
+
+    def adopt(self, trained, X):
+        """Take over a network that `train_stack` trained.
+
+        Parameters
+        ----------
+        trained : TrainedNetwork
+        X : array, shape (n_cells, n_genes)
+            The cells it was trained on; the gene decoder learns from them.
+
+        Returns
+        -------
+        SparseBottleneckRegressor
+            Itself.
+        """
+        self.selected_, self.gene_norms_ = trained.selected, trained.gene_norms
+        self.history_ = trained.history
+        self.weights_, self.x_mean_, self.y_mean_ = trained.weights, trained.x_mean, trained.y_mean
+        self.n_features_in_ = len(trained.selected)
+        self._training_genes = X[:, self.selected_]
+        for cached in ("network_", "_gene_decoder"):
+            self.__dict__.pop(cached, None)
+        return self
+
+    def transform(self, X):
+        """Return the latent coordinates of cells X (n_cells, n_genes), shape (n_cells, bottleneck_dim)."""
+        X = check_matrix(X, "X", np.float32)
+        if X.shape[1] != self.n_features_in_:
+            raise ValueError(f"X has {X.shape[1]} genes, but the model was fitted on {self.n_features_in_}")
+        return self._encode(X[:, self.selected_] - self.x_mean_[self.selected_])
+
+    def _encode(self, centred):
+        n_layers = len(self.hidden) + 1
+        return apply_layers(self.weights_[: 2 * n_layers], layer_activations(self.hidden)[:n_layers], centred)
+
+    def decode_features(self, Z):
+        """Return the features predicted from latent coordinates Z (n_cells, bottleneck_dim)."""
+        n_layers = len(self.hidden) + 1
+        decoded = apply_layers(self.weights_[2 * n_layers :], layer_activations(self.hidden)[n_layers:], Z)
+        return decoded + self.y_mean_
+
+    def decode_genes(self, Z):
+        """Return the expression of the selected genes decoded from latent coordinates.
+
+        The decoder is trained when first asked for: its hidden layers start from those that decode features.
+
+        Parameters
+        ----------
+        Z : array, shape (n_cells, bottleneck_dim)
+
+        Returns
+        -------
+        float32 array, shape (n_cells, n_selected)
+            In the order of the selected genes in X, in the units of X.
+        """
+        activations = layer_activations(self.hidden)[len(self.hidden) + 1 :]
+        return apply_layers(self._gene_decoder, activations, Z) + self.x_mean_[self.selected_]
+
+    @cached_property
+    def _gene_decoder(self):
+        """Weights from the bottleneck to the selected genes."""
+        centred = self._training_genes - self.x_mean_[self.selected_]
+        start = self.weights_[2 * (len(self.hidden) + 1) :]
+        return train_gene_decoder(
+            self._encode(centred), centred, start, self.hidden, self.ridge, self.random_state
+        )
+
+    @cached_property
+    def network_(self):
+        """The network as a Keras model of Dense layers, with the means folded into its biases."""
+        weights = [np.array(weight) for weight in self.weights_]
+        weights[1] -= self.x_mean_[self.selected_] @ weights[0]
+        weights[-1] += self.y_mean_
+        network = build_network(
+            int(self.selected_.sum()),
+            len(self.y_mean_),
+            bottleneck_dim=self.bottleneck_dim,
+            hidden=tuple(self.hidden),
+            group_lasso=self.group_lasso,
+            ridge=self.ridge,
+        )
+        network.set_weights(weights)
+        return network
+
+    def predict(self, X):
+        """Return predicted features of cells X (n_cells, n_genes), shape (n_cells, n_features)."""
+        return self.decode_features(self.transform(X))
+
+    def score(self, X, Y, sample_weight=None):
+        """Return R2 pooled over observed features: 1 - sum (Y - prediction)^2 / sum (Y - training mean)^2.
+
+        Parameters
+        ----------
+        X : array, shape (n_cells, n_genes)
+        Y : array, shape (n_cells, n_features)
+        sample_weight : array, shape (n_cells,), optional
+
+        Returns
+        -------
+        float
+        """
+        Y = check_matrix(Y, "Y", allow_nan=True)
+        weight = np.ones(len(Y)) if sample_weight is None else np.asarray(sample_weight)
+        residual = np.nansum((Y - self.predict(X)) ** 2, axis=1) @ weight
+        return float(1 - residual / (np.nansum((Y - self.y_mean_) ** 2, axis=1) @ weight))

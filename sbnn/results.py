@@ -1,0 +1,242 @@
+"""Results on disk: pickles that explain themselves, and a reader that runs nothing a file brings along."""
+
+import io
+import os
+import pickle
+import platform
+import subprocess
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+#: Raised when the layout of result files changes.
+SCHEMA_VERSION = 1
+_FORMAT = "sbnn results"
+
+#: The only callables a result file may name: those that rebuild NumPy arrays and scalars.
+_ALLOWED = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    *(
+        (f"{package}.{module}", name)
+        for package in ("numpy.core", "numpy._core")
+        for module, name in (
+            ("multiarray", "_reconstruct"),
+            ("multiarray", "scalar"),
+            ("numeric", "_frombuffer"),
+        )
+    ),
+    ("_codecs", "encode"),  # how older pickles write bytes
+}
+
+
+def save_results(path, results, tables=None, **notes):
+    """Write tables and what they are about to a pickle of plain values and arrays, all or nothing.
+
+    Parameters
+    ----------
+    path : path-like
+        Target, e.g. KerasSavedModels/scala_2020/sbnn_cv.pickle; folders are made.
+    results : CrossValidation or dict of DataFrames
+        What to save.
+    tables : collection of str, optional
+        Which tables; all that are not empty if None.
+    **notes : plain values or arrays
+        Saved beside the tables, e.g. dataset, fingerprint, parameters.
+
+    Returns
+    -------
+    Path
+        Where the file is.
+
+    Raises
+    ------
+    ValueError
+        A table that is not there, or a value that could not be loaded again.
+    """
+    path = Path(path)
+    content = {"format": _FORMAT, "schema_version": SCHEMA_VERSION, "versions": _versions(), "commit": _commit()}
+    if hasattr(results, "tables"):
+        content |= {key: getattr(results, key) for key in ("dataset", "fingerprint", "protocol")}
+        content["folds"] = [
+            {"train": np.asarray(fold.train), "test": np.asarray(fold.test)} for fold in results.folds
+        ]
+        results = results.tables
+    chosen = [name for name, table in results.items() if len(table)] if tables is None else list(tables)
+    missing = [name for name in chosen if name not in results]
+    if missing:
+        raise ValueError(f"tables names {missing}, but the results hold {sorted(results)}")
+    content |= notes
+    content["tables"] = {name: _pack(results[name]) for name in chosen}
+    data = pickle.dumps(content, protocol=4)
+    try:
+        _SafeUnpickler(io.BytesIO(data)).load()
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"results may hold plain values and arrays only: {error}") from None
+    _write_atomically(path, data)
+    return path
+
+
+def _write_atomically(path, data):
+    """Write to a temporary file beside the target and rename it: an interrupted write leaves the old file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load_results(path):
+    """Read a result file without running anything that is in it.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    dict
+        The tables by name as DataFrames, and beside them `dataset`, `fingerprint`, `folds`, `versions`,
+        `commit` and whatever else was noted.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file; says how to make it.
+    ValueError
+        The file is truncated, is no result of sbnn, comes from another schema version, or names anything but
+        plain values and arrays (it is refused before that can run).
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: run `make train`, or the notebook that writes it")
+    content = read_plain_pickle(path)
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise ValueError(f"{path} is a pickle, but not a result of sbnn")
+    if content.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError(
+            f"{path} has schema version {content.get('schema_version')!r}, this sbnn reads {SCHEMA_VERSION}: "
+            "compute it anew with `make train`"
+        )
+    tables = {name: _unpack(columns) for name, columns in content.pop("tables").items()}
+    return {**content, **tables}
+
+
+def read_plain_pickle(path):
+    """Unpickle a file that holds plain containers, numbers, strings and NumPy arrays, and refuse anything else.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    ValueError
+        The file is truncated, no pickle, or names something that is not allowed.
+    """
+    try:
+        with open(path, "rb") as stream:
+            return _SafeUnpickler(stream).load()
+    except _Refused as error:
+        raise ValueError(f"{path} refused: {error}") from None
+    except Exception as error:  # a broken pickle can raise nearly anything
+        raise ValueError(f"{path} is truncated or not a pickle ({type(error).__name__}: {error})") from None
+
+
+class _Refused(pickle.UnpicklingError):
+    """The file names something that is not a plain value or array."""
+
+
+class _SafeUnpickler(pickle.Unpickler):
+    """Unpickler that finds only what rebuilds NumPy arrays."""
+
+    def find_class(self, module, name):
+        if (module, name) not in _ALLOWED:
+            raise _Refused(
+                f"it names {module}.{name}, but results hold only plain containers, numbers, strings and arrays; "
+                "do not open it with pickle.load unless you trust where it comes from"
+            )
+        return super().find_class(module, name)
+
+    def persistent_load(self, identifier):
+        raise _Refused("it refers to objects outside the file")
+
+
+def _pack(table):
+    """Turn a DataFrame into a dict of columns; columns of few distinct values as values and codes."""
+    return {str(name): _pack_column(column) for name, column in table.items()}
+
+
+def _pack_column(column):
+    if pd.api.types.is_numeric_dtype(column) and len(column) < 1000:
+        return column.to_numpy()
+    codes, values = pd.factorize(column, use_na_sentinel=False)
+    if len(values) < min(2**16, max(2, len(column) / 4)):
+        return {"values": _plain_array(values), "codes": codes.astype(np.uint8 if len(values) <= 256 else np.uint16)}
+    return _plain_array(column)
+
+
+def _plain_array(values):
+    """A numeric array, a string array, or a list where strings are missing."""
+    array = np.asarray(values)
+    if array.dtype != object:
+        return array
+    if all(isinstance(value, str) for value in array):
+        return array.astype(str)
+    plain = (str, bool, int, float, type(None))
+    return [value if isinstance(value, plain) else value.item() for value in array]
+
+
+def _unpack(columns):
+    """Turn a dict of columns back into a DataFrame."""
+    return pd.DataFrame({name: _unpack_column(column) for name, column in columns.items()})
+
+
+def _unpack_column(column):
+    if not isinstance(column, dict):
+        return column
+    values = column["values"]
+    if isinstance(values, list) or values.dtype.kind == "U":
+        values = np.array(values, dtype=object)
+    return values[column["codes"]]
+
+
+def _versions():
+    """Versions of what computed a result."""
+    packages = ("sbnn", "keras", "tensorflow", "tensorflow-cpu", "jax", "numpy", "scipy", "scikit-learn", "pandas")
+    versions = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _commit():
+    """Commit of this repository, with "+" where the code differs from it; None outside a checkout."""
+    folder = Path(__file__).parent
+    try:
+        commit = subprocess.run(
+            ["git", "-C", folder, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "-C", folder, "status", "--porcelain", "--", "."], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed else "")

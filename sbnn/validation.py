@@ -1,0 +1,372 @@
+"""Cross-validation of networks and linear models alike, into tidy tables."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from sklearn.base import clone
+from tqdm.auto import tqdm
+
+from sbnn.clusters import cluster_features, leave_out_small_clusters
+from sbnn.folds import fold_data, make_folds
+from sbnn.linear import ReducedRankRegressor, reduced_rank_path, relax
+from sbnn.schedules import get_schedule, schedule_name
+
+TABLES = ("scores", "curves", "feature_scores", "selected", "gene_norms", "predictions", "latents")
+#: Networks trained at once: on a CPU larger stacks gain nothing.
+STACK_SIZE = 5
+
+
+@dataclass
+class CrossValidation:
+    """Tidy tables of a cross-validation; every row carries `model`, all hyperparameters and `fold`.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        `stage`, `n_selected` (genes in use), `r2_train`, `r2_test` (last epoch), `r2_test_best_epoch` (networks:
+        the best epoch on the test cells, optimistic by construction).
+    curves : DataFrame
+        Networks: `stage`, `epoch`, `r2_train`, `r2_test` after every epoch.
+    feature_scores : DataFrame
+        `feature`, `r2_test` of the final model.
+    selected : DataFrame
+        `gene`, `norm`: genes of the final model and their row norms before pruning or relaxation.
+    gene_norms : DataFrame
+        `gene`, `norm`: the same for all genes (networks).
+    predictions : DataFrame
+        `cell` and a column for each feature: predictions for test cells (for all cells where none are tested).
+    latents : DataFrame
+        `cell`, `held_out`, `z1`, `z2`, ...: coordinates of training and test cells in every fold's model.
+    folds : list of Fold
+    dataset, fingerprint : str
+        What was cross-validated.
+    protocol : str
+        Where z-scores and clusters were fitted: "all cells" (the paper) or "training cells".
+    estimators : list
+        Fitted models, one for each final row of `scores`; not saved.
+    """
+
+    scores: pd.DataFrame
+    curves: pd.DataFrame
+    feature_scores: pd.DataFrame
+    selected: pd.DataFrame
+    gene_norms: pd.DataFrame
+    predictions: pd.DataFrame
+    latents: pd.DataFrame
+    folds: list
+    dataset: str
+    fingerprint: str
+    protocol: str = "all cells"
+    estimators: list = field(default_factory=list, repr=False)
+
+    @property
+    def tables(self):
+        """The tables by name."""
+        return {name: getattr(self, name) for name in TABLES}
+
+
+def cross_validate(
+    data, models, folds="paper", n_jobs=1, within_fold=False, keep=("predictions", "latents"), progress=True
+):
+    """Fit every model on the training cells of every fold and score it on the test cells.
+
+    R2 = 1 - sum (Y - prediction)^2 / sum Y^2 over the test cells, all features pooled, Y centred on the training
+    cells; nothing is chosen on test cells. Networks of equal shape are trained in stacks, reduced-rank models
+    that differ in alpha as one path.
+
+    Parameters
+    ----------
+    data : PairedData
+    models : dict
+        Name -> estimator or list of estimators: `SparseBottleneckRegressor`, `ReducedRankRegressor`, or any
+        scikit-learn regressor.
+    folds : "paper", "donor", "all", splitter, or list of (train, test)
+        See `sbnn.folds.make_folds`.
+    n_jobs : int
+        Processes for models that are not networks (networks use all cores by themselves).
+    within_fold : bool
+        Fit normalisation, z-scores and clusters on the training cells of each fold alone, instead of once on all
+        cells as the paper did.
+    keep : collection of {"predictions", "latents"}
+        Large tables to fill; the others are always there.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    CrossValidation
+
+    Raises
+    ------
+    ValueError
+        No models, unknown folds, fewer cells than folds.
+
+    References
+    ----------
+    Protocol: arXiv 2006.10411, section 2; `within_fold=True` is ours.
+    """
+    runs = _list_runs(models)
+    splits = make_folds(data, folds)
+    seen = [fold_data(data, split, within_fold) for split in splits]
+    is_network = [_is_network(estimator) for _, estimator in runs]
+    networks = [run for run, network in zip(runs, is_network, strict=True) if network]
+    others = [run for run, network in zip(runs, is_network, strict=True) if not network]
+    fitted = []
+    if networks:
+        clusters = _clusters(seen, networks, within_fold, all_cells=isinstance(folds, str) and folds == "all")
+        fitted += _fit_networks(networks, seen, clusters, progress)
+    fitted += _fit_others(others, seen, n_jobs, progress)
+    # In the order in which the models were named, fold by fold.
+    position = {id(estimator): index for index, (_, estimator) in enumerate(runs)}
+    fitted.sort(key=lambda fit: (position[id(fit.setting)], fit.fold))
+    tables = _collect(data, seen, fitted, keep)
+    return CrossValidation(
+        **tables,
+        folds=splits,
+        dataset=data.name,
+        fingerprint=data.fingerprint,
+        protocol="training cells" if within_fold else "all cells",
+        estimators=[fit.model for fit in fitted],
+    )
+
+
+@dataclass
+class _Fit:
+    """A fitted model of one fold, and the estimator that asked for it."""
+
+    name: str
+    setting: object
+    fold: int
+    model: object
+    has_score: bool = True
+    feature_r2: np.ndarray = None
+
+
+def _list_runs(models):
+    """Flatten {name: estimator or list} to [(name, estimator)]."""
+    runs = []
+    for name, estimators in models.items():
+        estimators = estimators if isinstance(estimators, (list, tuple)) else [estimators]
+        runs += [(name, estimator) for estimator in estimators]
+    if not runs:
+        raise ValueError("models is empty: give at least one {name: estimator}")
+    for name, estimator in runs:
+        if not hasattr(estimator, "fit"):
+            raise ValueError(f"models[{name!r}] should be an estimator or a list of estimators, got {estimator!r}")
+    return runs
+
+
+def _is_network(estimator):
+    """Whether an estimator is a sparse bottleneck network (told without importing Keras)."""
+    return hasattr(estimator, "stack_settings")
+
+
+def _clusters(seen, networks, within_fold, all_cells):
+    """Clusters of the training cells of each fold; None where no schedule pre-trains."""
+    stages = [stage.name for _, estimator in networks for stage in get_schedule(estimator.schedule)]
+    if "pretrained" not in stages:
+        return [None] * len(seen)
+    if all_cells:
+        return [cluster_features(seen[0].Y)]
+    if within_fold:
+        return [leave_out_small_clusters(cluster_features(fold.Y[fold.train])) for fold in seen]
+    clusters = leave_out_small_clusters(cluster_features(seen[0].Y))
+    return [clusters[fold.train] for fold in seen]
+
+
+def _fit_networks(networks, seen, clusters, progress):
+    """Train networks in stacks of equal shape."""
+    from sbnn.training import TrainingTask, train_stack
+
+    groups = defaultdict(list)
+    for name, estimator in networks:
+        for number, fold in enumerate(seen):
+            task = TrainingTask(
+                fold.train, fold.test, estimator.group_lasso, estimator.random_state, number, clusters[number]
+            )
+            settings = estimator.stack_settings()
+            shape = (*settings.values(), task.steps_per_epoch(estimator.schedule))
+            groups[shape].append((name, estimator, task))
+    chunks = [
+        group[start : start + STACK_SIZE] for group in groups.values() for start in range(0, len(group), STACK_SIZE)
+    ]
+    total = sum(len(chunk) * sum(s.epochs for s in get_schedule(chunk[0][1].schedule)) for chunk in chunks)
+    fits = []
+    with tqdm(total=total, desc="networks x epochs", disable=None if progress else True) as bar:
+        for chunk in chunks:
+
+            def show(stage, r2, chunk=chunk):
+                bar.update(len(chunk))
+                bar.set_postfix_str(stage if r2 is None else f"{stage}, R2 {np.mean(r2):.3f}", refresh=False)
+
+            X, Y, tasks = _joint_tables([task for _, _, task in chunk], seen)
+            trained = train_stack(X, Y, tasks, **chunk[0][1].stack_settings(), on_epoch=show)
+            for (name, estimator, task), network in zip(chunk, trained, strict=True):
+                fold = seen[task.fold]
+                model = clone(estimator).adopt(network, fold.X[fold.train])
+                fits.append(_Fit(name, estimator, task.fold, model, feature_r2=network.feature_r2))
+    return fits
+
+
+def _joint_tables(tasks, seen):
+    """X and Y that hold what all tasks see, and the tasks with their rows in them."""
+    from dataclasses import replace
+
+    numbers = sorted({task.fold for task in tasks})
+    if all(seen[number].X is seen[numbers[0]].X for number in numbers):
+        return seen[numbers[0]].X, seen[numbers[0]].Y, tasks
+    offset = {number: place * len(seen[number].X) for place, number in enumerate(numbers)}
+    moved = [
+        replace(
+            task,
+            train_cells=task.train_cells + offset[task.fold],
+            test_cells=task.test_cells + offset[task.fold],
+        )
+        for task in tasks
+    ]
+    return (
+        np.concatenate([seen[number].X for number in numbers]),
+        np.concatenate([seen[number].Y for number in numbers]),
+        moved,
+    )
+
+
+def _fit_others(others, seen, n_jobs, progress):
+    """Fit linear models: those that differ only in alpha and relaxation as one path."""
+    groups = defaultdict(list)
+    for name, estimator in others:
+        if isinstance(estimator, ReducedRankRegressor):
+            key = ("path", estimator.rank, estimator.l1_ratio, estimator.solver)
+        else:
+            key = ("alone", id(estimator))
+        groups[key].append((name, estimator))
+    jobs = [(group, number) for group in groups.values() for number in range(len(seen))]
+    if not jobs:
+        return []
+    fit_all = (delayed(_fit_group)(group, number, seen[number]) for group, number in jobs)
+    done = Parallel(n_jobs=n_jobs, return_as="generator")(fit_all)
+    bar = tqdm(done, total=len(jobs), desc="linear models x folds", disable=None if progress else True)
+    fits = [fit for group in bar for fit in group]
+    # Processes return copies of the estimators: put the ones that were asked for back in their place.
+    settings = [estimator for group, _ in jobs for _, estimator in group]
+    for fit, setting in zip(fits, settings, strict=True):
+        fit.setting = setting
+    return fits
+
+
+def _fit_group(group, number, fold):
+    """Fit the models of a group on one fold."""
+    X, Y = fold.X[fold.train].astype(np.float64), fold.Y[fold.train].astype(np.float64)
+    if not isinstance(group[0][1], ReducedRankRegressor):
+        return [_Fit(name, estimator, number, clone(estimator).fit(X, Y)) for name, estimator in group]
+    first = group[0][1]
+    alphas = [estimator.alpha for _, estimator in group]
+    path = dict(zip(alphas, reduced_rank_path(X, Y, alphas, first.rank, first.l1_ratio, first.solver), strict=True))
+    fits = []
+    for name, estimator in group:
+        sparse = path[estimator.alpha]
+        final = relax(X, Y, sparse, estimator.alpha) if estimator.relaxed else sparse
+        model = clone(estimator).adopt(final, sparse, X.mean(axis=0), Y.mean(axis=0))
+        enough = sparse.selected.sum() >= sparse.W.shape[1]
+        fits.append(_Fit(name, estimator, number, model, has_score=bool(enough)))
+    return fits
+
+
+def _collect(data, seen, fitted, keep):
+    """Turn fitted models into tables."""
+    rows = defaultdict(list)
+    for fit in fitted:
+        fold = seen[fit.fold]
+        keys = _keys(fit)
+        if _is_network(fit.setting):
+            _collect_network(rows, keys, fit, data)
+        else:
+            _collect_linear(rows, keys, fit, fold, data)
+        cells = fold.test if len(fold.test) else fold.train
+        if "predictions" in keep:
+            predictions = pd.DataFrame(fit.model.predict(fold.X[cells]), columns=data.feature_names)
+            rows["predictions"].append(_with_keys(keys, {"cell": data.cell_names[cells]}, predictions))
+        if "latents" in keep and hasattr(fit.model, "transform"):
+            latents = pd.DataFrame(fit.model.transform(fold.X)).rename(columns=lambda index: f"z{index + 1}")
+            held_out = np.isin(np.arange(len(fold.X)), fold.test)
+            used = np.sort(np.concatenate([fold.train, fold.test]))
+            table = _with_keys(keys, {"cell": data.cell_names, "held_out": held_out}, latents)
+            rows["latents"].append(table.iloc[used])
+    return {name: pd.concat(rows[name], ignore_index=True) if rows[name] else pd.DataFrame() for name in TABLES}
+
+
+def _keys(fit):
+    """Model, hyperparameters and fold, as columns."""
+    keys = {"model": fit.name}
+    for name, value in fit.setting.get_params(deep=False).items():
+        if name == "schedule":
+            value = schedule_name(value)
+        elif name == "hidden":
+            value = "-".join(map(str, value))
+        elif name == "rank" and value is None:
+            value = fit.model.V_.shape[1]
+        keys[name] = value if isinstance(value, (int, float, str, bool)) else str(value)
+    return {**keys, "fold": fit.fold}
+
+
+def _with_keys(keys, *columns):
+    """Put key columns before others."""
+    table = pd.concat([pd.DataFrame(part).reset_index(drop=True) for part in columns], axis=1)
+    return pd.concat([pd.DataFrame(keys, index=table.index), table], axis=1)
+
+
+def _collect_network(rows, keys, fit, data):
+    """Scores and curves of every stage, features, genes."""
+    model, history = fit.model, fit.model.history_
+    rows["curves"].append(_with_keys(keys, history))
+    for stage, part in history.groupby("stage", sort=False):
+        last = part.iloc[-1]
+        score = {
+            "stage": stage,
+            "n_selected": int(model.selected_.sum()) if stage == "pruned" else len(model.selected_),
+            "r2_train": last["r2_train"],
+            "r2_test": last["r2_test"],
+            "r2_test_best_epoch": part["r2_test"].max(),
+        }
+        rows["scores"].append(pd.DataFrame([{**keys, **score}]))
+    final = {**keys, "stage": history["stage"].iloc[-1]}
+    rows["feature_scores"].append(
+        _with_keys(final, {"feature": data.feature_names, "r2_test": fit.feature_r2})
+    )
+    norms = pd.DataFrame({"gene": data.gene_names, "norm": model.gene_norms_})
+    rows["gene_norms"].append(_with_keys(keys, norms))
+    rows["selected"].append(_with_keys(final, norms[model.selected_]))
+
+
+def _collect_linear(rows, keys, fit, fold, data):
+    """Scores, features and genes of a model that is fitted at once."""
+    model, keys = fit.model, {**keys, "stage": "fitted"}
+    r2_train, _ = _r2(model, fold, fold.train)
+    r2_test, feature_r2 = _r2(model, fold, fold.test)
+    selected = getattr(model, "selected_", None)
+    score = {
+        "n_selected": np.nan if selected is None else int(selected.sum()),
+        "r2_train": r2_train if fit.has_score else np.nan,
+        "r2_test": r2_test if fit.has_score else np.nan,
+        "r2_test_best_epoch": np.nan,
+    }
+    rows["scores"].append(pd.DataFrame([{**keys, **score}]))
+    feature_r2 = feature_r2 if fit.has_score else np.full_like(feature_r2, np.nan)
+    rows["feature_scores"].append(_with_keys(keys, {"feature": data.feature_names, "r2_test": feature_r2}))
+    if selected is not None:
+        norms = pd.DataFrame({"gene": data.gene_names, "norm": model.gene_norms_})
+        rows["selected"].append(_with_keys(keys, norms[selected]))
+
+
+def _r2(model, fold, cells):
+    """Pooled R2 and R2 of each feature on some cells; NaN without cells. Missing values are left out."""
+    if not len(cells):
+        return np.nan, np.full(fold.Y.shape[1], np.nan)
+    truth = fold.Y[cells].astype(np.float64)
+    centre = np.nanmean(fold.Y[fold.train].astype(np.float64), axis=0)
+    residual = np.nansum((truth - model.predict(fold.X[cells])) ** 2, axis=0)
+    total = np.nansum((truth - centre) ** 2, axis=0)
+    return 1 - residual.sum() / total.sum(), 1 - residual / total
