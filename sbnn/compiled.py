@@ -119,11 +119,11 @@ class CompiledStack:
         self.apply = jit(self._apply)
 
     def _apply(self, weights, inputs):
-        """Outputs (M, n_cells, n_outputs) of inputs (M, n_cells, n_inputs)."""
+        """Return outputs (M, n_cells, n_outputs) of inputs (M, n_cells, n_inputs)."""
         return self.model.stateless_call(list(weights), [], inputs)[0]
 
     def _gather(self, data, batches, step):
-        """Inputs, targets, and weights of observed targets of one step."""
+        """Return inputs, targets, and weights of observed targets of one step."""
         rows = ops.take(batches.target_rows, step, axis=0)
         inputs = ops.take(data.inputs, ops.take(batches.input_rows, step, axis=0), axis=0) - data.input_means
         targets = ops.take(data.targets, rows, axis=0) - data.target_means

@@ -116,11 +116,17 @@ def _without_spike_ins(data):
         **{
             key: getattr(data, key)
             for key in (
-                "cell_names", "feature_units", "cell_types", "cell_families", "type_colors", "family_colors",
-                "donors", "name",
+                "cell_names",
+                "feature_units",
+                "cell_types",
+                "cell_families",
+                "type_colors",
+                "family_colors",
+                "donors",
+                "name",
             )
         },
-    )  # fmt: skip
+    )
 
 
 def _paired(counts, features, **names):
@@ -139,10 +145,8 @@ def _paired(counts, features, **names):
 
 def _load_scala_2020(data_dir):
     """Cells in the order of Cell_Features_M1.csv: the paper's folds depend on it."""
-    features = scala_features("scala_2020", data_dir)
+    *_, features = _select_cells("scala_2020", data_dir).values()
     metadata = scala_metadata("scala_2020", data_dir)
-    features = features[~features.index.isin(list(EXCLUDED_CELLS))].dropna()
-    features = features[features.index.isin(metadata.index[metadata["RNA type"].notna()])]
     table = read_count_table("scala_2020", data_dir)
     if table is not None:
         features = features[features.index.isin(table.cell_names)]
@@ -159,14 +163,89 @@ def _load_scala_2020(data_dir):
 def _load_phys_temp(data_dir):
     """Cells with counts, the 16 features and a type; genes most variable in them."""
     name = "scala_2020_phys_temp"
-    features = scala_features(name, data_dir).dropna()
+    *_, features = _select_cells(name, data_dir).values()
     metadata = scala_metadata(name, data_dir)
     table = read_count_table(name, data_dir)
-    typed = metadata.index[metadata["RNA type"].notna()]
-    features = features[features.index.isin(typed) & features.index.isin(table.cell_names)]
+    features = features[features.index.isin(table.cell_names)]
     counts = _rows_of(table, features.index)
     genes = select_variable_genes(counts, n_genes=1000, threshold=30)
     return _scala_paired(name, counts[:, genes], table.gene_names[genes], features, metadata, data_dir)
+
+
+def _select_cells(name, data_dir):
+    """Features of the cells that are left after each step of the selection, in order."""
+    metadata = scala_metadata(name, data_dir)
+    features = scala_features(name, data_dir)
+    steps = {"features measured": features}
+    features = features[~features.index.isin(list(EXCLUDED_CELLS))]
+    steps["not excluded"] = features
+    features = features.dropna()
+    steps["no feature missing"] = features
+    steps["with an RNA type"] = features[features.index.isin(metadata.index[metadata["RNA type"].notna()])]
+    return steps
+
+
+def cell_selection(data, data_dir=None):
+    """Return how many cells are left after each step from the files to the data set.
+
+    Parameters
+    ----------
+    data : PairedData
+        As `load_dataset` returns it.
+    data_dir : path-like, optional
+
+    Returns
+    -------
+    Series
+        Number of cells by step.
+    """
+    steps = {}
+    if data.name in ("scala_2020", "scala_2020_phys_temp"):
+        steps = {step: len(features) for step, features in _select_cells(data.name, data_dir).items()}
+    return pd.Series({**steps, "in the data set": data.n_cells}, name="cells")
+
+
+def measured_features(data, data_dir=None):
+    """Return the features of a data set as the files hold them, before any transformation.
+
+    Parameters
+    ----------
+    data : PairedData
+        As `load_dataset` returns it.
+    data_dir : path-like, optional
+
+    Returns
+    -------
+    DataFrame
+        One row a cell, one column a feature.
+    """
+    if data.name in ("scala_2020", "scala_2020_phys_temp"):
+        return raw_scala_features(data.name, data_dir).loc[data.cell_names, data.feature_names]
+    return pd.DataFrame(data.features, index=data.cell_names, columns=data.feature_names)
+
+
+def whole_transcriptomes(name, data_dir=None):
+    """Return the tables of all genes from which variable genes can be chosen.
+
+    Parameters
+    ----------
+    name : str
+        A data set.
+    data_dir : path-like, optional
+
+    Returns
+    -------
+    dict
+        Name of the table -> (CountTable, detection threshold). For scala_2020 that is the table of
+        scala_2020_phys_temp (30749 genes) and, where its archive is there, its own (42184 genes).
+    """
+    if name == "simulated":
+        data = simulate_patchseq()[0]
+        return {name: (CountTable(data.counts, data.gene_names, data.cell_names), 0)}
+    tables = {"scala_2020_phys_temp": read_count_table("scala_2020_phys_temp", data_dir)}
+    if name == "scala_2020":
+        tables["scala_2020"] = read_count_table("scala_2020", data_dir)
+    return {table_name: (table, 30) for table_name, table in tables.items() if table is not None}
 
 
 def _scala_paired(name, counts, gene_names, features, metadata, data_dir):
@@ -286,7 +365,9 @@ def _read_counts(source, sep=",", what=None):
     table = pd.read_csv(source, sep=sep, index_col=0)
     not_numbers = table.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]]
     if len(not_numbers) or table.isna().to_numpy().any():
-        raise ValueError(f"{what} holds missing values or text, first in column {[*not_numbers, *table.columns][0]!r}")
+        raise ValueError(
+            f"{what} holds missing values or text, first in column {[*not_numbers, *table.columns][0]!r}"
+        )
     counts = np.ascontiguousarray(table.to_numpy().T)
     if (counts < 0).any():
         raise ValueError(f"{what} holds negative counts, the smallest is {counts.min()}")
@@ -298,7 +379,7 @@ def _read_counts(source, sep=",", what=None):
 
 
 def _rows_of(table, cells):
-    """Counts of the named cells, in their order."""
+    """Return the counts of the named cells, in their order."""
     return table.counts[pd.Index(table.cell_names).get_indexer(cells)]
 
 

@@ -7,9 +7,10 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 
 from sbnn._checks import check_matrix
 from sbnn.clusters import cluster_features
+from sbnn.decoder import train_gene_decoder
 from sbnn.network import apply_layers, build_network, layer_activations
 from sbnn.schedules import get_schedule
-from sbnn.training import TrainingTask, train_gene_decoder, train_stack
+from sbnn.training import TrainingTask, train_stack
 
 
 class SparseBottleneckRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -33,7 +34,7 @@ class SparseBottleneckRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator)
         Genes kept by pruning.
     hidden : tuple of int
         Widths of the layers before the bottleneck, mirrored behind it.
-    schedule : str or sequence of Stage
+    schedule : str, Schedule, or sequence of Stage
         A key of `sbnn.schedules.SCHEDULES`, or stages of your own.
     random_state : int
         Determines initial weights and the order of cells.
@@ -117,7 +118,7 @@ class SparseBottleneckRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator)
     def stack_settings(self):
         """Return the arguments of `train_stack` that all networks of a stack must share."""
         return {
-            "schedule": self.schedule,
+            "schedule": get_schedule(self.schedule),
             "bottleneck_dim": self.bottleneck_dim,
             "hidden": tuple(self.hidden),
             "ridge": self.ridge,

@@ -54,7 +54,9 @@ def make_folds(data, folds="paper"):
     if isinstance(folds, str):
         makers = {"paper": _paper_folds, "donor": _donor_folds, "all": _all_cells}
         if folds not in makers:
-            raise ValueError(f"unknown folds {folds!r}: expected {', '.join(map(repr, makers))}, a splitter or a list")
+            raise ValueError(
+                f"unknown folds {folds!r}: expected {', '.join(map(repr, makers))}, a splitter or a list"
+            )
         return makers[folds](data)
     if hasattr(folds, "split"):
         folds = folds.split(data.X, groups=data.donors)
@@ -72,7 +74,9 @@ def _rows(cells, n_cells, what):
     cells = np.asarray(cells)
     cells = np.flatnonzero(cells) if cells.dtype == bool else cells.astype(int)
     if len(cells) and (cells.min() < 0 or cells.max() >= n_cells):
-        raise ValueError(f"{what} cells must be rows between 0 and {n_cells - 1}, got {cells.min()} to {cells.max()}")
+        raise ValueError(
+            f"{what} cells must be rows between 0 and {n_cells - 1}, got {cells.min()} to {cells.max()}"
+        )
     return cells
 
 
@@ -127,5 +131,8 @@ def fold_data(data, fold, within_fold=False):
     train = {key: values[fold.train] for key, values in genes.items()}
     preprocessor = Preprocessor(allow_constant=True).fit(features=features[fold.train], **train)
     return FoldData(
-        preprocessor.transform_genes(**genes), preprocessor.transform_features(features), fold.train, fold.test
+        preprocessor.transform_genes(**genes),
+        preprocessor.transform_features(features),
+        fold.train,
+        fold.test,
     )

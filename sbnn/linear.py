@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.linear_model import enet_path
 
@@ -359,3 +360,32 @@ def _rows_glmnet(X, target, alpha, l1_ratio, start):
         thresh=1e-10,
     )
     return np.column_stack([np.asarray(beta)[:, 0] for beta in fit["beta"]])
+
+
+def biplot_tables(model, data):
+    """Return what a double biplot draws: cells as genes and as features place them, and correlations.
+
+    Parameters
+    ----------
+    model : ReducedRankRegressor
+        Fitted, with at least two components.
+    data : PairedData
+        The cells to draw.
+
+    Returns
+    -------
+    dict of DataFrames
+        `biplot`: `x1`, `x2` (X W) and `y1`, `y2` (Y V), each divided by its SD; `gene_arrows`, `feature_arrows`:
+        `name`, `r1`, `r2`, correlations of selected genes (features) with the two axes of their side.
+    """
+    sides = {
+        "x": (model.transform(data.X)[:, :2], data.X[:, model.selected_], data.gene_names[model.selected_]),
+        "y": ((data.Y - model.y_mean_) @ model.V_[:, :2], data.Y, data.feature_names),
+    }
+    biplot, arrows = pd.DataFrame(), {}
+    for side, (components, values, names) in sides.items():
+        components = (components - components.mean(axis=0)) / components.std(axis=0)
+        biplot[[f"{side}1", f"{side}2"]] = components.astype(np.float32)
+        correlations = np.corrcoef(components.T, values.T)[:2, 2:]
+        arrows[side] = pd.DataFrame({"name": names, "r1": correlations[0], "r2": correlations[1]})
+    return {"biplot": biplot, "gene_arrows": arrows["x"], "feature_arrows": arrows["y"]}

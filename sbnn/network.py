@@ -1,5 +1,7 @@
 """The sparse bottleneck network and stacks of it, in Keras 3 (any backend)."""
 
+from itertools import pairwise
+
 import keras
 import numpy as np
 from keras import ops
@@ -95,7 +97,10 @@ class StackedDense(keras.layers.Layer):
             name="kernel",
         )
         self.bias = self.add_weight(
-            shape=(n_networks, self.units), initializer="zeros", regularizer=self.bias_regularizer, name="bias"
+            shape=(n_networks, self.units),
+            initializer="zeros",
+            regularizer=self.bias_regularizer,
+            name="bias",
         )
 
     def call(self, inputs):
@@ -184,7 +189,9 @@ def build_network(
     sizes = layer_sizes(n_genes, n_outputs, bottleneck_dim, hidden)
     names, activations = layer_names(hidden), layer_activations(hidden, output_activation)
     ridge_alone = GroupLassoRidge(ridge=ridge)
-    inputs = keras.Input(batch_shape=(None, n_genes) if n_networks is None else (n_networks, None, n_genes), name="genes")
+    inputs = keras.Input(
+        batch_shape=(None, n_genes) if n_networks is None else (n_networks, None, n_genes), name="genes"
+    )
     layer = keras.layers.Dense if n_networks is None else StackedDense
     outputs = inputs
     for index, (units, name, activation) in enumerate(zip(sizes[1:], names, activations, strict=True)):
@@ -214,7 +221,7 @@ def initial_weights(sizes, generators):
         kernel (M, n_in, n_out) and bias (M, n_out) of each layer in turn, the order of `Model.get_weights`.
     """
     weights = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in pairwise(sizes):
         limit = np.sqrt(6 / (n_in + n_out))
         kernels = [generator.uniform(-limit, limit, (n_in, n_out)) for generator in generators]
         weights.append(np.stack(kernels).astype(np.float32))

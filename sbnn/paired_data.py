@@ -166,5 +166,3 @@ class PairedData:
         if missing:
             lines.append(f"  {missing} values of Y are missing ({missing / self.Y.size:.1%})")
         return "\n".join(lines)
-
-

@@ -58,7 +58,12 @@ def save_results(path, results, tables=None, **notes):
         A table that is not there, or a value that could not be loaded again.
     """
     path = Path(path)
-    content = {"format": _FORMAT, "schema_version": SCHEMA_VERSION, "versions": _versions(), "commit": _commit()}
+    content = {
+        "format": _FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "versions": _versions(),
+        "commit": _commit(),
+    }
     if hasattr(results, "tables"):
         content |= {key: getattr(results, key) for key in ("dataset", "fingerprint", "protocol")}
         content["folds"] = [
@@ -186,12 +191,15 @@ def _pack_column(column):
         return column.to_numpy()
     codes, values = pd.factorize(column, use_na_sentinel=False)
     if len(values) < min(2**16, max(2, len(column) / 4)):
-        return {"values": _plain_array(values), "codes": codes.astype(np.uint8 if len(values) <= 256 else np.uint16)}
+        return {
+            "values": _plain_array(values),
+            "codes": codes.astype(np.uint8 if len(values) <= 256 else np.uint16),
+        }
     return _plain_array(column)
 
 
 def _plain_array(values):
-    """A numeric array, a string array, or a list where strings are missing."""
+    """Return a numeric array, a string array, or a list where strings are missing."""
     array = np.asarray(values)
     if array.dtype != object:
         return array
@@ -217,7 +225,17 @@ def _unpack_column(column):
 
 def _versions():
     """Versions of what computed a result."""
-    packages = ("sbnn", "keras", "tensorflow", "tensorflow-cpu", "jax", "numpy", "scipy", "scikit-learn", "pandas")
+    packages = (
+        "sbnn",
+        "keras",
+        "tensorflow",
+        "tensorflow-cpu",
+        "jax",
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "pandas",
+    )
     versions = {"python": platform.python_version()}
     for package in packages:
         try:
@@ -235,7 +253,10 @@ def _commit():
             ["git", "-C", folder, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()
         changed = subprocess.run(
-            ["git", "-C", folder, "status", "--porcelain", "--", "."], capture_output=True, text=True, check=True
+            ["git", "-C", folder, "status", "--porcelain", "--", "."],
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

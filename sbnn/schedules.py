@@ -43,60 +43,84 @@ class Stage:
             )
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """Stages under a name that tables can show; iterates over its stages.
+
+    Attributes
+    ----------
+    name : str
+    stages : tuple of Stage
+    """
+
+    name: str
+    stages: tuple
+
+    def __post_init__(self):
+        """Check that the stages can follow each other."""
+        object.__setattr__(self, "stages", tuple(self.stages))
+        if not self.stages or not all(isinstance(stage, Stage) for stage in self.stages):
+            raise ValueError(f"schedule {self.name!r} needs a sequence of Stage, got {self.stages!r}")
+        order = [STAGE_NAMES.index(stage.name) for stage in self.stages]
+        if order != sorted(set(order)) or self.stages[-1].name == "pretrained":
+            names = ", ".join(stage.name for stage in self.stages)
+            raise ValueError(
+                f"stages must come in the order {', '.join(STAGE_NAMES)} and end on features, got {names}"
+            )
+
+    def __iter__(self):
+        """Iterate over the stages."""
+        return iter(self.stages)
+
+    def shortened(self, factor):
+        """Return this schedule with its epochs times `factor`, at least one each (for trying things out)."""
+        if factor == 1:
+            return self
+        stages = [replace(stage, epochs=max(1, round(stage.epochs * factor))) for stage in self.stages]
+        return Schedule(f"{self.name} x {factor:g}", stages)
+
+
 _PRETRAINED = Stage("pretrained", epochs=50, learning_rate=1e-4, cell_fraction=0.6)
 _PRUNED = Stage("pruned", epochs=100, learning_rate=5e-5)
 
 #: The paper's schedule and its two ablations (arXiv 2006.10411, section 2 and figure 2).
 SCHEDULES = {
-    "paper": (
-        _PRETRAINED,
-        Stage("frozen", epochs=50, learning_rate=1e-4, frozen_layers=2),
-        Stage("finetuned", epochs=50, learning_rate=5e-5),
-        _PRUNED,
-    ),
-    "paper_no_pretraining": (Stage("finetuned", epochs=100, learning_rate=1e-4), _PRUNED),
-    "paper_no_frozen": (_PRETRAINED, Stage("finetuned", epochs=100, learning_rate=1e-4), _PRUNED),
+    schedule.name: schedule
+    for schedule in (
+        Schedule(
+            "paper",
+            (
+                _PRETRAINED,
+                Stage("frozen", epochs=50, learning_rate=1e-4, frozen_layers=2),
+                Stage("finetuned", epochs=50, learning_rate=5e-5),
+                _PRUNED,
+            ),
+        ),
+        Schedule("paper_no_pretraining", (Stage("finetuned", epochs=100, learning_rate=1e-4), _PRUNED)),
+        Schedule("paper_no_frozen", (_PRETRAINED, Stage("finetuned", epochs=100, learning_rate=1e-4), _PRUNED)),
+    )
 }
 
 
 def get_schedule(schedule):
-    """Return the stages of a schedule.
+    """Return a schedule.
 
     Parameters
     ----------
-    schedule : str or sequence of Stage
+    schedule : str, Schedule, or sequence of Stage
         A key of SCHEDULES, or stages of your own.
 
     Returns
     -------
-    tuple of Stage
+    Schedule
 
     Raises
     ------
     ValueError
         Unknown name, no stage at all, or stages in an order that cannot be trained.
     """
+    if isinstance(schedule, Schedule):
+        return schedule
     if isinstance(schedule, str):
         return SCHEDULES[check_choice(schedule, SCHEDULES, "schedule")]
-    stages = tuple(schedule)
-    if not stages or not all(isinstance(stage, Stage) for stage in stages):
-        raise ValueError(f"a schedule must be one of {', '.join(SCHEDULES)} or a sequence of Stage, got {schedule!r}")
-    order = [STAGE_NAMES.index(stage.name) for stage in stages]
-    if order != sorted(set(order)) or stages[-1].name == "pretrained":
-        names = ", ".join(stage.name for stage in stages)
-        raise ValueError(f"stages must come in the order {', '.join(STAGE_NAMES)} and end on features, got {names}")
-    return stages
-
-
-def shorten_schedule(schedule, factor):
-    """Return the schedule with its epochs multiplied by `factor`, at least one each (for trying things out)."""
-    if factor == 1:
-        return schedule if isinstance(schedule, str) else get_schedule(schedule)
-    return tuple(replace(stage, epochs=max(1, round(stage.epochs * factor))) for stage in get_schedule(schedule))
-
-
-def schedule_name(schedule):
-    """Return a name for tables: the key of SCHEDULES, or the epochs of each stage."""
-    if isinstance(schedule, str):
-        return schedule
-    return "+".join(f"{stage.name}:{stage.epochs}" for stage in get_schedule(schedule))
+    return Schedule("own", schedule)

@@ -150,7 +150,8 @@ def _verify(path, remote):
     if found != remote.blob_id:
         raise ValueError(
             f"{path} is not the published file: its git blob id is {found}, expected {remote.blob_id} "
-            f"({path.stat().st_size} bytes; truncated or changed?). Delete it to download it anew from {remote.url}"
+            f"({path.stat().st_size} bytes; truncated or changed?). Delete it to download it again from "
+            f"{remote.url}"
         )
 
 

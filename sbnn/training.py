@@ -11,7 +11,7 @@ from sbnn._checks import check_matrix
 from sbnn.clusters import N_CLUSTERS
 from sbnn.compiled import Batches, Penalties, StackData, compiled_stack, start_state
 from sbnn.network import initial_weights, layer_activations, layer_sizes
-from sbnn.schedules import Stage, get_schedule
+from sbnn.schedules import get_schedule
 
 #: Cells evaluated at once.
 EVALUATION_BLOCK = 256
@@ -59,8 +59,7 @@ class TrainingTask:
 
     def steps_per_epoch(self, schedule):
         """Return the number of steps of an epoch in each stage; networks stack where these agree."""
-        stages = get_schedule(schedule)
-        return tuple(-(-len(self.stage_cells(stage)) // stage.batch_size) for stage in stages)
+        return tuple(-(-len(self.stage_cells(stage)) // stage.batch_size) for stage in get_schedule(schedule))
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +162,7 @@ def _check_stack(X, Y, tasks, stages, n_selected):
         raise ValueError(f"n_selected must be between 1 and the {X.shape[1]} genes, got {n_selected}")
 
 
-class _StageTables(NamedTuple):
+class StageTables(NamedTuple):
     """Device tables of a stage, and for each network the row of each of its own cells in them."""
 
     data: StackData
@@ -239,13 +238,13 @@ class _StackRun:
             penalise_genes=not stage.frozen_layers and stage.name != "pruned",
         )
         tables = self._tables(stage, target)
-        penalties = Penalties(*_tensors([task.group_lasso for task in self.tasks], self.ridge))
+        penalties = Penalties(*tensors([task.group_lasso for task in self.tasks], self.ridge))
         state = start_state(self.weights[kept:])
         shuffles = [task.generator(1 + index) for task in self.tasks]
         learning_rate = ops.convert_to_tensor(np.float32(stage.learning_rate))
         evaluations = None if target == "clusters" else self._evaluation_batches(tables)
         for _ in range(stage.epochs):
-            batches = _shuffled_batches(self.tasks, stage, tables, shuffles, self.train_weights)
+            batches = shuffled_batches(self.tasks, stage, tables, shuffles, self.train_weights)
             state = stack.train_epoch(state, tables.data, batches, penalties, learning_rate)
             self._record(stage, stack, state, tables, evaluations)
         self.weights[kept:] = [np.asarray(weight) for weight in state.weights]
@@ -283,24 +282,26 @@ class _StackRun:
         if stage.frozen_layers:
             inputs, input_rows = self._frozen_activations(stage), own_positions
         elif stage.name == "pruned":
-            inputs = np.concatenate([
-                self.X[np.ix_(rows, genes)] - mean[genes]
-                for rows, genes, mean in zip(self.own_rows, self.selected, self.x_mean, strict=True)
-            ])  # fmt: skip
+            inputs = np.concatenate(
+                [
+                    self.X[np.ix_(rows, genes)] - mean[genes]
+                    for rows, genes, mean in zip(self.own_rows, self.selected, self.x_mean, strict=True)
+                ]
+            )
             input_rows = own_positions
         else:
             inputs, input_rows = self.X, self.own_rows
         shared = inputs is self.X
         input_means = self.x_mean if shared else np.zeros((self.n_networks, inputs.shape[1]))
-        data = StackData(*_tensors(inputs, input_means[:, None], targets, target_means[:, None], observed))
-        return _StageTables(data, input_rows, target_rows)
+        data = StackData(*tensors(inputs, input_means[:, None], targets, target_means[:, None], observed))
+        return StageTables(data, input_rows, target_rows)
 
     def _frozen_activations(self, stage):
         """Activations behind the frozen layers for every network's own cells: they do not change in the stage."""
         n_frozen = stage.frozen_layers
         activations = layer_activations(self.hidden)[:n_frozen]
         stack = compiled_stack(self._current_sizes()[: n_frozen + 1], activations, self.n_networks)
-        weights = _tensors(*self.weights[: 2 * n_frozen])
+        weights = tensors(*self.weights[: 2 * n_frozen])
         blocks = []
         for start in range(0, self.n_own, EVALUATION_BLOCK):
             rows = self.own_rows[:, start : start + EVALUATION_BLOCK]
@@ -337,12 +338,14 @@ class _StackRun:
             self.gene_norms = np.linalg.norm(self.weights[0], axis=2)
         networks = []
         for network in range(self.n_networks):
-            history = pd.DataFrame({
-                "stage": [stage for stage, _, _ in self.history],
-                "epoch": np.arange(1, len(self.history) + 1),
-                "r2_train": [train[network] for _, train, _ in self.history],
-                "r2_test": [test[network] for _, _, test in self.history],
-            })  # fmt: skip
+            history = pd.DataFrame(
+                {
+                    "stage": [stage for stage, _, _ in self.history],
+                    "epoch": np.arange(1, len(self.history) + 1),
+                    "r2_train": [train[network] for _, train, _ in self.history],
+                    "r2_test": [test[network] for _, _, test in self.history],
+                }
+            )
             selected = np.zeros(self.X.shape[1], dtype=bool)
             selected[self.selected[network]] = True
             networks.append(
@@ -359,7 +362,7 @@ class _StackRun:
         return networks
 
 
-def _tensors(*arrays):
+def tensors(*arrays):
     """Put arrays on the device as float32."""
     return tuple(ops.convert_to_tensor(np.asarray(array, dtype=np.float32)) for array in arrays)
 
@@ -378,7 +381,7 @@ def _batches(tables, order, weights, n_steps):
     )
 
 
-def _shuffled_batches(tasks, stage, tables, shuffles, train_weights):
+def shuffled_batches(tasks, stage, tables, shuffles, train_weights):
     """Shuffle every network's cells and cut them into steps; the last, partial step is padded."""
     cells = [task.stage_cells(stage) for task in tasks]
     n_steps = -(-len(cells[0]) // stage.batch_size)
@@ -388,45 +391,3 @@ def _shuffled_batches(tasks, stage, tables, shuffles, train_weights):
         order[network, : len(own)] = shuffle.permutation(own)
         weights[network, : len(own)] = train_weights[network, order[network, : len(own)]]
     return _batches(tables, order, weights, n_steps)
-
-
-def train_gene_decoder(latents, genes, start, hidden, ridge, random_state, epochs=100, learning_rate=5e-5):
-    """Train a decoder from latent coordinates to gene expression.
-
-    Parameters
-    ----------
-    latents : array, shape (n_cells, bottleneck_dim)
-        Latent coordinates of the training cells.
-    genes : array, shape (n_cells, n_selected)
-        Centred expression to predict.
-    start : list of arrays
-        Weights behind the bottleneck of the trained network; all but the output layer are the starting point.
-    hidden : tuple of int
-    ridge : float
-    random_state : int
-    epochs, learning_rate
-        100 epochs at 5e-5 in the paper.
-
-    Returns
-    -------
-    list of arrays
-        kernel and bias of each layer of the decoder.
-    """
-    latents, genes = np.asarray(latents, dtype=np.float32), np.asarray(genes, dtype=np.float32)
-    task = TrainingTask(np.arange(len(latents)), random_state=random_state)
-    stage = Stage("finetuned", epochs=epochs, learning_rate=learning_rate)
-    output = initial_weights((hidden[0], genes.shape[1]), [task.generator(100)])
-    weights = [np.asarray(weight)[None] for weight in start[:-2]] + output
-    sizes = (latents.shape[1], *(bias.shape[1] for bias in weights[1::2]))
-    stack = compiled_stack(sizes, layer_activations(hidden)[len(hidden) + 1 :], 1, penalise_genes=False)
-    zeros = [np.zeros((1, 1, width)) for width in (latents.shape[1], genes.shape[1])]
-    own_rows = np.arange(len(latents), dtype=np.int32)[None]
-    data = StackData(*_tensors(latents, zeros[0], genes, zeros[1], np.ones_like(genes)))
-    tables = _StageTables(data, own_rows, own_rows)
-    state, shuffle = start_state(weights), task.generator(101)
-    penalties, rate = Penalties(*_tensors([0.0], ridge)), ops.convert_to_tensor(np.float32(learning_rate))
-    train_weights = np.ones((1, len(latents)), dtype=np.float32)
-    for _ in range(epochs):
-        batches = _shuffled_batches([task], stage, tables, [shuffle], train_weights)
-        state = stack.train_epoch(state, data, batches, penalties, rate)
-    return [np.asarray(weight)[0] for weight in state.weights]

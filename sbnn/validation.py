@@ -1,7 +1,7 @@
 """Cross-validation of networks and linear models alike, into tidy tables."""
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from sbnn.clusters import cluster_features, leave_out_small_clusters
 from sbnn.folds import fold_data, make_folds
 from sbnn.linear import ReducedRankRegressor, reduced_rank_path, relax
-from sbnn.schedules import get_schedule, schedule_name
+from sbnn.schedules import get_schedule
 
 TABLES = ("scores", "curves", "feature_scores", "selected", "gene_norms", "predictions", "latents")
 #: Networks trained at once: on a CPU larger stacks gain nothing.
@@ -66,6 +66,34 @@ class CrossValidation:
     def tables(self):
         """The tables by name."""
         return {name: getattr(self, name) for name in TABLES}
+
+    def join(self, other):
+        """Return one result with the rows of both; both must be about the same data, folds and protocol.
+
+        Parameters
+        ----------
+        other : CrossValidation
+
+        Returns
+        -------
+        CrossValidation
+        """
+        for what in ("dataset", "fingerprint", "protocol"):
+            if getattr(self, what) != getattr(other, what):
+                raise ValueError(
+                    f"cannot join results whose {what} differs: {getattr(self, what)} and {getattr(other, what)}"
+                )
+        same_folds = len(self.folds) == len(other.folds) and all(
+            np.array_equal(mine.test, theirs.test) for mine, theirs in zip(self.folds, other.folds, strict=True)
+        )
+        if not same_folds:
+            raise ValueError("cannot join results of different folds")
+        joined = {
+            name: pd.concat([table for table in (mine, getattr(other, name)) if len(table)] or [mine])
+            for name, mine in self.tables.items()
+        }
+        joined = {name: table.reset_index(drop=True) for name, table in joined.items()}
+        return replace(self, **joined, estimators=self.estimators + other.estimators)
 
 
 def cross_validate(
@@ -191,7 +219,9 @@ def _fit_networks(networks, seen, clusters, progress):
             shape = (*settings.values(), task.steps_per_epoch(estimator.schedule))
             groups[shape].append((name, estimator, task))
     chunks = [
-        group[start : start + STACK_SIZE] for group in groups.values() for start in range(0, len(group), STACK_SIZE)
+        group[start : start + STACK_SIZE]
+        for group in groups.values()
+        for start in range(0, len(group), STACK_SIZE)
     ]
     total = sum(len(chunk) * sum(s.epochs for s in get_schedule(chunk[0][1].schedule)) for chunk in chunks)
     fits = []
@@ -213,8 +243,6 @@ def _fit_networks(networks, seen, clusters, progress):
 
 def _joint_tables(tasks, seen):
     """X and Y that hold what all tasks see, and the tasks with their rows in them."""
-    from dataclasses import replace
-
     numbers = sorted({task.fold for task in tasks})
     if all(seen[number].X is seen[numbers[0]].X for number in numbers):
         return seen[numbers[0]].X, seen[numbers[0]].Y, tasks
@@ -264,7 +292,9 @@ def _fit_group(group, number, fold):
         return [_Fit(name, estimator, number, clone(estimator).fit(X, Y)) for name, estimator in group]
     first = group[0][1]
     alphas = [estimator.alpha for _, estimator in group]
-    path = dict(zip(alphas, reduced_rank_path(X, Y, alphas, first.rank, first.l1_ratio, first.solver), strict=True))
+    path = dict(
+        zip(alphas, reduced_rank_path(X, Y, alphas, first.rank, first.l1_ratio, first.solver), strict=True)
+    )
     fits = []
     for name, estimator in group:
         sparse = path[estimator.alpha]
@@ -303,7 +333,7 @@ def _keys(fit):
     keys = {"model": fit.name}
     for name, value in fit.setting.get_params(deep=False).items():
         if name == "schedule":
-            value = schedule_name(value)
+            value = get_schedule(value).name
         elif name == "hidden":
             value = "-".join(map(str, value))
         elif name == "rank" and value is None:
@@ -333,9 +363,7 @@ def _collect_network(rows, keys, fit, data):
         }
         rows["scores"].append(pd.DataFrame([{**keys, **score}]))
     final = {**keys, "stage": history["stage"].iloc[-1]}
-    rows["feature_scores"].append(
-        _with_keys(final, {"feature": data.feature_names, "r2_test": fit.feature_r2})
-    )
+    rows["feature_scores"].append(_with_keys(final, {"feature": data.feature_names, "r2_test": fit.feature_r2}))
     norms = pd.DataFrame({"gene": data.gene_names, "norm": model.gene_norms_})
     rows["gene_norms"].append(_with_keys(keys, norms))
     rows["selected"].append(_with_keys(final, norms[model.selected_]))

@@ -1,0 +1,139 @@
+"""What only the notebooks share: paths, parameters from the environment, plotting style, saved figures."""
+
+import ast
+import os
+from functools import lru_cache
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pandas as pd
+
+from sbnn import load_dataset, load_results
+from sbnn.plotting import use_style
+
+ROOT = Path(os.environ.get("SBNN_OUTPUT", Path(__file__).parent)).resolve()
+RESULTS = ROOT / "KerasSavedModels"
+FIGURES = ROOT / "figures"
+
+use_style()
+pd.set_option("display.max_rows", 40, "display.width", 120)
+
+
+def parameter(name, default):
+    """Return a notebook's parameter: the environment variable of that name, else the default.
+
+    Parameters
+    ----------
+    name : str
+        Name of the parameter and of the environment variable, whose text is read as a Python value.
+    default : object
+        What the notebook says.
+
+    Returns
+    -------
+    object
+    """
+    if name not in os.environ:
+        return default
+    text = os.environ[name]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+@lru_cache(maxsize=2)
+def load(dataset):
+    """Load a data set once a session (see `sbnn.load_dataset`)."""
+    return load_dataset(dataset)
+
+
+def available_dataset(default):
+    """Return $DATASET, else the default where its files can be had, else "simulated", and say which.
+
+    Parameters
+    ----------
+    default : str
+        Name of a data set.
+
+    Returns
+    -------
+    str
+    """
+    if "DATASET" in os.environ:
+        return os.environ["DATASET"]
+    try:
+        load(default)
+    except FileNotFoundError as error:
+        print(f"{default} CANNOT BE LOADED: {error}\n")
+        print("THIS RUN USES SIMULATED DATA with small settings: its numbers mean nothing for real neurons.")
+        return "simulated"
+    return default
+
+
+def result_path(dataset, what):
+    """Return the path of a result, KerasSavedModels/<dataset>/<what>.pickle."""
+    return RESULTS / dataset / f"{what}.pickle"
+
+
+def must_run(path, retrain, data=None):
+    """Whether a computation has to run, saying so: its result is not on disk, or `retrain` asks for it.
+
+    Parameters
+    ----------
+    path : Path
+        The result.
+    retrain : bool
+        Compute it anew in any case.
+    data : PairedData, optional
+        If the result on disk was made of other data, that is said.
+
+    Returns
+    -------
+    bool
+    """
+    if retrain or not path.exists():
+        return True
+    result = load_results(path)
+    print(f"Skipped: {_shown(path)} is there (commit {result['commit']}). RETRAIN = True computes it anew.")
+    if data is not None and result.get("fingerprint") != data.fingerprint:
+        print("Note: it was computed from other data, or on a machine that rounds differently.")
+    return False
+
+
+def save_figure(figure, name):
+    """Save a figure as figures/<name>.png (300 dpi) and .pdf, the same bytes for the same figure.
+
+    Parameters
+    ----------
+    figure : Figure
+    name : str
+        With the data set as folder, e.g. "scala_2020/curves".
+    """
+    path = FIGURES / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path.with_suffix(".png"), dpi=300, metadata={"Software": None})
+    figure.savefig(path.with_suffix(".pdf"), dpi=300, metadata={"CreationDate": None, "Producer": None})
+    print(f"saved {_shown(path)}.png and .pdf")
+
+
+def table_of_cells(data):
+    """Return names, types, families, colours and donors of the cells as a table for results."""
+    n_cells = data.n_cells
+    types = np.full(n_cells, "cell") if data.cell_types is None else data.cell_types
+    families = types if data.cell_families is None else data.cell_families
+    colors = data.type_colors or dict.fromkeys(np.unique(types), "#4477aa")
+    return pd.DataFrame({
+        "cell": data.cell_names,
+        "cell_type": types,
+        "cell_family": families,
+        "type_color": [colors[name] for name in types],
+        "donor": np.full(n_cells, "") if data.donors is None else data.donors,
+    })  # fmt: skip
+
+
+def _shown(path):
+    """Path relative to the repository, so that no notebook holds a machine's own path."""
+    return path.relative_to(ROOT)

@@ -1,0 +1,130 @@
+"""Putting models beside each other: what the notebooks and the README table compare."""
+
+import numpy as np
+import pandas as pd
+from sklearn.decomposition import PCA
+from sklearn.neighbors import KNeighborsClassifier
+
+
+def final_scores(scores):
+    """Return the rows of `scores` of the last stage: "pruned" for networks, "fitted" for linear models."""
+    return scores[scores["stage"].isin(["pruned", "fitted"])]
+
+
+def choose_alpha(scores, n_genes=25, tolerance=3):
+    """Return the first alpha of a grid whose mean number of genes over folds is within `tolerance` of `n_genes`.
+
+    Test R2 takes no part in the choice.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Scores of one linear model over its grid: `alpha`, `fold`, `n_selected`.
+    n_genes, tolerance : float
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        No alpha comes that close.
+    """
+    mean_genes = scores.groupby("alpha")["n_selected"].mean().sort_index()
+    close = mean_genes.index[(mean_genes - n_genes).abs() <= tolerance]
+    if not len(close):
+        raise ValueError(
+            f"no alpha of the grid selects {n_genes} +- {tolerance} genes on average: the numbers range from "
+            f"{mean_genes.min():.1f} to {mean_genes.max():.1f}; use another grid"
+        )
+    return float(close[0])
+
+
+def principal_component_latents(data, folds, n_components=2):
+    """Return coordinates of all cells in the principal components of every fold's training cells.
+
+    Parameters
+    ----------
+    data : PairedData
+    folds : list of Fold
+    n_components : int
+
+    Returns
+    -------
+    DataFrame
+        Like `CrossValidation.latents`: `model` ("PCA"), `fold`, `cell`, `held_out`, `z1`, `z2`, ...
+    """
+    tables = []
+    for number, fold in enumerate(folds):
+        projection = PCA(n_components, random_state=0).fit(data.X[fold.train])
+        table = pd.DataFrame(projection.transform(data.X)).rename(columns=lambda index: f"z{index + 1}")
+        table.insert(0, "held_out", np.isin(np.arange(data.n_cells), fold.test))
+        table.insert(0, "cell", data.cell_names)
+        table.insert(0, "fold", number)
+        table.insert(0, "model", "PCA")
+        tables.append(table.iloc[np.sort(np.concatenate([fold.train, fold.test]))])
+    return pd.concat(tables, ignore_index=True)
+
+
+def neighbour_accuracy(latents, labels, n_neighbours=10):
+    """Return how often the nearest training cells of a held-out cell in latent space share its label.
+
+    Parameters
+    ----------
+    latents : DataFrame
+        `model`, `fold`, `cell`, `held_out`, `z1`, `z2`, ...: one setting a model.
+    labels : dict or Series
+        Label (RNA family, say) of each cell name.
+    n_neighbours : int
+
+    Returns
+    -------
+    DataFrame
+        `model`, `fold`, `accuracy` of a majority vote of the neighbours.
+    """
+    rows = []
+    for (model, fold), part in latents.groupby(["model", "fold"], sort=False):
+        coordinates = part.filter(regex=r"^z\d+$").dropna(axis=1).to_numpy()
+        truth = part["cell"].map(labels).to_numpy()
+        test = part["held_out"].to_numpy(dtype=bool)
+        classifier = KNeighborsClassifier(n_neighbours).fit(coordinates[~test], truth[~test])
+        accuracy = np.mean(classifier.predict(coordinates[test]) == truth[test])
+        rows.append({"model": model, "fold": fold, "accuracy": accuracy})
+    return pd.DataFrame(rows)
+
+
+def gene_frequencies(selected):
+    """Return in how many of the networks of `selected` each gene was selected, most frequent first.
+
+    Parameters
+    ----------
+    selected : DataFrame
+        `CrossValidation.selected` of networks that differ in their seed: `gene`, `random_state`.
+
+    Returns
+    -------
+    Series
+        Number of networks by gene; equally frequent genes in alphabetical order.
+    """
+    counts = selected.groupby("gene")["random_state"].nunique()
+    return counts.sort_index().sort_values(ascending=False, kind="stable").rename("n_networks")
+
+
+def table_of_scores(scores, by, value="r2_test"):
+    """Return mean and SD over folds of a score as one table (rows sorted as they first appear).
+
+    Parameters
+    ----------
+    scores : DataFrame
+    by : list of str
+        Columns that tell the rows apart.
+    value : str
+
+    Returns
+    -------
+    DataFrame
+    """
+    groups = scores.groupby(by, sort=False, dropna=False)
+    table = groups.agg(n_selected=("n_selected", "mean"), mean=(value, "mean"), SD=(value, "std"))
+    return pd.DataFrame(table).round({"n_selected": 1, "mean": 4, "SD": 4})

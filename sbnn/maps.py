@@ -1,0 +1,355 @@
+"""Pictures of cells: latent spaces with overlays, t-SNE, runs side by side, biplots."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib import patheffects
+from matplotlib.lines import Line2D
+from matplotlib.tri import Triangulation
+from scipy.linalg import orthogonal_procrustes
+
+from sbnn.plotting import plot_gene_frequencies
+
+_OUTLINE = [patheffects.withStroke(linewidth=1.6, foreground="white")]
+
+
+def _bare(axis):
+    """Make a map without ticks, frame or distortion."""
+    axis.set(xticks=[], yticks=[])
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+    axis.set_aspect("equal", adjustable="datalim")
+
+
+def draw_cells(axis, coordinates, cells, size=4, label_families=True):
+    """Draw cells coloured by type, with the names of families at their medians.
+
+    Parameters
+    ----------
+    axis : Axes
+    coordinates : array, shape (n_cells, 2)
+    cells : DataFrame
+        `type_color` and, to name them, `cell_family` of the same cells.
+    size : float
+        Area of a cell in points squared.
+    label_families : bool
+
+    Returns
+    -------
+    Axes
+    """
+    coordinates = np.asarray(coordinates)
+    axis.scatter(*coordinates.T, s=size, c=cells["type_color"].to_numpy(), linewidths=0, rasterized=True)
+    _bare(axis)
+    if label_families:
+        for family, rows in pd.Series(np.arange(len(cells))).groupby(cells["cell_family"].to_numpy()):
+            place = np.median(coordinates[rows], axis=0)
+            axis.text(*place, family, fontsize=6.5, ha="center", va="center", path_effects=_OUTLINE, zorder=3)
+    return axis
+
+
+def masked_triangulation(coordinates, n_longest=20):
+    """Triangulate cells and mask the triangles that bridge empty space.
+
+    Parameters
+    ----------
+    coordinates : array, shape (n_cells, 2)
+    n_longest : int
+        The triangles whose longest edge is among this many longest ones are masked.
+
+    Returns
+    -------
+    Triangulation
+    """
+    triangulation = Triangulation(*np.asarray(coordinates, dtype=np.float64).T)
+    corners = np.column_stack([triangulation.x, triangulation.y])[triangulation.triangles]
+    longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
+    mask = np.zeros(len(longest), dtype=bool)
+    mask[np.argsort(-longest, kind="stable")[: min(n_longest, len(longest) - 1)]] = True
+    triangulation.set_mask(mask)
+    return triangulation
+
+
+def _draw_overlays(figure, place, triangulation, values, limit, title):
+    """3 x 3 contour pictures of values over the cells; returns the last contour set."""
+    axes = place.subgridspec(3, 3, wspace=0.04, hspace=0.2).subplots()
+    levels = np.linspace(-limit, limit, 21)
+    for axis in axes.flat:
+        _bare(axis)
+    for axis, name in zip(axes.flat, values.columns, strict=False):
+        contours = axis.tricontourf(
+            triangulation,
+            np.clip(values[name].to_numpy(dtype=float), -limit, limit),
+            levels=levels,
+            cmap="inferno",
+        )
+        contours.set_rasterized(True)
+        axis.set_title(name, fontsize=6.5, pad=2, style="italic" if title == "genes" else "normal")
+    axes[0, 1].annotate(title, (0.5, 1.28), xycoords="axes fraction", ha="center", fontsize=7.5)
+    return contours
+
+
+def plot_latent_space(panels, cells):
+    """Figure 3: the cells in latent space, with decoded genes to the left and predicted features to the right.
+
+    Parameters
+    ----------
+    panels : list of dict
+        One a row: `title`; `coordinates` (n_cells, 2); `genes` and `features` (DataFrames of up to nine columns
+        each, values to draw over the cells); `n_longest` triangles to mask; `gene_limit` of the colours of genes.
+    cells : DataFrame
+        `type_color`, `cell_family` of the cells.
+
+    Returns
+    -------
+    Figure
+    """
+    height = 2.75 * len(panels)
+    figure = plt.figure(figsize=(7.4, height), layout="none")
+    rows = figure.add_gridspec(
+        len(panels), 1, hspace=0.24, left=0.01, right=0.935, top=1 - 0.38 / height, bottom=0.05 / height
+    )
+    for letter, panel, row in zip("abcdefgh", panels, rows, strict=False):
+        places = row.subgridspec(1, 3, width_ratios=(1, 1.15, 1), wspace=0.06)
+        triangulation = masked_triangulation(panel["coordinates"], panel.get("n_longest", 20))
+        _draw_overlays(figure, places[0], triangulation, panel["genes"], panel.get("gene_limit", 2), "genes")
+        contours = _draw_overlays(figure, places[2], triangulation, panel["features"], 2, "features")
+        centre = draw_cells(figure.add_subplot(places[1]), panel["coordinates"], cells)
+        centre.set_title(f"{letter}  {panel['title']}", loc="left", fontweight="bold")
+        box = places[2].get_position(figure)
+        scale = figure.add_axes((0.945, box.y0 + 0.3 * box.height, 0.008, 0.4 * box.height))
+        colorbar = figure.colorbar(contours, cax=scale, ticks=[-2, 0, 2])
+        colorbar.outline.set_visible(False)
+        gene_limit = panel.get("gene_limit", 2)
+        label = "z-score" if gene_limit == 2 else f"z-score (genes: $\\pm${gene_limit:g})"
+        colorbar.set_label(label, fontsize=6, labelpad=1)
+        colorbar.ax.tick_params(labelsize=6, length=2)
+    return figure
+
+
+def align(coordinates, reference):
+    """Centre, turn, mirror and scale coordinates so that they lie over a reference (Procrustes).
+
+    Parameters
+    ----------
+    coordinates, reference : arrays, shape (n_cells, 2)
+
+    Returns
+    -------
+    array, shape (n_cells, 2)
+    """
+    centred, target = (np.asarray(points) - np.mean(points, axis=0) for points in (coordinates, reference))
+    rotation, scale = orthogonal_procrustes(centred, target)
+    return centred @ rotation * (scale / np.sum(centred**2))
+
+
+def plot_seeds(latents, cells, frequencies):
+    """Figure 5: the latent space of nine runs that differ in their seed, and how often genes were selected.
+
+    Parameters
+    ----------
+    latents : DataFrame
+        `random_state`, `cell`, `z1`, `z2`, cells in the order of `cells`.
+    cells : DataFrame
+        `type_color`, `cell_family`.
+    frequencies : dict
+        Name -> Series of `comparison.gene_frequencies`.
+
+    Returns
+    -------
+    Figure
+    """
+    figure = plt.figure(figsize=(7.4, 4.2))
+    left, right = figure.add_gridspec(1, 2, width_ratios=(1.25, 1))
+    axes = left.subgridspec(3, 3, wspace=0.05, hspace=0.12).subplots()
+    reference = None
+    for axis in axes.flat:
+        _bare(axis)
+    for axis, (seed, part) in zip(axes.flat, latents.groupby("random_state"), strict=False):
+        coordinates = part[["z1", "z2"]].to_numpy()
+        reference = coordinates if reference is None else reference
+        draw_cells(axis, align(coordinates, reference), cells, size=1.5, label_families=reference is coordinates)
+        axis.set_title(f"seed {seed:g}", fontsize=6.5, pad=2)
+    histogram = figure.add_subplot(right)
+    plot_gene_frequencies(frequencies, histogram)
+    histogram.set_box_aspect(0.8)
+    return figure
+
+
+def plot_embeddings(panels, cells):
+    """Figure 6: t-SNE of each modality, coloured by type.
+
+    Parameters
+    ----------
+    panels : dict
+        Title -> coordinates (n_cells, 2).
+    cells : DataFrame
+        `type_color`, `cell_family`.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.4 * len(panels), 3.2), squeeze=False)
+    for axis, (title, coordinates) in zip(axes[0], panels.items(), strict=True):
+        draw_cells(axis, coordinates, cells)
+        axis.set_title(title, loc="left", fontweight="bold")
+    return figure
+
+
+def plot_type_legend(cells):
+    """Legend of all cell types, family by family.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        `cell_type`, `cell_family`, `type_color`.
+
+    Returns
+    -------
+    Figure
+    """
+    entries = []
+    for family, part in cells.groupby("cell_family"):
+        entries.append(Line2D([], [], linestyle="none", label=rf"$\bf{{{family.replace(' ', '~')}}}$"))
+        for name, rows in part.groupby("cell_type"):
+            entries.append(
+                Line2D(
+                    [],
+                    [],
+                    marker="o",
+                    linestyle="none",
+                    markersize=4,
+                    markeredgewidth=0,
+                    color=rows["type_color"].iloc[0],
+                    label=f"{name} ({len(rows)})",
+                )
+            )
+    n_columns = max(2, -(-len(entries) // 18))
+    n_rows = -(-len(entries) // n_columns)
+    figure = plt.figure(figsize=(1.45 * n_columns, 0.155 * n_rows + 0.1), layout="none")
+    figure.legend(
+        handles=entries,
+        ncols=n_columns,
+        loc="center",
+        handletextpad=0.2,
+        columnspacing=0.8,
+        labelspacing=0.35,
+    )
+    return figure
+
+
+def plot_double_biplot(biplot, gene_arrows, feature_arrows, cells, n_genes=20):
+    """Figure 8: cells as seen from genes (X W) and from features (Y V), with correlations as arrows.
+
+    Parameters
+    ----------
+    biplot : DataFrame
+        `x1`, `x2`, `y1`, `y2`: components of each cell, divided by their SD.
+    gene_arrows, feature_arrows : DataFrame
+        `name`, `r1`, `r2`: correlations with the two axes of their side.
+    cells : DataFrame
+        `type_color`, `cell_family`.
+    n_genes : int
+        How many genes to draw, those with the longest arrows.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.6))
+    gene_arrows = gene_arrows.iloc[np.argsort(-np.hypot(gene_arrows["r1"], gene_arrows["r2"]))[:n_genes]]
+    sides = (
+        ("a  transcriptomic side, X W", ["x1", "x2"], gene_arrows, "italic"),
+        ("b  electrophysiological side, Y V", ["y1", "y2"], feature_arrows, "normal"),
+    )
+    for axis, (title, columns, arrows, style) in zip(axes, sides, strict=True):
+        draw_cells(axis, biplot[columns].to_numpy(), cells, size=3, label_families=False)
+        radius = 2.6
+        axis.add_patch(plt.Circle((0, 0), radius, fill=False, color="0.4", linewidth=0.6))
+        tips = arrows[["r1", "r2"]].to_numpy() * radius
+        for tip in tips:
+            axis.plot([0, tip[0]], [0, tip[1]], color="0.25", linewidth=0.5, zorder=3)
+        for tip, place, name in zip(tips, _spread_labels(tips, radius), arrows["name"], strict=True):
+            axis.plot([tip[0], place[0]], [tip[1], place[1]], color="0.7", linewidth=0.3, zorder=2)
+            axis.text(
+                *place,
+                name,
+                fontsize=5.5,
+                style=style,
+                va="center",
+                ha="left" if place[0] > 0 else "right",
+                path_effects=_OUTLINE,
+                zorder=4,
+            )
+        axis.set(xlim=(-4.3, 4.3), ylim=(-3.6, 3.6))
+        axis.set_title(title, loc="left", fontweight="bold")
+    return figure
+
+
+def _spread_labels(tips, radius):
+    """Places for labels just outside the circle, left and right, spaced so that none covers another."""
+    places = np.array(tips, dtype=float)
+    for side in (-1, 1):
+        rows = np.flatnonzero(np.where(tips[:, 0] >= 0, 1, -1) == side)
+        if not len(rows):
+            continue
+        rows = rows[np.argsort(tips[rows, 1])]
+        gap = min(0.42, 2.4 * radius / len(rows))
+        heights = tips[rows, 1] / np.maximum(np.linalg.norm(tips[rows], axis=1), 1e-9) * radius
+        heights = _push_apart(heights, gap)
+        places[rows, 1] = heights
+        places[rows, 0] = side * (np.sqrt(np.maximum((1.08 * radius) ** 2 - heights**2, 0)) + 0.12)
+    return places
+
+
+def _push_apart(heights, gap):
+    """Smallest ordered shifts that leave at least `gap` between neighbours, centred where they were."""
+    steps = gap * np.arange(len(heights))
+    low = np.maximum.accumulate(heights - steps) + steps
+    high = np.minimum.accumulate((heights - steps)[::-1])[::-1] + steps
+    return (low + high) / 2
+
+
+def plot_overview(network_panel, linear_panel, cells, tsne):
+    """Draw the README's picture: what goes in, the network's map beside the linear one, what is read off it.
+
+    Parameters
+    ----------
+    network_panel, linear_panel : dict
+        `title`, `coordinates`; the first also `genes` and `features` (DataFrames, four columns drawn).
+    cells : DataFrame
+        `type_color`, `cell_family`.
+    tsne : array, shape (n_cells, 2)
+        All genes, for comparison.
+
+    Returns
+    -------
+    Figure
+    """
+    figure = plt.figure(figsize=(7.4, 4.1), layout="none")
+    grid = figure.add_gridspec(
+        2, 5, height_ratios=(1.9, 1), left=0.01, right=0.99, top=0.93, bottom=0.02, hspace=0.16, wspace=0.08
+    )
+    top = grid[0, :].subgridspec(1, 3, wspace=0.04)
+    titles = ("all genes, t-SNE", linear_panel["title"], network_panel["title"])
+    places = (tsne, linear_panel["coordinates"], network_panel["coordinates"])
+    for place, title, coordinates in zip(top, titles, places, strict=True):
+        axis = draw_cells(figure.add_subplot(place), coordinates, cells, size=3)
+        axis.set_title(title, loc="left", fontweight="bold")
+    triangulation = masked_triangulation(network_panel["coordinates"], network_panel.get("n_longest", 20))
+    bottom = grid[1, :].subgridspec(1, 8, wspace=0.06)
+    columns = [(network_panel["genes"], name, "italic") for name in network_panel["genes"].columns[:4]]
+    columns += [(network_panel["features"], name, "normal") for name in network_panel["features"].columns[:4]]
+    for place, (values, name, style) in zip(bottom, columns, strict=False):
+        axis = figure.add_subplot(place)
+        _bare(axis)
+        contours = axis.tricontourf(
+            triangulation,
+            np.clip(values[name].to_numpy(dtype=float), -2, 2),
+            levels=np.linspace(-2, 2, 21),
+            cmap="inferno",
+        )
+        contours.set_rasterized(True)
+        axis.set_title(name, fontsize=7, style=style, pad=2)
+    return figure

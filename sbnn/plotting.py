@@ -1,0 +1,378 @@
+"""Figures of scores, curves, genes and features; every function takes tables and returns a Figure.
+
+Pictures of cells are in `sbnn.maps`.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from sbnn.preprocessing import variable_gene_curve
+
+STYLE = {
+    "font.size": 7,
+    "font.family": "DejaVu Sans",
+    "axes.titlesize": 8,
+    "axes.labelsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "figure.dpi": 120,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,
+    "figure.constrained_layout.use": True,
+}
+
+GREEN, ORANGE, LINEAR = "#1b9e77", "#e6761c", "#7570b3"
+SMALL = 0.08  # margin of R2 axes
+
+
+def use_style():
+    """Switch Matplotlib to the style of the figures."""
+    plt.rcParams.update(STYLE)
+
+
+def penalty_label(group_lasso):
+    """Return a penalty as the figures write it: 0.1, 1, or a power of ten."""
+    exponent = np.log10(group_lasso)
+    if group_lasso < 0.1 and np.isclose(exponent, round(exponent)):
+        return rf"$10^{{{round(exponent)}}}$"
+    return f"{group_lasso:g}"
+
+
+def _mean_curve(curves):
+    """Mean over folds of R2 by epoch."""
+    return curves.groupby("epoch")["r2_test"].mean()
+
+
+def _mark_stages(axis, curves):
+    """Dashed lines where a stage ends."""
+    ends = curves.groupby("stage", sort=False)["epoch"].max()
+    for end in sorted(ends)[:-1]:
+        axis.axvline(end, color="0.6", linestyle="--", linewidth=0.6, zorder=0)
+
+
+def _draw_references(axis, references):
+    """Horizontal lines of linear models with their names."""
+    for name, r2 in references.items():
+        axis.axhline(r2, color=LINEAR, linestyle=":" if name.endswith("-2") else "-.", linewidth=1, label=name)
+
+
+def _limit_r2(axis, *values):
+    """Show R2 from zero (or the lowest value) to a little above the highest."""
+    finite = np.concatenate([np.asarray(value, dtype=float).ravel() for value in values])
+    finite = finite[np.isfinite(finite)]
+    low = min(0, max(np.min(finite, initial=0), -0.2))
+    axis.set_ylim(low, np.max(finite, initial=0.1) + SMALL)
+
+
+def plot_training_curves(curves, gene_norms, references=None, n_selected=25):
+    """Figure 1: test R2 during training for each penalty, and the row norms that pruning cuts.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        `CrossValidation.curves` of one model over its penalties: `group_lasso`, `fold`, `stage`, `epoch`,
+        `r2_test`.
+    gene_norms : DataFrame
+        `group_lasso`, `gene`, `norm` of networks trained on all cells, before pruning.
+    references : dict, optional
+        Name -> R2 of linear models, drawn as lines.
+    n_selected : int
+        Genes kept by pruning.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 2.7), width_ratios=(1.35, 1))
+    penalties = sorted(curves["group_lasso"].unique())
+    greys = dict(zip(penalties, np.linspace(0.75, 0.0, len(penalties)), strict=True))
+    means = {penalty: _mean_curve(part) for penalty, part in curves.groupby("group_lasso")}
+    for penalty, mean in means.items():
+        left.plot(mean.index, mean, color=str(greys[penalty]), linewidth=1.3, label=penalty_label(penalty))
+    _mark_stages(left, curves)
+    _draw_references(left, references or {})
+    _limit_r2(left, *means.values(), list((references or {}).values()))
+    left.set(
+        xlabel="epoch after pre-training",
+        ylabel=r"test $R^2$ (mean over folds)",
+        xlim=(0, curves["epoch"].max()),
+    )
+    left.legend(title="group lasso", loc="lower right", ncols=2)
+    left.set_title("a  cross-validation", loc="left", fontweight="bold")
+
+    for penalty, part in gene_norms.groupby("group_lasso"):
+        norms = np.sort(part["norm"].to_numpy())[::-1]
+        rank = np.arange(1, len(norms) + 1)
+        right.plot(rank, norms, color=str(greys.get(penalty, 0.5)), linewidth=1.3, label=penalty_label(penalty))
+    right.axvline(n_selected, color="0.6", linestyle="--", linewidth=0.6)
+    right.annotate(
+        f"{n_selected} genes",
+        (n_selected, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(3, -8),
+        textcoords="offset points",
+        color="0.4",
+        fontsize=6.5,
+    )
+    right.set(xscale="log", yscale="log", xlabel="gene, sorted", ylabel=r"row norm $\|W^{(1)}_i\|$")
+    right.set_title("b  before pruning, all cells", loc="left", fontweight="bold")
+    return figure
+
+
+def plot_bottleneck_comparison(curves, references=None):
+    """Figure 2: what pre-training and the bottleneck change.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        `bottleneck_dim`, `schedule`, `fold`, `stage`, `epoch`, `r2_test`, one penalty.
+    references : dict, optional
+        Name -> R2 of linear models.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axis = plt.subplots(figsize=(3.6, 2.8))
+    colors = dict(zip(sorted(curves["bottleneck_dim"].unique()), (GREEN, ORANGE), strict=False))
+    means = []
+    for (dimension, schedule), part in curves.groupby(["bottleneck_dim", "schedule"]):
+        pretrained = "no_pretraining" not in schedule
+        mean = _mean_curve(part)
+        means.append(mean)
+        label = f"sBNN-{dimension:g}" + ("" if pretrained else ", no pre-training")
+        axis.plot(
+            mean.index,
+            mean,
+            color=colors[dimension],
+            linestyle="-" if pretrained else (0, (3, 2)),
+            linewidth=1.3,
+            label=label,
+        )
+    paper = curves[~curves["schedule"].str.contains("no_")]
+    _mark_stages(axis, paper if len(paper) else curves)
+    _draw_references(axis, references or {})
+    _limit_r2(axis, *means, list((references or {}).values()))
+    axis.set(
+        xlabel="epoch after pre-training",
+        ylabel=r"test $R^2$ (mean over folds)",
+        xlim=(0, curves["epoch"].max()),
+    )
+    axis.legend(loc="lower right")
+    return figure
+
+
+def plot_feature_scores(feature_scores, pooled):
+    """Figure 4: how well each feature is predicted.
+
+    Parameters
+    ----------
+    feature_scores : DataFrame
+        `model`, `fold`, `feature`, `r2_test`; one panel a model.
+    pooled : dict
+        Model -> pooled R2, a dashed line.
+
+    Returns
+    -------
+    Figure
+    """
+    models = list(pooled)
+    n_features = feature_scores["feature"].nunique()
+    figure, axes = plt.subplots(
+        1, len(models), figsize=(3.2 * len(models), max(2.6, 0.17 * n_features)), sharex=True, squeeze=False
+    )
+    for axis, model, color in zip(axes[0], models, (GREEN, ORANGE, LINEAR, "0.4"), strict=False):
+        part = feature_scores[feature_scores["model"] == model]
+        table = part.groupby("feature")["r2_test"].agg(["mean", "std"]).sort_values("mean")
+        axis.barh(
+            table.index,
+            table["mean"],
+            xerr=table["std"].fillna(0),
+            color=color,
+            height=0.7,
+            error_kw={"linewidth": 0.7, "ecolor": "0.2"},
+        )
+        axis.axvline(pooled[model], color="k", linestyle="--", linewidth=0.8)
+        axis.annotate(
+            rf"pooled $R^2$ {pooled[model]:.3f}",
+            (pooled[model], 0),
+            xytext=(4, 2),
+            textcoords="offset points",
+            fontsize=6.5,
+        )
+        axis.axvline(0, color="0.5", linewidth=0.6)
+        axis.set_title(model, loc="left", fontweight="bold")
+        axis.set_xlabel(r"test $R^2$, mean and SD over folds")
+        axis.margins(y=0.01)
+    return figure
+
+
+def plot_gene_frequencies(frequencies, axis=None):
+    """Figure 5, histogram: how many genes were selected in how many runs.
+
+    Parameters
+    ----------
+    frequencies : dict
+        Name -> Series of `comparison.gene_frequencies`.
+    axis : Axes, optional
+        Where to draw; a figure of its own if None.
+
+    Returns
+    -------
+    Figure
+    """
+    if axis is None:
+        _, axis = plt.subplots(figsize=(3.2, 2.4))
+    most = max(series.max() for series in frequencies.values())
+    runs = np.arange(1, most + 1)
+    width = 0.8 / len(frequencies)
+    for index, ((name, series), color) in enumerate(
+        zip(frequencies.items(), (GREEN, ORANGE, LINEAR), strict=False)
+    ):
+        number = [int((series == run).sum()) for run in runs]
+        place = runs + (index - (len(frequencies) - 1) / 2) * width
+        bars = axis.bar(place, number, width, color=color, label=f"{name} ({len(series)} genes in all)")
+        axis.bar_label(bars, fontsize=5.5, padding=1)
+    axis.set(xlabel="selected in how many runs", ylabel="number of genes", xticks=runs)
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.legend()
+    return axis.figure
+
+
+def plot_variable_genes(statistics, selected, offset, decay=1.5, labels=None, title=None):
+    """Figure 7: zero rate against mean expression, with the curve that separates variable genes.
+
+    Parameters
+    ----------
+    statistics : DataFrame
+        `zero_rate`, `mean_log` of every gene (`preprocessing.gene_statistics`).
+    selected : bool array
+    offset, decay : float
+        The curve.
+    labels : dict, optional
+        Row -> name of genes to name.
+    title : str, optional
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axis = plt.subplots(figsize=(3.4, 2.8))
+    selected = np.asarray(selected, dtype=bool)
+    for mask, color, what in ((~selected, "0.7", "other genes"), (selected, "#c0392b", "selected")):
+        axis.plot(
+            statistics["mean_log"][mask],
+            statistics["zero_rate"][mask],
+            ".",
+            color=color,
+            markersize=1.2,
+            rasterized=True,
+            label=f"{what} ({int((mask & statistics['zero_rate'].notna()).sum())})",
+        )
+    high = float(np.nanmax(statistics["mean_log"])) + 0.3
+    low = float(np.nanmin(statistics["mean_log"])) - 0.3
+    grid = np.linspace(low, high, 500)
+    curve = variable_gene_curve(grid, offset, decay)
+    axis.plot(grid[curve <= 1.02], curve[curve <= 1.02], "k-", linewidth=0.9)
+    for row, name in (labels or {}).items():
+        point = statistics.loc[row, ["mean_log", "zero_rate"]].to_numpy(dtype=float)
+        axis.annotate(
+            name,
+            point,
+            xytext=(4, 3),
+            textcoords="offset points",
+            fontsize=6,
+            style="italic",
+            arrowprops={"arrowstyle": "-", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 1},
+        )
+    axis.set(
+        xlim=(low, high),
+        ylim=(-0.02, 1.02),
+        xlabel=r"mean log$_2$ count where detected",
+        ylabel="fraction of cells without",
+        title=title,
+    )
+    axis.legend(markerscale=5, loc="lower left")
+    return figure
+
+
+def plot_feature_distributions(before, after, units=None):
+    """Distributions of all features before and after transformation and z-scoring.
+
+    Parameters
+    ----------
+    before : DataFrame
+        Features as measured, one column a feature.
+    after : DataFrame
+        The same, transformed and z-scored.
+    units : dict, optional
+        Feature -> unit of `before`.
+
+    Returns
+    -------
+    Figure
+    """
+    n_columns = 8
+    n_rows = 2 * -(-before.shape[1] // n_columns)
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=(7.4, 1.05 * n_rows))
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for index, feature in enumerate(before.columns):
+        block, column = divmod(index, n_columns)
+        for table, row, color in ((before, 2 * block, "0.55"), (after, 2 * block + 1, GREEN)):
+            axis = axes[row, column]
+            axis.set_axis_on()
+            axis.hist(table[feature].dropna(), bins=30, color=color)
+            axis.set(yticks=[])
+            axis.spines["left"].set_visible(False)
+            axis.tick_params(labelsize=5)
+        unit = (units or {}).get(feature)
+        axes[2 * block, column].set_title(feature + (f" ({unit})" if unit else ""), fontsize=6)
+        axes[2 * block + 1, column].set_xlim(-4, 4)
+    return figure
+
+
+def plot_linear_path(scores, chosen=None):
+    """R2 of linear models against the number of genes they select.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        `model`, `alpha`, `relaxed`, `fold`, `n_selected`, `r2_test` over a grid of alpha.
+    chosen : dict, optional
+        Model -> alpha to mark.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axis = plt.subplots(figsize=(3.6, 2.8))
+    colors = dict(zip(scores["model"].unique(), (GREEN, ORANGE, LINEAR, "0.4", "#a6761d"), strict=False))
+    for (model, relaxed), part in scores.groupby(["model", "relaxed"], sort=False):
+        mean = part.groupby("alpha")[["n_selected", "r2_test"]].agg({"n_selected": "mean", "r2_test": "mean"})
+        complete = part.groupby("alpha")["r2_test"].apply(lambda values: values.notna().all())
+        mean = mean[complete].sort_values("n_selected")
+        axis.plot(
+            mean["n_selected"],
+            mean["r2_test"],
+            color=colors[model],
+            linestyle="-" if relaxed else ":",
+            marker=".",
+            markersize=3,
+            linewidth=1,
+            label=model + (", relaxed" if relaxed else ""),
+        )
+        if relaxed and chosen and model in chosen:
+            point = mean.loc[chosen[model]]
+            axis.plot(point["n_selected"], point["r2_test"], "o", color=colors[model], markersize=6, mfc="none")
+    axis.set(xscale="log", xlabel="genes selected (mean over folds)", ylabel=r"test $R^2$ (mean over folds)")
+    axis.legend(loc="lower right")
+    return figure
