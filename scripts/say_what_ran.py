@@ -1,0 +1,32 @@
+"""Say, after `make figures`, on which data each notebook ran and where the pictures are.
+
+Usage: python scripts/say_what_ran.py FOLDER_OF_EXECUTED_NOTEBOOKS
+"""
+
+import sys
+from pathlib import Path
+
+import nbformat
+
+
+def printed(path):
+    """Return everything a notebook printed."""
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
+
+
+def main():
+    """Print a line a notebook."""
+    for path in sorted(Path(sys.argv[1]).glob("*.ipynb")):
+        text = printed(path)
+        data = "SIMULATED data (the real files could not be had)" if "USES SIMULATED DATA" in text else "real data"
+        if path.stem == "latent_visualisation":
+            data = "the results in KerasSavedModels/"
+        skipped = text.count("Skipped:")
+        skipped = f"; {skipped} computation(s) skipped, their results are on disk" if skipped else ""
+        print(f"{path.name}: ran on {data}{skipped}")
+    print("figures: figures/; executed notebooks:", sys.argv[1])
+
+
+if __name__ == "__main__":
+    main()

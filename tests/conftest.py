@@ -1,0 +1,33 @@
+"""Data that several tests share."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import pytest
+
+from sbnn import load_dataset, simulate_patchseq
+from sbnn.sources import data_folder
+
+
+def require_real(name):
+    """Skip, with the reason, where a real data set is not there."""
+    if not (data_folder() / name).is_dir():
+        pytest.skip(f"the files of {name} are not in {data_folder()} (set SBNN_DATA)")
+
+
+@pytest.fixture(scope="session")
+def m1():
+    """The real data of the paper, motor cortex."""
+    require_real("scala_2020")
+    return load_dataset("scala_2020")
+
+
+@pytest.fixture(scope="session")
+def small():
+    """A small simulated data set and its truth."""
+    return simulate_patchseq(n_cells=150, n_genes=60, n_features=6, n_informative=8, n_types=4, random_state=1)

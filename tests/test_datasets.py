@@ -1,0 +1,227 @@
+import shutil
+import subprocess
+import time
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import requests
+from conftest import require_real
+
+from sbnn import load_dataset, sources
+from sbnn.datasets import cell_selection, measured_features, read_count_table, whole_transcriptomes
+from sbnn.preprocessing import select_variable_genes
+from sbnn.sources import FILES, blob_id, data_folder, find_file
+
+FULL_TABLE = "scala_2020/final_patch_seq_allcells_exon_allreads"
+
+
+@pytest.fixture
+def own_data(tmp_path):
+    """A writable copy of the real M1 files."""
+    require_real("scala_2020")
+    shutil.copytree(data_folder() / "scala_2020", tmp_path / "scala_2020", copy_function=shutil.copyfile)
+    (tmp_path / "scala_2020").chmod(0o755)
+    return tmp_path
+
+
+def accept(monkeypatch, name, path):
+    """Take a made file for the published one."""
+    monkeypatch.setitem(FILES, name, replace(FILES[name], blob_id=blob_id(path)))
+
+
+@pytest.mark.real_data
+def test_scala_2020_is_the_papers_data_set(m1):
+    assert m1.X.shape == (1213, 1000) and m1.Y.shape == (1213, 16)
+    assert m1.X.dtype == m1.Y.dtype == np.float32
+    assert len(set(m1.cell_types)) == 77 and len(set(m1.cell_families)) == 9 and len(set(m1.donors)) == 259
+    for values in (m1.X, m1.Y):
+        np.testing.assert_allclose(values.mean(0), 0, atol=1e-5)
+        np.testing.assert_allclose(values.std(0), 1, atol=1e-4)
+    assert cell_selection(m1).tolist() == [1319, 1312, 1304, 1213, 1213]
+
+
+@pytest.mark.real_data
+def test_scala_2020_features_equal_the_published_ones(m1):
+    published = pd.read_csv(find_file("scala_2020/ephys_values.csv"), index_col=0)
+    assert m1.cell_names.tolist() == published.index.tolist()
+    assert m1.feature_names.tolist() == published.columns.tolist()
+    np.testing.assert_allclose(m1.features, published.to_numpy(), atol=1e-9, rtol=0)
+    raw = measured_features(m1)
+    np.testing.assert_allclose(np.log(raw["ISI CV"]), published["ISI CV"], atol=1e-9)
+
+
+@pytest.mark.real_data
+def test_scala_2020_counts_are_the_published_ones_in_their_order(m1):
+    published = pd.read_csv(find_file("scala_2020/gene_counts.csv"), index_col=0)
+    assert m1.cell_names.tolist() == published.columns.tolist()
+    np.testing.assert_array_equal(m1.counts, published.to_numpy().T)
+
+
+@pytest.mark.real_data
+def test_spike_ins_can_be_left_out(m1):
+    without = load_dataset("scala_2020", drop_spike_ins=True)
+    assert without.n_genes == 997 and not any(name.startswith("ERCC") for name in without.gene_names)
+    np.testing.assert_allclose(without.X.std(0), 1, atol=1e-4)
+
+
+@pytest.mark.real_data
+def test_physiological_temperature_cohort():
+    require_real("scala_2020_phys_temp")
+    data = load_dataset("scala_2020_phys_temp")
+    assert data.X.shape == (176, 1000) and data.n_features == 16
+    assert cell_selection(data)["in the data set"] == 176
+    table = read_count_table("scala_2020_phys_temp")
+    assert table.counts.shape == (185, 30749)
+    assert list(whole_transcriptomes("scala_2020")) == ["scala_2020_phys_temp"]
+
+
+def full_table(folder, n_genes=1500):
+    """A table of the layout of the 42184-gene archive: tab separated, first column gene, long cell names.
+
+    It has the real 1320 cells of the metadata, the published genes and others; counts are simulated.
+    """
+    metadata = pd.read_csv(folder / "scala_2020/mini-atlas-meta-data.csv", sep="\t")
+    published = pd.read_csv(folder / "scala_2020/gene_counts.csv", index_col=0)
+    random = np.random.default_rng(0)
+    rate = np.exp(random.uniform(0, 9, (n_genes, 1))) * random.gamma(0.4, 2.5, (n_genes, len(metadata)))
+    genes = [*published.index[:400], *(f"Other{index}" for index in range(n_genes - 400))]
+    cells = [f"{cell}_A1_S1.sorted" for cell in metadata["Cell"]]
+    return pd.DataFrame(random.poisson(rate), index=pd.Index(genes, name="gene"), columns=cells)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("packed", [True, False])
+def test_the_whole_transcriptome_is_used_where_its_archive_is(own_data, monkeypatch, packed):
+    table = full_table(own_data)
+    text = own_data / f"{FULL_TABLE}.txt"
+    table.to_csv(text, sep="\t")
+    if packed:
+        archive = text.with_suffix(".zip")
+        with zipfile.ZipFile(archive, "w") as members:
+            members.write(text, text.name)
+        text.unlink()
+        accept(monkeypatch, f"{FULL_TABLE}.zip", archive)
+    data = load_dataset("scala_2020", own_data)
+    cells = ["".join(name.split("_")[:3]) for name in table.columns]
+    counts = table.to_numpy().T[[cells.index(cell) for cell in data.cell_names]]
+    chosen = select_variable_genes(counts, n_genes=1000, threshold=30)
+    assert data.X.shape == (1213, 1000)
+    assert data.gene_names.tolist() == table.index[chosen].tolist()
+    np.testing.assert_array_equal(data.counts, counts[:, chosen])
+
+
+@pytest.mark.real_data
+def test_an_archive_without_the_table_is_refused(own_data, monkeypatch):
+    archive = own_data / f"{FULL_TABLE}.zip"
+    with zipfile.ZipFile(archive, "w") as members:
+        members.writestr("README", "nothing")
+    accept(monkeypatch, f"{FULL_TABLE}.zip", archive)
+    with pytest.raises(ValueError, match=r"should hold one .txt table, it holds \['README'\]"):
+        load_dataset("scala_2020", own_data)
+
+
+@pytest.mark.real_data
+def test_a_truncated_file_is_refused_and_left_alone(own_data):
+    path = own_data / "scala_2020/gene_counts.csv"
+    path.write_bytes(path.read_bytes()[:100_000])
+    with pytest.raises(
+        ValueError, match=r"gene_counts.csv is not the published file.*blob id is .* expected 1f44c85"
+    ):
+        load_dataset("scala_2020", own_data)
+    assert path.stat().st_size == 100_000
+
+
+@pytest.mark.real_data
+def test_cells_that_do_not_match_are_named(own_data, monkeypatch):
+    path = own_data / "scala_2020/gene_counts.csv"
+    table = pd.read_csv(path, index_col=0).rename(columns={"20180918sample1": "19990101sample1"})
+    table.to_csv(path)
+    accept(monkeypatch, "scala_2020/gene_counts.csv", path)
+    message = r"cells of gene_counts.csv and Cell_Features_M1.csv do not match: .* lacks 1 \('20180918sample1'\)"
+    with pytest.raises(ValueError, match=message):
+        load_dataset("scala_2020", own_data)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.rename(index={table.index[0]: table.index[1]}), "duplicate genes in"),
+        (lambda table: table.replace({table.columns[3]: {table.iloc[5, 3]: -4}}), "negative counts, the smallest"),
+        (lambda table: table.astype(object).replace({table.columns[3]: {table.iloc[5, 3]: "many"}}), "or text"),
+    ],
+)
+def test_bad_count_tables_are_refused(own_data, monkeypatch, change, message):
+    path = own_data / "scala_2020/gene_counts.csv"
+    change(pd.read_csv(path, index_col=0)).to_csv(path)
+    accept(monkeypatch, "scala_2020/gene_counts.csv", path)
+    with pytest.raises(ValueError, match=message):
+        load_dataset("scala_2020", own_data)
+
+
+@pytest.mark.real_data
+def test_a_renamed_column_is_named(own_data, monkeypatch):
+    path = own_data / "scala_2020/Cell_Features_M1.csv"
+    pd.read_csv(path, index_col=0).rename(columns={"Sag ratio": "sag"}).to_csv(path)
+    accept(monkeypatch, "scala_2020/Cell_Features_M1.csv", path)
+    with pytest.raises(ValueError, match=r"lacks the column\(s\) 'Sag ratio'"):
+        load_dataset("scala_2020", own_data)
+
+
+def test_blob_id_is_that_of_git(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"a\0b\n" * 1000)
+    expected = subprocess.run(
+        ["git", "hash-object", path], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert blob_id(path) == expected
+
+
+def test_unknown_dataset_lists_the_known():
+    with pytest.raises(ValueError, match="unknown dataset 'scala': expected one of 'scala_2020'"):
+        load_dataset("scala")
+
+
+def test_an_unreachable_download_gives_up_and_says_where_to_put_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "CONNECTION_TIMEOUT", 0.5)
+    monkeypatch.setattr(requests, "head", lambda *_, **__: time.sleep(30))
+    start = time.monotonic()
+    with pytest.raises(FileNotFoundError, match="Download https://.* put it at .*scala_2020/.*SBNN_DATA"):
+        load_dataset("scala_2020", tmp_path)
+    assert time.monotonic() - start < 5
+    assert not list(tmp_path.rglob("*.csv"))
+
+
+def test_the_real_time_limit_is_below_ten_seconds():
+    assert sources.CONNECTION_TIMEOUT < 10
+
+
+def serve(monkeypatch, content):
+    """Answer every download with some bytes."""
+    monkeypatch.setattr(requests, "head", lambda *_, **__: None)
+
+    def download(self, url, output_file, pooch_instance, check_only=False):
+        with open(output_file, "wb") as stream:
+            stream.write(content)
+
+    monkeypatch.setattr(sources.pooch.HTTPDownloader, "__call__", download)
+
+
+def test_a_download_is_verified_before_it_is_kept(tmp_path, monkeypatch):
+    name = "scala_2020/Cell_Features_M1.csv"
+    serve(monkeypatch, b"half a file")
+    with pytest.raises(ValueError, match="not the published file"):
+        find_file(name, tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    good = tmp_path / "good"
+    good.write_bytes(b"half a file")
+    accept(monkeypatch, name, good)
+    assert find_file(name, tmp_path).read_bytes() == b"half a file"
+
+
+def test_the_large_archive_is_never_downloaded_by_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "_download", lambda *_: pytest.fail("downloaded"))
+    assert read_count_table("scala_2020", tmp_path) is None

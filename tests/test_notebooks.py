@@ -1,0 +1,87 @@
+"""Every notebook runs from top to bottom, and is committed executed."""
+
+import json
+import os
+import re
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parent.parent
+NAMES = ("preprocess", "sBNN_training", "linear_models", "latent_visualisation")
+
+
+def execute(name, monkeypatch, **environment):
+    """Run a notebook in the repository with environment variables; return its printed text and its seconds."""
+    for key, value in {"TQDM_DISABLE": "1", "MPLBACKEND": "agg", **environment}.items():
+        monkeypatch.setenv(key, str(value))
+    notebook = nbformat.read(ROOT / f"{name}.ipynb", as_version=4)
+    start = time.monotonic()
+    NotebookClient(notebook, timeout=900, resources={"metadata": {"path": ROOT}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "".join(output.get("text", "") for output in outputs), time.monotonic() - start
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory):
+    return tmp_path_factory.mktemp("output")
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("name", NAMES)
+def test_notebook_runs_on_simulated_data(name, output, monkeypatch):
+    """In reading order: each finds what the ones before it wrote."""
+    settings = {"DATASET": "simulated", "RETRAIN": True, "EPOCH_FACTOR": 0.02}
+    execute(name, monkeypatch, SBNN_OUTPUT=output, **settings)
+    assert list((output / "figures/simulated").glob("*.png"))
+
+
+@pytest.mark.notebook
+def test_without_data_and_network_simulated_data_are_used_and_said_to_be(output, tmp_path, monkeypatch):
+    monkeypatch.delenv("DATASET", raising=False)
+    settings = {
+        "SBNN_DATA": tmp_path,
+        "SBNN_OUTPUT": tmp_path,
+        "EPOCH_FACTOR": 0.02,
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+    }
+    text, _ = execute("preprocess", monkeypatch, **settings)
+    assert "scala_2020 CANNOT BE LOADED" in text and "THIS RUN USES SIMULATED DATA" in text
+    assert (tmp_path / "KerasSavedModels/simulated/cells.pickle").exists()
+
+
+@pytest.mark.notebook
+def test_the_figures_are_redrawn_from_the_committed_results_alone(tmp_path, monkeypatch):
+    (tmp_path / "KerasSavedModels").symlink_to(ROOT / "KerasSavedModels")
+    monkeypatch.delenv("DATASET", raising=False)
+    _, seconds = execute("latent_visualisation", monkeypatch, SBNN_OUTPUT=tmp_path, SBNN_DATA=tmp_path / "none")
+    drawn = {path.stem for path in (tmp_path / "figures/scala_2020").glob("*.pdf")}
+    assert {f"figure{number}" for number in range(1, 7)} <= {name.split("_")[0] for name in drawn}
+    assert "figure3_linear_latent_space" in drawn
+    assert seconds < 60
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_notebook_is_committed_executed_and_clean(name):
+    text = (ROOT / f"{name}.ipynb").read_text()
+    cells = json.loads(text)["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    tagged = [cell for cell in code if "parameters" in cell["metadata"].get("tags", [])]
+    assert len(tagged) == 1
+    for cell in code:
+        source = "".join(cell["source"])
+        assert source.count("\n") < 25, source
+        assert not re.search(r"^\s*(def|class) ", source, re.M), source
+        for output in cell["outputs"]:
+            assert output["output_type"] in ("stream", "display_data", "execute_result"), output
+            assert "widget" not in str(output.get("data", {}).keys())
+            assert output.get("name") != "stderr", output
+    assert not re.search(r"/(home|root|work|tmp|Users)/", text)
+
+
+def test_all_tests_see_the_repository_as_it_is():
+    assert (ROOT / "helpers.py").exists() and os.access(ROOT / ".ci/run", os.X_OK)

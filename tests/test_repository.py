@@ -1,0 +1,92 @@
+"""What the repository promises about itself."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+import sbnn
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def requirements(texts):
+    return {requirement.name.lower(): requirement for requirement in map(Requirement, texts)}
+
+
+def test_environment_asks_for_what_the_project_asks_for():
+    """Every name of the pip list is one of the project's requirements, with the same versions, and installable."""
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert "python=3.11" in environment["dependencies"]
+    listed = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    assert "-e .[tensorflow,notebooks]" in listed
+    asked = requirements([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["tensorflow"]])
+    named = requirements(entry for entry in listed if not entry.startswith("-e"))
+    assert {"tensorflow", "keras", "numpy", "pandas", "scipy", "matplotlib", "seaborn", "scikit-learn"} == set(
+        named
+    )
+    for name, requirement in named.items():
+        assert requirement.specifier == asked[name].specifier, name
+
+
+def test_lock_file_holds_one_exact_version_of_everything_asked_for():
+    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if line and line[0] != "#"]
+    assert all(
+        len(requirement.specifier) == 1 and "==" in str(requirement.specifier)
+        for requirement in map(Requirement, lines)
+    )
+    here = [
+        requirement
+        for requirement in map(Requirement, lines)
+        if not requirement.marker or requirement.marker.evaluate()
+    ]
+    locked = {requirement.name.lower(): str(requirement.specifier).removeprefix("==") for requirement in here}
+    extras = PROJECT["optional-dependencies"]
+    asked = [*PROJECT["dependencies"], *extras["cpu"], *extras["jax"], *extras["notebooks"], *extras["dev"]]
+    for name, requirement in requirements(asked).items():
+        if not requirement.marker or requirement.marker.evaluate():
+            assert requirement.specifier.contains(locked[name]), name
+    assert "tensorflow" not in locked or "tensorflow-cpu" not in locked
+
+
+def test_importing_sbnn_does_not_import_a_backend():
+    code = (
+        "import sys, sbnn; from sbnn import load_dataset, ReducedRankRegressor, cross_validate, load_results\n"
+        "load_dataset('simulated')\n"
+        "print([name for name in ('tensorflow', 'keras', 'jax') if name in sys.modules])"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", sbnn.__all__)
+def test_public_names_exist_and_are_documented(name):
+    value = getattr(sbnn, name)
+    assert name == "__version__" or value.__doc__
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'train'"):
+        _ = sbnn.train
+
+
+def test_readme_names_the_two_commands_that_exist():
+    readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
+    assert "make figures" in readme and "make test" in readme
+    for target in re.findall(r"`make ([a-z-]+)`", readme):
+        assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_measured_data_are_not_committed():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if tracked.returncode:
+        pytest.skip("not a git checkout")
+    files = tracked.stdout.splitlines()
+    assert not [file for file in files if re.search(r"\.(mat|zip|gz|h5ad)$", file)]
+    assert not [file for file in files if file.startswith("data/") and file.count("/") > 1]
