@@ -62,15 +62,17 @@ def available_dataset(default):
     -------
     str
     """
-    if "DATASET" in os.environ:
-        return os.environ["DATASET"]
-    try:
-        load(default)
-    except FileNotFoundError as error:
-        print(f"{default} CANNOT BE LOADED: {error}\n")
+    dataset = os.environ.get("DATASET")
+    if dataset is None:
+        try:
+            load(default)
+            return default
+        except FileNotFoundError as error:
+            print(f"{default} CANNOT BE LOADED: {error}\n")
+            dataset = "simulated"
+    if dataset == "simulated":
         print("THIS RUN USES SIMULATED DATA with small settings: its numbers mean nothing for real neurons.")
-        return "simulated"
-    return default
+    return dataset
 
 
 def result_path(dataset, what):
@@ -78,29 +80,49 @@ def result_path(dataset, what):
     return RESULTS / dataset / f"{what}.pickle"
 
 
-def must_run(path, retrain, data=None):
-    """Whether a computation has to run, saying so: its result is not on disk, or `retrain` asks for it.
+def must_run(paths, retrain, data=None):
+    """Whether a computation has to run, saying so: a result is not on disk, or `retrain` asks for it.
 
     Parameters
     ----------
-    path : Path
-        The result.
+    paths : Path or list of Path
+        The results of the computation.
     retrain : bool
-        Compute it anew in any case.
+        Compute them anew in any case.
     data : PairedData, optional
-        If the result on disk was made of other data, that is said.
+        If a result on disk was made of other data, that is said.
 
     Returns
     -------
     bool
     """
-    if retrain or not path.exists():
+    paths = [paths] if isinstance(paths, Path) else paths
+    if retrain or not all(path.exists() for path in paths):
         return True
-    result = load_results(path)
-    print(f"Skipped: {_shown(path)} is there (commit {result['commit']}). RETRAIN = True computes it anew.")
-    if data is not None and result.get("fingerprint") != data.fingerprint:
-        print("Note: it was computed from other data, or on a machine that rounds differently.")
+    for path in paths:
+        commit = ""
+        if path.suffix == ".pickle":
+            result = load_results(path)
+            commit = f" (commit {result['commit']})"
+            if data is not None and result.get("fingerprint") != data.fingerprint:
+                print("Note: it was computed from other data, or on a machine that rounds differently.")
+        print(f"Skipped: {_shown(path)} is there{commit}. RETRAIN = True computes it anew.")
     return False
+
+
+def save_network(network, path):
+    """Save a Keras network, all or nothing.
+
+    Parameters
+    ----------
+    network : keras.Model
+    path : Path
+        Ends in .keras.
+    """
+    temporary = path.with_name(f".{path.name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    network.save(temporary.with_suffix(".keras"))
+    temporary.replace(path)
 
 
 def save_figure(figure, name):

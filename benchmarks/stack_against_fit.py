@@ -51,9 +51,7 @@ def time_stack(data, tasks, schedule):
     """Return seconds an epoch and network by stage, and seconds of everything."""
     stamps = {stage.name: [] for stage in schedule}
     start = time.perf_counter()
-    train_stack(
-        data.X, data.Y, tasks, schedule, on_epoch=lambda stage, _: stamps[stage].append(time.perf_counter())
-    )
+    train_stack(data.X, data.Y, tasks, schedule, on_epoch=lambda stage, _: stamps[stage].append(time.perf_counter()))
     total = time.perf_counter() - start
     return {stage: np.median(np.diff(times)) / len(tasks) for stage, times in stamps.items()}, total
 

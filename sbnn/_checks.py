@@ -59,6 +59,12 @@ def check_length(values, length, name, what):
         raise ValueError(f"{name} must have one entry per {what} ({length}), got {len(values)}")
 
 
+def check_same_cells(X, Y):
+    """Raise ValueError unless X and Y have equally many rows."""
+    if len(X) != len(Y):
+        raise ValueError(f"X and Y must have the same cells, got {len(X)} and {len(Y)} rows")
+
+
 def preview(names, most=5):
     """Return the first few names as text: 'a', 'b', ... (12 in all)."""
     names = list(names)

@@ -1,5 +1,7 @@
 """k-means clusters of the features: what the network is pre-trained on."""
 
+from functools import lru_cache
+
 import numpy as np
 from sklearn.cluster import KMeans
 
@@ -23,7 +25,14 @@ def cluster_features(Y, n_init=1000, random_state=17):
     int array, shape (n_cells,)
         Cluster of each cell. There are 20 clusters, fewer where that leaves less than 20 cells a cluster.
     """
-    Y = np.asarray(Y, dtype=np.float64)
+    Y = np.ascontiguousarray(Y, dtype=np.float64)
+    return _cluster(Y.tobytes(), Y.shape, n_init, random_state).copy()
+
+
+@lru_cache(maxsize=16)
+def _cluster(content, shape, n_init, random_state):
+    """Cluster once a session what is asked for many times: a cross-validation and every network beside it."""
+    Y = np.frombuffer(content).reshape(shape)
     Y = np.where(np.isnan(Y), np.nanmean(Y, axis=0), Y)
     n_clusters = max(1, min(N_CLUSTERS, len(Y) // 20))
     return KMeans(n_clusters, n_init=n_init, random_state=random_state).fit_predict(Y)

@@ -100,15 +100,15 @@ def gene_frequencies(selected):
     Parameters
     ----------
     selected : DataFrame
-        `CrossValidation.selected` of networks that differ in their seed: `gene`, `random_state`.
+        `CrossValidation.selected` of networks that differ in their seed: `gene`, `norm`, `random_state`.
 
     Returns
     -------
     Series
-        Number of networks by gene; equally frequent genes in alphabetical order.
+        Number of networks by gene; of equally frequent genes, those with the larger mean norm come first.
     """
-    counts = selected.groupby("gene")["random_state"].nunique()
-    return counts.sort_index().sort_values(ascending=False, kind="stable").rename("n_networks")
+    genes = selected.groupby("gene").agg(n_networks=("random_state", "nunique"), norm=("norm", "mean"))
+    return genes.sort_values(["n_networks", "norm"], ascending=False)["n_networks"]
 
 
 def table_of_scores(scores, by, value="r2_test"):

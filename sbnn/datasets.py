@@ -1,6 +1,7 @@
 """The data sets of the paper, from the public files to PairedData."""
 
 import io
+import warnings
 import zipfile
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from sbnn._checks import check_choice, check_unique, preview
 from sbnn.paired_data import PairedData
 from sbnn.preprocessing import Preprocessor, select_variable_genes
 from sbnn.simulation import simulate_patchseq
-from sbnn.sources import data_folder, find_file
+from sbnn.sources import find_file, locate
 
 #: Cells that the paper leaves out, and why (column "Exclusion reasons" of the metadata).
 EXCLUDED_CELLS = {
@@ -58,6 +59,7 @@ SCALA_FEATURES = {
 _FAMILY_SUBCLASS = {"IT": "L5 IT", "CT": "L6 CT", "PT": "L5 ET", "ET": "L5 ET", "NP": "L5/6 NP"}
 
 _FULL_TABLE = "scala_2020/final_patch_seq_allcells_exon_allreads"
+FULL_TABLE_GENES = 42184
 _PHYS_TEMP = "scala_2020_phys_temp/m1_patchseq_phys_temp_"
 
 
@@ -149,7 +151,9 @@ def _load_scala_2020(data_dir):
     metadata = scala_metadata("scala_2020", data_dir)
     table = read_count_table("scala_2020", data_dir)
     if table is not None:
-        features = features[features.index.isin(table.cell_names)]
+        missing = features.index[~features.index.isin(table.cell_names)]
+        if len(missing):
+            raise ValueError(f"the table of all genes lacks cells of Cell_Features_M1.csv: {preview(missing)}")
         counts = _rows_of(table, features.index)
         genes = select_variable_genes(counts, n_genes=1000, threshold=30)
         counts, gene_names = counts[:, genes], table.gene_names[genes]
@@ -242,9 +246,12 @@ def whole_transcriptomes(name, data_dir=None):
     if name == "simulated":
         data = simulate_patchseq()[0]
         return {name: (CountTable(data.counts, data.gene_names, data.cell_names), 0)}
-    tables = {"scala_2020_phys_temp": read_count_table("scala_2020_phys_temp", data_dir)}
-    if name == "scala_2020":
-        tables["scala_2020"] = read_count_table("scala_2020", data_dir)
+    tables = {}
+    for table_name in dict.fromkeys(("scala_2020_phys_temp", name)):
+        try:
+            tables[table_name] = read_count_table(table_name, data_dir)
+        except FileNotFoundError as error:
+            warnings.warn(f"left out: {error}", stacklevel=2)
     return {table_name: (table, 30) for table_name, table in tables.items() if table is not None}
 
 
@@ -355,27 +362,30 @@ def read_count_table(name, data_dir=None):
             if len(tables) != 1:
                 raise ValueError(f"{archive} should hold one .txt table, it holds {members.namelist()}")
             return _read_counts(io.BytesIO(members.read(tables[0])), sep="\t", what=tables[0])
-    unpacked = data_folder(data_dir) / (_FULL_TABLE + ".txt")
-    return _read_counts(unpacked, sep="\t") if unpacked.exists() else None
+    unpacked = locate(_FULL_TABLE + ".txt", data_dir)
+    if unpacked is None:
+        return None
+    # No blob id is published for the unpacked table: a truncated one is told by its number of genes.
+    table = _read_counts(unpacked, sep="\t")
+    n_genes = len(table.gene_names)
+    if n_genes != FULL_TABLE_GENES:
+        raise ValueError(f"{unpacked} should hold {FULL_TABLE_GENES} genes, it holds {n_genes}: truncated?")
+    return table
 
 
 def _read_counts(source, sep=",", what=None):
     """Read a table of genes (rows) x cells (columns) and turn it to cells x genes."""
     what = what or getattr(source, "name", source)
     table = pd.read_csv(source, sep=sep, index_col=0)
-    not_numbers = table.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]]
-    if len(not_numbers) or table.isna().to_numpy().any():
-        raise ValueError(
-            f"{what} holds missing values or text, first in column {[*not_numbers, *table.columns][0]!r}"
-        )
+    bad = table.isna().any().to_numpy() | [not pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]
+    if bad.any():
+        raise ValueError(f"{what} holds missing values or text, first in column {table.columns[bad][0]!r}")
     counts = np.ascontiguousarray(table.to_numpy().T)
     if (counts < 0).any():
         raise ValueError(f"{what} holds negative counts, the smallest is {counts.min()}")
     counts = counts.astype(np.int32) if np.array_equal(counts, counts.astype(np.int32)) else counts
     cells = [_short_cell_name(cell) for cell in table.columns]
-    return CountTable(
-        counts, check_unique(table.index, f"genes in {what}"), check_unique(cells, f"cells in {what}")
-    )
+    return CountTable(counts, check_unique(table.index, f"genes in {what}"), check_unique(cells, f"cells in {what}"))
 
 
 def _rows_of(table, cells):
@@ -420,7 +430,7 @@ def _require_columns(table, columns, path):
 
 
 def _require_same_cells(cells, expected, cells_from, expected_from):
-    """Raise ValueError where two tables are not about the same cells in the same order."""
+    """Raise ValueError where two tables are not about the same cells."""
     missing, surplus = sorted(set(expected) - set(cells)), sorted(set(cells) - set(expected))
     if missing or surplus:
         raise ValueError(

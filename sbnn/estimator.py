@@ -5,11 +5,12 @@ from functools import cached_property
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 
-from sbnn._checks import check_matrix
+from sbnn._checks import check_length, check_matrix, check_same_cells
 from sbnn.clusters import cluster_features
 from sbnn.decoder import train_gene_decoder
 from sbnn.network import apply_layers, build_network, layer_activations
 from sbnn.schedules import get_schedule
+from sbnn.scoring import r2
 from sbnn.training import TrainingTask, train_stack
 
 
@@ -30,8 +31,8 @@ class SparseBottleneckRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator)
         Strength of the group lasso on genes.
     ridge : float
         Strength of the ridge penalty on all weights.
-    n_selected : int
-        Genes kept by pruning.
+    n_selected : int or None
+        Genes kept by pruning; None keeps all.
     hidden : tuple of int
         Widths of the layers before the bottleneck, mirrored behind it.
     schedule : str, Schedule, or sequence of Stage
@@ -48,7 +49,8 @@ class SparseBottleneckRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator)
     history_ : DataFrame
         `stage`, `epoch`, `r2_train`, `r2_test`.
     network_ : keras.Model
-        The trained network: takes the selected genes of X, gives Y. Centring is part of its biases.
+        The trained network: takes the selected genes of X, gives Y. Centring is part of its biases; it has no
+        penalties, so that a saved file is an ordinary Keras model.
 
     References
     ----------
@@ -98,12 +100,14 @@ class SparseBottleneckRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator)
             Where X is not finite, shapes disagree, or n_selected exceeds the number of genes.
         """
         X, Y = check_matrix(X, "X", np.float32), check_matrix(Y, "Y", np.float32, allow_nan=True)
-        pretrains = any(stage.name == "pretrained" for stage in get_schedule(self.schedule))
-        clusters = cluster_features(Y) if pretrains else None
+        check_same_cells(X, Y)
+        if sample_weight is not None:
+            check_length(sample_weight, len(X), "sample_weight", "cell")
+        starts = get_schedule(self.schedule).cluster_starts
+        clusters = cluster_features(Y, starts) if starts else None
         n_train = len(X)
         if validation_data is not None:
-            X = np.concatenate([X, check_matrix(validation_data[0], "validation_data X", np.float32)])
-            Y = np.concatenate([Y, check_matrix(validation_data[1], "validation_data Y", np.float32, True)])
+            X, Y = self._with_validation_cells(X, Y, *validation_data)
         task = TrainingTask(
             np.arange(n_train),
             np.arange(n_train, len(X)),
@@ -114,6 +118,17 @@ class SparseBottleneckRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator)
         )
         trained = train_stack(X, Y, [task], **self.stack_settings())[0]
         return self.adopt(trained, X[:n_train])
+
+    def _with_validation_cells(self, X, Y, validation_X, validation_Y):
+        """Put validation cells behind the training cells."""
+        validation_X = check_matrix(validation_X, "X of validation_data", np.float32)
+        validation_Y = check_matrix(validation_Y, "Y of validation_data", np.float32, allow_nan=True)
+        if validation_X.shape[1] != X.shape[1] or validation_Y.shape != (len(validation_X), Y.shape[1]):
+            raise ValueError(
+                f"validation_data should have {X.shape[1]} genes and {Y.shape[1]} features for the same cells, got "
+                f"shapes {validation_X.shape} and {validation_Y.shape}"
+            )
+        return np.concatenate([X, validation_X]), np.concatenate([Y, validation_Y])
 
     def stack_settings(self):
         """Return the arguments of `train_stack` that all networks of a stack must share."""
@@ -187,9 +202,7 @@ class SparseBottleneckRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator)
         """Weights from the bottleneck to the selected genes."""
         centred = self._training_genes - self.x_mean_[self.selected_]
         start = self.weights_[2 * (len(self.hidden) + 1) :]
-        return train_gene_decoder(
-            self._encode(centred), centred, start, self.hidden, self.ridge, self.random_state
-        )
+        return train_gene_decoder(self._encode(centred), centred, start, self.hidden, self.ridge, self.random_state)
 
     @cached_property
     def network_(self):
@@ -202,8 +215,8 @@ class SparseBottleneckRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator)
             len(self.y_mean_),
             bottleneck_dim=self.bottleneck_dim,
             hidden=tuple(self.hidden),
-            group_lasso=self.group_lasso,
-            ridge=self.ridge,
+            group_lasso=0.0,
+            ridge=0.0,
         )
         network.set_weights(weights)
         return network
@@ -225,7 +238,4 @@ class SparseBottleneckRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator)
         -------
         float
         """
-        Y = check_matrix(Y, "Y", allow_nan=True)
-        weight = np.ones(len(Y)) if sample_weight is None else np.asarray(sample_weight)
-        residual = np.nansum((Y - self.predict(X)) ** 2, axis=1) @ weight
-        return float(1 - residual / (np.nansum((Y - self.y_mean_) ** 2, axis=1) @ weight))
+        return r2(Y, self.predict(X), self.y_mean_, sample_weight)

@@ -34,7 +34,8 @@ def make_folds(data, folds="paper"):
     data : PairedData
     folds : "paper", "donor", "all", scikit-learn splitter, or list of (train, test)
         "paper": ten blocks of floor(n / 10) cells of the order RandomState(42).permutation; the cells left over
-        are never tested. "donor": ten folds that keep all cells of an animal together. "all": one fold, trained
+        are never tested. "donor": ten folds (as many as there are donors, where fewer) that keep all cells of an
+        animal together. "all": one fold, trained
         on all cells in file order, without test cells. Bool masks or row numbers in a list.
 
     Returns
@@ -44,7 +45,7 @@ def make_folds(data, folds="paper"):
     Raises
     ------
     ValueError
-        Unknown name, fewer cells (or donors) than folds, or folds whose cells overlap or do not exist.
+        Unknown name, fewer cells than folds, fewer than two donors, or folds whose cells overlap or do not exist.
 
     References
     ----------
@@ -54,12 +55,11 @@ def make_folds(data, folds="paper"):
     if isinstance(folds, str):
         makers = {"paper": _paper_folds, "donor": _donor_folds, "all": _all_cells}
         if folds not in makers:
-            raise ValueError(
-                f"unknown folds {folds!r}: expected {', '.join(map(repr, makers))}, a splitter or a list"
-            )
+            raise ValueError(f"unknown folds {folds!r}: expected {', '.join(map(repr, makers))}, a splitter or a list")
         return makers[folds](data)
     if hasattr(folds, "split"):
-        folds = folds.split(data.X, groups=data.donors)
+        by_group = "Group" in type(folds).__name__  # the others warn of groups they do not use
+        folds = folds.split(data.X, groups=data.donors if by_group else None)
     folds = [Fold(_rows(train, n_cells, "train"), _rows(test, n_cells, "test")) for train, test in folds]
     for number, fold in enumerate(folds):
         if not len(fold.train):
@@ -74,9 +74,7 @@ def _rows(cells, n_cells, what):
     cells = np.asarray(cells)
     cells = np.flatnonzero(cells) if cells.dtype == bool else cells.astype(int)
     if len(cells) and (cells.min() < 0 or cells.max() >= n_cells):
-        raise ValueError(
-            f"{what} cells must be rows between 0 and {n_cells - 1}, got {cells.min()} to {cells.max()}"
-        )
+        raise ValueError(f"{what} cells must be rows between 0 and {n_cells - 1}, got {cells.min()} to {cells.max()}")
     return cells
 
 
@@ -87,8 +85,7 @@ def _paper_folds(data):
     size = data.n_cells // N_FOLDS
     starts = size * np.arange(N_FOLDS)
     return [
-        Fold(np.concatenate([order[:start], order[start + size :]]), order[start : start + size])
-        for start in starts
+        Fold(np.concatenate([order[:start], order[start + size :]]), order[start : start + size]) for start in starts
     ]
 
 

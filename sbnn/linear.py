@@ -7,7 +7,8 @@ import pandas as pd
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.linear_model import enet_path
 
-from sbnn._checks import check_choice, check_matrix
+from sbnn._checks import check_choice, check_matrix, check_same_cells
+from sbnn.scoring import r2
 
 SOLVERS = ("sklearn", "glmnet_python")
 
@@ -175,10 +176,7 @@ class ReducedRankRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         -------
         float
         """
-        Y = check_matrix(Y, "Y")
-        weight = np.ones(len(Y)) if sample_weight is None else np.asarray(sample_weight)
-        residual = ((Y - self.predict(X)) ** 2).sum(axis=1) @ weight
-        return 1 - residual / (((Y - self.y_mean_) ** 2).sum(axis=1) @ weight)
+        return r2(Y, self.predict(X), self.y_mean_, sample_weight)
 
 
 def reduced_rank_path(X, Y, alphas, rank=2, l1_ratio=1.0, solver="sklearn"):
@@ -218,16 +216,13 @@ def reduced_rank_path(X, Y, alphas, rank=2, l1_ratio=1.0, solver="sklearn"):
     for alpha in sorted(set(alphas), reverse=True):
         # Every alpha starts at the same V; its first W is warm-started from the first W of the alpha before.
         first = rows(X, Y @ start, alpha, l1_ratio, first)
-        fits[alpha] = (
-            _rotated_to_axes(X, first, rank) if full_rank else _alternate(X, Y, first, alpha, l1_ratio, rows)
-        )
+        fits[alpha] = _rotated_to_axes(X, first, rank) if full_rank else _alternate(X, Y, first, alpha, l1_ratio, rows)
     return [fits[alpha] for alpha in alphas]
 
 
 def _check_settings(X, Y, alphas, rank, l1_ratio, solver):
     """Check the arguments of a path and return the rank as a number."""
-    if len(X) != len(Y):
-        raise ValueError(f"X and Y must have the same cells, got {len(X)} and {len(Y)} rows")
+    check_same_cells(X, Y)
     most = min(Y.shape[1], X.shape[1])
     rank = Y.shape[1] if rank is None else rank
     if not 1 <= rank <= most:

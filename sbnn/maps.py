@@ -3,14 +3,10 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib import patheffects
-from matplotlib.lines import Line2D
 from matplotlib.tri import Triangulation
 from scipy.linalg import orthogonal_procrustes
 
-from sbnn.plotting import plot_gene_frequencies
-
-_OUTLINE = [patheffects.withStroke(linewidth=1.6, foreground="white")]
+from sbnn.plotting import OUTLINE, plot_gene_frequencies
 
 
 def _bare(axis):
@@ -21,7 +17,7 @@ def _bare(axis):
     axis.set_aspect("equal", adjustable="datalim")
 
 
-def draw_cells(axis, coordinates, cells, size=4, label_families=True):
+def draw_cells(axis, coordinates, cells, size=4, label_size=6.5):
     """Draw cells coloured by type, with the names of families at their medians.
 
     Parameters
@@ -32,7 +28,8 @@ def draw_cells(axis, coordinates, cells, size=4, label_families=True):
         `type_color` and, to name them, `cell_family` of the same cells.
     size : float
         Area of a cell in points squared.
-    label_families : bool
+    label_size : float or None
+        Size of the names of families in points; None leaves them out.
 
     Returns
     -------
@@ -41,10 +38,10 @@ def draw_cells(axis, coordinates, cells, size=4, label_families=True):
     coordinates = np.asarray(coordinates)
     axis.scatter(*coordinates.T, s=size, c=cells["type_color"].to_numpy(), linewidths=0, rasterized=True)
     _bare(axis)
-    if label_families:
+    if label_size:
         for family, rows in pd.Series(np.arange(len(cells))).groupby(cells["cell_family"].to_numpy()):
             place = np.median(coordinates[rows], axis=0)
-            axis.text(*place, family, fontsize=6.5, ha="center", va="center", path_effects=_OUTLINE, zorder=3)
+            axis.text(*place, family, fontsize=label_size, ha="center", va="center", path_effects=OUTLINE, zorder=3)
     return axis
 
 
@@ -70,20 +67,26 @@ def masked_triangulation(coordinates, n_longest=20):
     return triangulation
 
 
+def _draw_contours(axis, triangulation, values, limit):
+    """Draw filled contours of values over the cells; beyond the limits the colours stay at their ends."""
+    contours = axis.tricontourf(
+        triangulation,
+        values.to_numpy(dtype=float),
+        levels=np.linspace(-limit, limit, 21),
+        cmap="inferno",
+        extend="both",
+    )
+    contours.set_rasterized(True)
+    return contours
+
+
 def _draw_overlays(figure, place, triangulation, values, limit, title):
     """3 x 3 contour pictures of values over the cells; returns the last contour set."""
     axes = place.subgridspec(3, 3, wspace=0.04, hspace=0.2).subplots()
-    levels = np.linspace(-limit, limit, 21)
     for axis in axes.flat:
         _bare(axis)
     for axis, name in zip(axes.flat, values.columns, strict=False):
-        contours = axis.tricontourf(
-            triangulation,
-            np.clip(values[name].to_numpy(dtype=float), -limit, limit),
-            levels=levels,
-            cmap="inferno",
-        )
-        contours.set_rasterized(True)
+        contours = _draw_contours(axis, triangulation, values[name], limit)
         axis.set_title(name, fontsize=6.5, pad=2, style="italic" if title == "genes" else "normal")
     axes[0, 1].annotate(title, (0.5, 1.28), xycoords="axes fraction", ha="center", fontsize=7.5)
     return contours
@@ -118,7 +121,7 @@ def plot_latent_space(panels, cells):
         centre.set_title(f"{letter}  {panel['title']}", loc="left", fontweight="bold")
         box = places[2].get_position(figure)
         scale = figure.add_axes((0.945, box.y0 + 0.3 * box.height, 0.008, 0.4 * box.height))
-        colorbar = figure.colorbar(contours, cax=scale, ticks=[-2, 0, 2])
+        colorbar = figure.colorbar(contours, cax=scale, ticks=[-2, 0, 2], extendfrac=0)
         colorbar.outline.set_visible(False)
         gene_limit = panel.get("gene_limit", 2)
         label = "z-score" if gene_limit == 2 else f"z-score (genes: $\\pm${gene_limit:g})"
@@ -168,7 +171,9 @@ def plot_seeds(latents, cells, frequencies):
     for axis, (seed, part) in zip(axes.flat, latents.groupby("random_state"), strict=False):
         coordinates = part[["z1", "z2"]].to_numpy()
         reference = coordinates if reference is None else reference
-        draw_cells(axis, align(coordinates, reference), cells, size=1.5, label_families=reference is coordinates)
+        draw_cells(
+            axis, align(coordinates, reference), cells, size=1.5, label_size=4.5 if reference is coordinates else None
+        )
         axis.set_title(f"seed {seed:g}", fontsize=6.5, pad=2)
     histogram = figure.add_subplot(right)
     plot_gene_frequencies(frequencies, histogram)
@@ -197,45 +202,40 @@ def plot_embeddings(panels, cells):
     return figure
 
 
-def plot_type_legend(cells):
-    """Legend of all cell types, family by family.
+def plot_type_legend(cells, n_rows=18):
+    """Draw the legend of all cell types, family by family, with the number of cells of each.
 
     Parameters
     ----------
     cells : DataFrame
         `cell_type`, `cell_family`, `type_color`.
+    n_rows : int
+        Lines a column.
 
     Returns
     -------
     Figure
     """
-    entries = []
+    lines = []  # (text, colour or None for the name of a family)
     for family, part in cells.groupby("cell_family"):
-        entries.append(Line2D([], [], linestyle="none", label=rf"$\bf{{{family.replace(' ', '~')}}}$"))
-        for name, rows in part.groupby("cell_type"):
-            entries.append(
-                Line2D(
-                    [],
-                    [],
-                    marker="o",
-                    linestyle="none",
-                    markersize=4,
-                    markeredgewidth=0,
-                    color=rows["type_color"].iloc[0],
-                    label=f"{name} ({len(rows)})",
-                )
-            )
-    n_columns = max(2, -(-len(entries) // 18))
-    n_rows = -(-len(entries) // n_columns)
-    figure = plt.figure(figsize=(1.45 * n_columns, 0.155 * n_rows + 0.1), layout="none")
-    figure.legend(
-        handles=entries,
-        ncols=n_columns,
-        loc="center",
-        handletextpad=0.2,
-        columnspacing=0.8,
-        labelspacing=0.35,
-    )
+        # The name of a family never stands alone at the foot of a column.
+        lines += [("", None)] * ((len(lines) + 1) % n_rows == 0)
+        lines.append((family, None))
+        types = part.groupby("cell_type")["type_color"].agg(["first", "size"])
+        lines += [(f"{name} ({row['size']})", row["first"]) for name, row in types.iterrows()]
+    n_columns = -(-len(lines) // n_rows)
+    rows_used = min(n_rows, len(lines))
+    figure, axis = plt.subplots(figsize=(1.32 * n_columns, 0.15 * rows_used + 0.1), layout="none")
+    figure.subplots_adjust(0, 0, 1, 1)
+    axis.set(xlim=(0, n_columns), ylim=(rows_used - 0.2, -0.8))
+    axis.set_axis_off()
+    for number, (text, color) in enumerate(lines):
+        column, row = divmod(number, n_rows)
+        if color is None:
+            axis.text(column + 0.04, row, text, va="center", fontweight="bold", fontsize=6.5)
+        else:
+            axis.plot(column + 0.08, row, "o", color=color, markersize=4.5, markeredgewidth=0)
+            axis.text(column + 0.14, row, text, va="center", fontsize=6.5)
     return figure
 
 
@@ -264,7 +264,7 @@ def plot_double_biplot(biplot, gene_arrows, feature_arrows, cells, n_genes=20):
         ("b  electrophysiological side, Y V", ["y1", "y2"], feature_arrows, "normal"),
     )
     for axis, (title, columns, arrows, style) in zip(axes, sides, strict=True):
-        draw_cells(axis, biplot[columns].to_numpy(), cells, size=3, label_families=False)
+        draw_cells(axis, biplot[columns].to_numpy(), cells, size=3, label_size=None)
         radius = 2.6
         axis.add_patch(plt.Circle((0, 0), radius, fill=False, color="0.4", linewidth=0.6))
         tips = arrows[["r1", "r2"]].to_numpy() * radius
@@ -279,7 +279,7 @@ def plot_double_biplot(biplot, gene_arrows, feature_arrows, cells, n_genes=20):
                 style=style,
                 va="center",
                 ha="left" if place[0] > 0 else "right",
-                path_effects=_OUTLINE,
+                path_effects=OUTLINE,
                 zorder=4,
             )
         axis.set(xlim=(-4.3, 4.3), ylim=(-3.6, 3.6))
@@ -344,12 +344,6 @@ def plot_overview(network_panel, linear_panel, cells, tsne):
     for place, (values, name, style) in zip(bottom, columns, strict=False):
         axis = figure.add_subplot(place)
         _bare(axis)
-        contours = axis.tricontourf(
-            triangulation,
-            np.clip(values[name].to_numpy(dtype=float), -2, 2),
-            levels=np.linspace(-2, 2, 21),
-            cmap="inferno",
-        )
-        contours.set_rasterized(True)
+        _draw_contours(axis, triangulation, values[name], 2)
         axis.set_title(name, fontsize=7, style=style, pad=2)
     return figure

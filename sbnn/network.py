@@ -188,7 +188,8 @@ def build_network(
     """
     sizes = layer_sizes(n_genes, n_outputs, bottleneck_dim, hidden)
     names, activations = layer_names(hidden), layer_activations(hidden, output_activation)
-    ridge_alone = GroupLassoRidge(ridge=ridge)
+    ridge_alone = keras.regularizers.L2(ridge) if ridge else None
+    on_genes = GroupLassoRidge(group_lasso, ridge) if ridge or np.any(group_lasso) else None
     inputs = keras.Input(
         batch_shape=(None, n_genes) if n_networks is None else (n_networks, None, n_genes), name="genes"
     )
@@ -198,7 +199,7 @@ def build_network(
         outputs = layer(
             units,
             activation=activation,
-            kernel_regularizer=GroupLassoRidge(group_lasso, ridge) if index == 0 else ridge_alone,
+            kernel_regularizer=on_genes if index == 0 else ridge_alone,
             bias_regularizer=None if name == "output" and activation == "linear" else ridge_alone,
             name=name,
         )(outputs)

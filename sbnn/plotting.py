@@ -5,6 +5,7 @@ Pictures of cells are in `sbnn.maps`.
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import patheffects
 from matplotlib.ticker import MaxNLocator
 
 from sbnn.preprocessing import variable_gene_curve
@@ -31,6 +32,8 @@ STYLE = {
 
 GREEN, ORANGE, LINEAR = "#1b9e77", "#e6761c", "#7570b3"
 SMALL = 0.08  # margin of R2 axes
+#: White rim that keeps text over points legible.
+OUTLINE = [patheffects.withStroke(linewidth=1.6, foreground="white")]
 
 
 def use_style():
@@ -115,10 +118,11 @@ def plot_training_curves(curves, gene_norms, references=None, n_selected=25):
     right.axvline(n_selected, color="0.6", linestyle="--", linewidth=0.6)
     right.annotate(
         f"{n_selected} genes",
-        (n_selected, 1),
+        (n_selected, 0),
         xycoords=("data", "axes fraction"),
-        xytext=(3, -8),
+        xytext=(-3, 4),
         textcoords="offset points",
+        ha="right",
         color="0.4",
         fontsize=6.5,
     )
@@ -234,9 +238,7 @@ def plot_gene_frequencies(frequencies, axis=None):
     most = max(series.max() for series in frequencies.values())
     runs = np.arange(1, most + 1)
     width = 0.8 / len(frequencies)
-    for index, ((name, series), color) in enumerate(
-        zip(frequencies.items(), (GREEN, ORANGE, LINEAR), strict=False)
-    ):
+    for index, ((name, series), color) in enumerate(zip(frequencies.items(), (GREEN, ORANGE, LINEAR), strict=False)):
         number = [int((series == run).sum()) for run in runs]
         place = runs + (index - (len(frequencies) - 1) / 2) * width
         bars = axis.bar(place, number, width, color=color, label=f"{name} ({len(series)} genes in all)")
@@ -282,16 +284,18 @@ def plot_variable_genes(statistics, selected, offset, decay=1.5, labels=None, ti
     grid = np.linspace(low, high, 500)
     curve = variable_gene_curve(grid, offset, decay)
     axis.plot(grid[curve <= 1.02], curve[curve <= 1.02], "k-", linewidth=0.9)
-    for row, name in (labels or {}).items():
+    named = sorted((labels or {}).items(), key=lambda item: statistics.loc[item[0], "mean_log"])
+    for number, (row, name) in enumerate(named):
         point = statistics.loc[row, ["mean_log", "zero_rate"]].to_numpy(dtype=float)
         axis.annotate(
             name,
             point,
-            xytext=(4, 3),
+            xytext=(7, 5) if number % 2 else (7, -8),  # in turn above and below: close points keep legible names
             textcoords="offset points",
             fontsize=6,
             style="italic",
             arrowprops={"arrowstyle": "-", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 1},
+            path_effects=OUTLINE,
         )
     axis.set(
         xlim=(low, high),

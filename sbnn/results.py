@@ -33,7 +33,7 @@ _ALLOWED = {
 }
 
 
-def save_results(path, results, tables=None, **notes):
+def save_results(path, results, tables=None, extra=None, **notes):
     """Write tables and what they are about to a pickle of plain values and arrays, all or nothing.
 
     Parameters
@@ -44,6 +44,8 @@ def save_results(path, results, tables=None, **notes):
         What to save.
     tables : collection of str, optional
         Which tables; all that are not empty if None.
+    extra : dict of DataFrames, optional
+        More tables.
     **notes : plain values or arrays
         Saved beside the tables, e.g. dataset, fingerprint, parameters.
 
@@ -62,15 +64,14 @@ def save_results(path, results, tables=None, **notes):
         "format": _FORMAT,
         "schema_version": SCHEMA_VERSION,
         "versions": _versions(),
-        "commit": _commit(),
+        "commit": COMMIT,
     }
     if hasattr(results, "tables"):
         content |= {key: getattr(results, key) for key in ("dataset", "fingerprint", "protocol")}
-        content["folds"] = [
-            {"train": np.asarray(fold.train), "test": np.asarray(fold.test)} for fold in results.folds
-        ]
+        content["folds"] = [{"train": np.asarray(fold.train), "test": np.asarray(fold.test)} for fold in results.folds]
         results = results.tables
     chosen = [name for name, table in results.items() if len(table)] if tables is None else list(tables)
+    results, chosen = {**results, **(extra or {})}, [*chosen, *(extra or {})]
     missing = [name for name in chosen if name not in results]
     if missing:
         raise ValueError(f"tables names {missing}, but the results hold {sorted(results)}")
@@ -133,7 +134,10 @@ def load_results(path):
             f"{path} has schema version {content.get('schema_version')!r}, this sbnn reads {SCHEMA_VERSION}: "
             "compute it anew with `make train`"
         )
-    tables = {name: _unpack(columns) for name, columns in content.pop("tables").items()}
+    try:
+        tables = {name: _unpack(columns) for name, columns in content.pop("tables").items()}
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path} holds tables that cannot be read ({type(error).__name__}: {error})") from None
     return {**content, **tables}
 
 
@@ -156,6 +160,8 @@ def read_plain_pickle(path):
     try:
         with open(path, "rb") as stream:
             return _SafeUnpickler(stream).load()
+    except FileNotFoundError:
+        raise
     except _Refused as error:
         raise ValueError(f"{path} refused: {error}") from None
     except Exception as error:  # a broken pickle can raise nearly anything
@@ -247,17 +253,20 @@ def _versions():
 
 def _commit():
     """Commit of this repository, with "+" where the code differs from it; None outside a checkout."""
-    folder = Path(__file__).parent
+    package = Path(__file__).resolve().parent
+
+    def git(*arguments):
+        return subprocess.run(
+            ["git", "-C", package, *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
     try:
-        commit = subprocess.run(
-            ["git", "-C", folder, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            ["git", "-C", folder, "status", "--porcelain", "--", "."],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != package.parent:
+            return None
+        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return commit + ("+" if changed else "")
+
+
+#: Asked for when this module is imported: a long run may outlive the state of the checkout it started from.
+COMMIT = _commit()

@@ -19,19 +19,22 @@ class Stage:
         those with the largest row norms, and trains without group lasso.
     epochs : int
     learning_rate : float
-    frozen_layers : int
-        Leading layers that keep their weights.
+    freeze_hidden : bool
+        The hidden layers before the bottleneck keep their weights.
     cell_fraction : float
         Leading fraction of the training cells that is used.
     batch_size : int
+    cluster_starts : int
+        Starts of the k-means that "pretrained" learns from, of which the best is kept.
     """
 
     name: str
     epochs: int
     learning_rate: float
-    frozen_layers: int = 0
+    freeze_hidden: bool = False
     cell_fraction: float = 1.0
     batch_size: int = 32
+    cluster_starts: int = 1000
 
     def __post_init__(self):
         """Check name and numbers."""
@@ -41,6 +44,8 @@ class Stage:
                 f"stage {self.name!r} needs epochs >= 1, learning_rate > 0, batch_size >= 1 and cell_fraction in "
                 f"(0, 1], got {self.epochs}, {self.learning_rate}, {self.batch_size} and {self.cell_fraction}"
             )
+        if self.freeze_hidden and self.name == "pruned":
+            raise ValueError('the stage "pruned" trains all layers: set freeze_hidden=False')
 
 
 @dataclass(frozen=True)
@@ -64,20 +69,30 @@ class Schedule:
         order = [STAGE_NAMES.index(stage.name) for stage in self.stages]
         if order != sorted(set(order)) or self.stages[-1].name == "pretrained":
             names = ", ".join(stage.name for stage in self.stages)
-            raise ValueError(
-                f"stages must come in the order {', '.join(STAGE_NAMES)} and end on features, got {names}"
-            )
+            raise ValueError(f"stages must come in the order {', '.join(STAGE_NAMES)} and end on features, got {names}")
 
     def __iter__(self):
         """Iterate over the stages."""
         return iter(self.stages)
 
     def shortened(self, factor):
-        """Return this schedule with its epochs times `factor`, at least one each (for trying things out)."""
+        """Return this schedule with its epochs and k-means starts times `factor` (for trying things out)."""
         if factor == 1:
             return self
-        stages = [replace(stage, epochs=max(1, round(stage.epochs * factor))) for stage in self.stages]
+        stages = [
+            replace(
+                stage,
+                epochs=max(1, round(stage.epochs * factor)),
+                cluster_starts=max(1, round(stage.cluster_starts * factor)),
+            )
+            for stage in self.stages
+        ]
         return Schedule(f"{self.name} x {factor:g}", stages)
+
+    @property
+    def cluster_starts(self):
+        """Starts of the k-means that the schedule pre-trains on; None where it does not."""
+        return next((stage.cluster_starts for stage in self.stages if stage.name == "pretrained"), None)
 
 
 _PRETRAINED = Stage("pretrained", epochs=50, learning_rate=1e-4, cell_fraction=0.6)
@@ -91,7 +106,7 @@ SCHEDULES = {
             "paper",
             (
                 _PRETRAINED,
-                Stage("frozen", epochs=50, learning_rate=1e-4, frozen_layers=2),
+                Stage("frozen", epochs=50, learning_rate=1e-4, freeze_hidden=True),
                 Stage("finetuned", epochs=50, learning_rate=5e-5),
                 _PRUNED,
             ),
@@ -123,4 +138,6 @@ def get_schedule(schedule):
         return schedule
     if isinstance(schedule, str):
         return SCHEDULES[check_choice(schedule, SCHEDULES, "schedule")]
-    return Schedule("own", schedule)
+    stages = tuple(schedule)
+    lengths = ", ".join(f"{stage.name} {stage.epochs}" for stage in stages if isinstance(stage, Stage))
+    return Schedule(f"own ({lengths})", stages)

@@ -133,15 +133,21 @@ def find_file(name, data_dir=None, download=True):
         The file is not the published one (truncated or changed).
     """
     remote = FILES[name]
-    folder = data_folder(data_dir)
-    own_folder = data_folder(data_dir) if data_dir else Path("data")
-    for path in dict.fromkeys((folder / name, own_folder / name)):
-        if path.exists():
-            _verify(path, remote)
-            return path
-    if not download:
-        return None
-    return _download(remote, own_folder / name)
+    path = locate(name, data_dir)
+    if path is not None:
+        _verify(path, remote)
+        return path
+    return _download(remote, _download_folder(data_dir) / name) if download else None
+
+
+def locate(name, data_dir=None):
+    """Return the path of a file in the data folder, or in data/ where downloads go; None where it is in neither."""
+    folders = dict.fromkeys((data_folder(data_dir), _download_folder(data_dir)))
+    return next((folder / name for folder in folders if (folder / name).exists()), None)
+
+
+def _download_folder(data_dir):
+    return Path(data_dir or "data")
 
 
 def _verify(path, remote):
@@ -166,7 +172,7 @@ def _download(remote, target):
             path=target.parent,
             downloader=_VerifyingDownloader(remote),
         )
-    except (OSError, requests.RequestException) as error:
+    except (OSError, ValueError, requests.RequestException) as error:
         raise FileNotFoundError(
             f"{remote.path} is missing and could not be downloaded ({type(error).__name__}: {error}). "
             f"Download {remote.url} yourself and put it at {target}, or set the environment variable SBNN_DATA "
@@ -183,7 +189,9 @@ class _VerifyingDownloader:
 
     def __call__(self, url, output_file, pooch_instance):
         pooch.HTTPDownloader(progressbar=True, timeout=CONNECTION_TIMEOUT)(url, output_file, pooch_instance)
-        _verify(Path(output_file), self.remote)
+        found = blob_id(output_file)
+        if found != self.remote.blob_id:
+            raise ValueError(f"what came is not the published file: git blob id {found}, not {self.remote.blob_id}")
 
 
 def _check_reachable(url):

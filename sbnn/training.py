@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 from keras import ops
 
-from sbnn._checks import check_matrix
+from sbnn._checks import check_length, check_matrix, check_same_cells
 from sbnn.clusters import N_CLUSTERS
 from sbnn.compiled import Batches, Penalties, StackData, compiled_stack, start_state
 from sbnn.network import initial_weights, layer_activations, layer_sizes
-from sbnn.schedules import get_schedule
+from sbnn.schedules import SCHEDULES, Stage, get_schedule
+
+__all__ = ["SCHEDULES", "Stage", "TrainedNetwork", "TrainingTask", "train_stack"]
 
 #: Cells evaluated at once.
 EVALUATION_BLOCK = 256
@@ -43,6 +45,14 @@ class TrainingTask:
     fold: int = 0
     clusters: np.ndarray = None
     cell_weights: np.ndarray = None
+
+    def __post_init__(self):
+        """Check strengths and lengths."""
+        if not self.group_lasso >= 0:
+            raise ValueError(f"group_lasso must not be negative, got {self.group_lasso}")
+        for name in ("clusters", "cell_weights"):
+            if getattr(self, name) is not None:
+                check_length(getattr(self, name), len(self.train_cells), name, "training cell")
 
     def generator(self, stream):
         """Return the random generator of one stream: 0 draws weights, 1 + index shuffles the cells of a stage."""
@@ -120,7 +130,7 @@ def train_stack(
     hidden : tuple of int
     ridge : float
     n_selected : int or None
-        Genes kept by the stage "pruned".
+        Genes kept by the stage "pruned"; None keeps all.
     on_epoch : callable, optional
         Called after every epoch with (stage name, R2 on test or else training cells of each network or None).
 
@@ -140,6 +150,7 @@ def train_stack(
     """
     X, Y = check_matrix(X, "X", np.float32), check_matrix(Y, "Y", np.float32, allow_nan=True)
     stages = get_schedule(schedule)
+    n_selected = X.shape[1] if n_selected is None else n_selected
     _check_stack(X, Y, tasks, stages, n_selected)
     run = _StackRun(X, Y, tasks, bottleneck_dim, hidden, ridge, n_selected, on_epoch or (lambda *_: None))
     for index, stage in enumerate(stages):
@@ -151,8 +162,7 @@ def _check_stack(X, Y, tasks, stages, n_selected):
     """Check that the tasks fit the data and each other."""
     if not tasks:
         raise ValueError("tasks is empty: give at least one TrainingTask")
-    if len(X) != len(Y):
-        raise ValueError(f"X and Y must have the same cells, got {len(X)} and {len(Y)} rows")
+    check_same_cells(X, Y)
     steps = {task.steps_per_epoch(stages) for task in tasks}
     if len(steps) > 1:
         raise ValueError(f"only networks with equally many steps an epoch can be stacked, got {sorted(steps)}")
@@ -230,12 +240,13 @@ class _StackRun:
         if stage.name == "pruned":
             self._prune()
         activations = layer_activations(self.hidden, "softmax" if target == "clusters" else "linear")
-        kept = 2 * stage.frozen_layers
+        n_frozen = len(self.hidden) if stage.freeze_hidden else 0
+        kept = 2 * n_frozen
         stack = compiled_stack(
-            self._current_sizes()[stage.frozen_layers :],
-            activations[stage.frozen_layers :],
+            self._current_sizes()[n_frozen:],
+            activations[n_frozen:],
             self.n_networks,
-            penalise_genes=not stage.frozen_layers and stage.name != "pruned",
+            penalise_genes=not stage.freeze_hidden and stage.name != "pruned",
         )
         tables = self._tables(stage, target)
         penalties = Penalties(*tensors([task.group_lasso for task in self.tasks], self.ridge))
@@ -279,8 +290,8 @@ class _StackRun:
             observed = np.ones_like(targets)
         else:
             targets, target_rows, target_means, observed = self.Y, self.own_rows, self.y_mean, self.observed
-        if stage.frozen_layers:
-            inputs, input_rows = self._frozen_activations(stage), own_positions
+        if stage.freeze_hidden:
+            inputs, input_rows = self._frozen_activations(), own_positions
         elif stage.name == "pruned":
             inputs = np.concatenate(
                 [
@@ -296,9 +307,9 @@ class _StackRun:
         data = StackData(*tensors(inputs, input_means[:, None], targets, target_means[:, None], observed))
         return StageTables(data, input_rows, target_rows)
 
-    def _frozen_activations(self, stage):
-        """Activations behind the frozen layers for every network's own cells: they do not change in the stage."""
-        n_frozen = stage.frozen_layers
+    def _frozen_activations(self):
+        """Return the activations before the bottleneck for every network's own cells, which stay as they are."""
+        n_frozen = len(self.hidden)
         activations = layer_activations(self.hidden)[:n_frozen]
         stack = compiled_stack(self._current_sizes()[: n_frozen + 1], activations, self.n_networks)
         weights = tensors(*self.weights[: 2 * n_frozen])

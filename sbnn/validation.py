@@ -1,5 +1,6 @@
 """Cross-validation of networks and linear models alike, into tidy tables."""
 
+import os
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 
@@ -13,6 +14,7 @@ from sbnn.clusters import cluster_features, leave_out_small_clusters
 from sbnn.folds import fold_data, make_folds
 from sbnn.linear import ReducedRankRegressor, reduced_rank_path, relax
 from sbnn.schedules import get_schedule
+from sbnn.scoring import feature_r2, r2
 
 TABLES = ("scores", "curves", "feature_scores", "selected", "gene_norms", "predictions", "latents")
 #: Networks trained at once: on a CPU larger stacks gain nothing.
@@ -194,14 +196,17 @@ def _is_network(estimator):
 
 def _clusters(seen, networks, within_fold, all_cells):
     """Clusters of the training cells of each fold; None where no schedule pre-trains."""
-    stages = [stage.name for _, estimator in networks for stage in get_schedule(estimator.schedule)]
-    if "pretrained" not in stages:
+    starts = {get_schedule(estimator.schedule).cluster_starts for _, estimator in networks} - {None}
+    if not starts:
         return [None] * len(seen)
+    if len(starts) > 1:
+        raise ValueError(f"networks cross-validated together need one number of k-means starts, got {sorted(starts)}")
+    n_init = starts.pop()
     if all_cells:
-        return [cluster_features(seen[0].Y)]
+        return [cluster_features(seen[0].Y, n_init)]
     if within_fold:
-        return [leave_out_small_clusters(cluster_features(fold.Y[fold.train])) for fold in seen]
-    clusters = leave_out_small_clusters(cluster_features(seen[0].Y))
+        return [leave_out_small_clusters(cluster_features(fold.Y[fold.train], n_init)) for fold in seen]
+    clusters = leave_out_small_clusters(cluster_features(seen[0].Y, n_init))
     return [clusters[fold.train] for fold in seen]
 
 
@@ -219,13 +224,11 @@ def _fit_networks(networks, seen, clusters, progress):
             shape = (*settings.values(), task.steps_per_epoch(estimator.schedule))
             groups[shape].append((name, estimator, task))
     chunks = [
-        group[start : start + STACK_SIZE]
-        for group in groups.values()
-        for start in range(0, len(group), STACK_SIZE)
+        group[start : start + STACK_SIZE] for group in groups.values() for start in range(0, len(group), STACK_SIZE)
     ]
     total = sum(len(chunk) * sum(s.epochs for s in get_schedule(chunk[0][1].schedule)) for chunk in chunks)
     fits = []
-    with tqdm(total=total, desc="networks x epochs", disable=None if progress else True) as bar:
+    with tqdm(total=total, desc="networks x epochs", disable=_no_bar(progress)) as bar:
         for chunk in chunks:
 
             def show(stage, r2, chunk=chunk):
@@ -276,7 +279,7 @@ def _fit_others(others, seen, n_jobs, progress):
         return []
     fit_all = (delayed(_fit_group)(group, number, seen[number]) for group, number in jobs)
     done = Parallel(n_jobs=n_jobs, return_as="generator")(fit_all)
-    bar = tqdm(done, total=len(jobs), desc="linear models x folds", disable=None if progress else True)
+    bar = tqdm(done, total=len(jobs), desc="linear models x folds", disable=_no_bar(progress))
     fits = [fit for group in bar for fit in group]
     # Processes return copies of the estimators: put the ones that were asked for back in their place.
     settings = [estimator for group, _ in jobs for _, estimator in group]
@@ -292,9 +295,7 @@ def _fit_group(group, number, fold):
         return [_Fit(name, estimator, number, clone(estimator).fit(X, Y)) for name, estimator in group]
     first = group[0][1]
     alphas = [estimator.alpha for _, estimator in group]
-    path = dict(
-        zip(alphas, reduced_rank_path(X, Y, alphas, first.rank, first.l1_ratio, first.solver), strict=True)
-    )
+    path = dict(zip(alphas, reduced_rank_path(X, Y, alphas, first.rank, first.l1_ratio, first.solver), strict=True))
     fits = []
     for name, estimator in group:
         sparse = path[estimator.alpha]
@@ -303,6 +304,11 @@ def _fit_group(group, number, fold):
         enough = sparse.selected.sum() >= sparse.W.shape[1]
         fits.append(_Fit(name, estimator, number, model, has_score=bool(enough)))
     return fits
+
+
+def _no_bar(progress):
+    """Whether to hide the progress bar; tqdm's notebook bar does not heed TQDM_DISABLE by itself."""
+    return not progress or bool(os.environ.get("TQDM_DISABLE"))
 
 
 def _collect(data, seen, fitted, keep):
@@ -316,6 +322,7 @@ def _collect(data, seen, fitted, keep):
         else:
             _collect_linear(rows, keys, fit, fold, data)
         cells = fold.test if len(fold.test) else fold.train
+        keys = {**keys, "stage": fit.model.history_["stage"].iloc[-1] if _is_network(fit.setting) else "fitted"}
         if "predictions" in keep:
             predictions = pd.DataFrame(fit.model.predict(fold.X[cells]), columns=data.feature_names)
             rows["predictions"].append(_with_keys(keys, {"cell": data.cell_names[cells]}, predictions))
@@ -338,6 +345,7 @@ def _keys(fit):
             value = "-".join(map(str, value))
         elif name == "rank" and value is None:
             value = fit.model.V_.shape[1]
+        value = value.item() if isinstance(value, np.generic) else value
         keys[name] = value if isinstance(value, (int, float, str, bool)) else str(value)
     return {**keys, "fold": fit.fold}
 
@@ -363,38 +371,29 @@ def _collect_network(rows, keys, fit, data):
         }
         rows["scores"].append(pd.DataFrame([{**keys, **score}]))
     final = {**keys, "stage": history["stage"].iloc[-1]}
+    before_pruning = {**keys, "stage": history.loc[history["stage"] != "pruned", "stage"].iloc[-1]}
     rows["feature_scores"].append(_with_keys(final, {"feature": data.feature_names, "r2_test": fit.feature_r2}))
     norms = pd.DataFrame({"gene": data.gene_names, "norm": model.gene_norms_})
-    rows["gene_norms"].append(_with_keys(keys, norms))
+    rows["gene_norms"].append(_with_keys(before_pruning, norms))
     rows["selected"].append(_with_keys(final, norms[model.selected_]))
 
 
 def _collect_linear(rows, keys, fit, fold, data):
     """Scores, features and genes of a model that is fitted at once."""
     model, keys = fit.model, {**keys, "stage": "fitted"}
-    r2_train, _ = _r2(model, fold, fold.train)
-    r2_test, feature_r2 = _r2(model, fold, fold.test)
+    centre = np.nanmean(fold.Y[fold.train].astype(np.float64), axis=0)
+    predictions = model.predict(fold.X)
+    train, test = ((fold.Y[cells], predictions[cells], centre) for cells in (fold.train, fold.test))
     selected = getattr(model, "selected_", None)
     score = {
         "n_selected": np.nan if selected is None else int(selected.sum()),
-        "r2_train": r2_train if fit.has_score else np.nan,
-        "r2_test": r2_test if fit.has_score else np.nan,
+        "r2_train": r2(*train) if fit.has_score else np.nan,
+        "r2_test": r2(*test) if fit.has_score else np.nan,
         "r2_test_best_epoch": np.nan,
     }
     rows["scores"].append(pd.DataFrame([{**keys, **score}]))
-    feature_r2 = feature_r2 if fit.has_score else np.full_like(feature_r2, np.nan)
-    rows["feature_scores"].append(_with_keys(keys, {"feature": data.feature_names, "r2_test": feature_r2}))
+    by_feature = feature_r2(*test) if fit.has_score else np.nan
+    rows["feature_scores"].append(_with_keys(keys, {"feature": data.feature_names, "r2_test": by_feature}))
     if selected is not None:
         norms = pd.DataFrame({"gene": data.gene_names, "norm": model.gene_norms_})
         rows["selected"].append(_with_keys(keys, norms[selected]))
-
-
-def _r2(model, fold, cells):
-    """Pooled R2 and R2 of each feature on some cells; NaN without cells. Missing values are left out."""
-    if not len(cells):
-        return np.nan, np.full(fold.Y.shape[1], np.nan)
-    truth = fold.Y[cells].astype(np.float64)
-    centre = np.nanmean(fold.Y[fold.train].astype(np.float64), axis=0)
-    residual = np.nansum((truth - model.predict(fold.X[cells])) ** 2, axis=0)
-    total = np.nansum((truth - centre) ** 2, axis=0)
-    return 1 - residual.sum() / total.sum(), 1 - residual / total

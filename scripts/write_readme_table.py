@@ -47,11 +47,9 @@ def table(results=ROOT / "KerasSavedModels" / "scala_2020"):
     for _, row in published.iterrows():
         digits = 0 if row["quantity"].startswith("genes in") else 2 if row["quantity"].startswith("r2 of") else 3
         lines.append(f"| {row['what']} | {row['paper']:.{digits}f} | {our_value(row, network, linear, seeds)} |")
-    accuracy = pd.concat([results["family_accuracy"] for results in (network, linear)])
+    accuracy = pd.concat([result["family_accuracy"] for result in (network, linear)])
     for model, part in accuracy.groupby("model", sort=False)["accuracy"]:
-        lines.append(
-            f"| held-out cells among their family (10 neighbours, 2-D), {model} | – | {part.mean():.1%} |"
-        )
+        lines.append(f"| held-out cells among their family (10 neighbours, 2-D), {model} | – | {part.mean():.1%} |")
     lines.append("")
     lines.append(
         f"Networks and linear models of commits {network['commit']} and {linear['commit']}. Here: pooled test "

@@ -10,7 +10,7 @@ import pytest
 import requests
 from conftest import require_real
 
-from sbnn import load_dataset, sources
+from sbnn import datasets, load_dataset, sources
 from sbnn.datasets import cell_selection, measured_features, read_count_table, whole_transcriptomes
 from sbnn.preprocessing import select_variable_genes
 from sbnn.sources import FILES, blob_id, data_folder, find_file
@@ -104,6 +104,7 @@ def test_the_whole_transcriptome_is_used_where_its_archive_is(own_data, monkeypa
             members.write(text, text.name)
         text.unlink()
         accept(monkeypatch, f"{FULL_TABLE}.zip", archive)
+    monkeypatch.setattr(datasets, "FULL_TABLE_GENES", len(table))
     data = load_dataset("scala_2020", own_data)
     cells = ["".join(name.split("_")[:3]) for name in table.columns]
     counts = table.to_numpy().T[[cells.index(cell) for cell in data.cell_names]]
@@ -127,9 +128,7 @@ def test_an_archive_without_the_table_is_refused(own_data, monkeypatch):
 def test_a_truncated_file_is_refused_and_left_alone(own_data):
     path = own_data / "scala_2020/gene_counts.csv"
     path.write_bytes(path.read_bytes()[:100_000])
-    with pytest.raises(
-        ValueError, match=r"gene_counts.csv is not the published file.*blob id is .* expected 1f44c85"
-    ):
+    with pytest.raises(ValueError, match=r"gene_counts.csv is not the published file.*blob id is .* expected 1f44c85"):
         load_dataset("scala_2020", own_data)
     assert path.stat().st_size == 100_000
 
@@ -174,9 +173,7 @@ def test_a_renamed_column_is_named(own_data, monkeypatch):
 def test_blob_id_is_that_of_git(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"a\0b\n" * 1000)
-    expected = subprocess.run(
-        ["git", "hash-object", path], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    expected = subprocess.run(["git", "hash-object", path], capture_output=True, text=True, check=True).stdout.strip()
     assert blob_id(path) == expected
 
 
@@ -213,7 +210,7 @@ def serve(monkeypatch, content):
 def test_a_download_is_verified_before_it_is_kept(tmp_path, monkeypatch):
     name = "scala_2020/Cell_Features_M1.csv"
     serve(monkeypatch, b"half a file")
-    with pytest.raises(ValueError, match="not the published file"):
+    with pytest.raises(FileNotFoundError, match="could not be downloaded .* what came is not the published file"):
         find_file(name, tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     good = tmp_path / "good"
@@ -225,3 +222,26 @@ def test_a_download_is_verified_before_it_is_kept(tmp_path, monkeypatch):
 def test_the_large_archive_is_never_downloaded_by_itself(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "_download", lambda *_: pytest.fail("downloaded"))
     assert read_count_table("scala_2020", tmp_path) is None
+
+
+@pytest.mark.real_data
+def test_a_truncated_table_of_all_genes_is_refused(own_data):
+    full_table(own_data).to_csv(own_data / f"{FULL_TABLE}.txt", sep="\t")
+    with pytest.raises(ValueError, match="should hold 42184 genes, it holds 1500: truncated?"):
+        load_dataset("scala_2020", own_data)
+
+
+@pytest.mark.real_data
+def test_a_table_of_all_genes_that_lacks_cells_is_refused(own_data, monkeypatch):
+    table = full_table(own_data).drop(columns="20180918_sample_1_A1_S1.sorted")
+    table.to_csv(own_data / f"{FULL_TABLE}.txt", sep="\t")
+    monkeypatch.setattr(datasets, "FULL_TABLE_GENES", len(table))
+    with pytest.raises(ValueError, match=r"lacks cells of Cell_Features_M1.csv: '20180918sample1'"):
+        load_dataset("scala_2020", own_data)
+
+
+@pytest.mark.real_data
+def test_a_cohort_that_cannot_be_had_is_left_out_with_a_warning(own_data, monkeypatch):
+    monkeypatch.setattr(sources, "_download", lambda *_: (_ for _ in ()).throw(FileNotFoundError("no network")))
+    with pytest.warns(UserWarning, match="left out: no network"):
+        assert whole_transcriptomes("scala_2020", own_data) == {}

@@ -83,3 +83,20 @@ def test_bad_input_is_named(small, fitted):
         make(schedule="fats").fit(data.X, data.Y)
     with pytest.raises(ValueError, match="X and Y must have the same cells, got 150 and 149"):
         make().fit(data.X, data.Y[1:])
+    with pytest.raises(ValueError, match=r"sample_weight must have one entry per cell \(150\), got 3"):
+        make().fit(data.X, data.Y, sample_weight=[1, 2, 3])
+    with pytest.raises(ValueError, match="validation_data should have 60 genes and 6 features"):
+        make().fit(data.X, data.Y, validation_data=(data.X[:, 1:], data.Y))
+    with pytest.raises(ValueError, match="group_lasso must not be negative, got -1"):
+        make(group_lasso=-1).fit(data.X, data.Y)
+
+
+def test_without_a_number_all_genes_are_kept(small):
+    data, _ = small
+    assert make(n_selected=None).fit(data.X, data.Y).selected_.all()
+
+
+def test_the_hidden_layers_may_be_of_any_number(small):
+    data, _ = small
+    model = make(hidden=(8,)).fit(data.X, data.Y)
+    assert [weight.shape[-1] for weight in model.weights_[::2]] == [8, 2, 8, 6]

@@ -96,9 +96,7 @@ def test_stacked_dense_matches_numpy():
     kernel, bias = np.random.default_rng(1).normal(size=(2, 3, 4)), np.random.default_rng(2).normal(size=(2, 4))
     layer.set_weights([kernel, bias])
     linear = inputs @ kernel + bias[:, None]
-    np.testing.assert_allclose(
-        np.asarray(layer(inputs)), np.where(linear > 0, linear, np.expm1(linear)), atol=1e-5
-    )
+    np.testing.assert_allclose(np.asarray(layer(inputs)), np.where(linear > 0, linear, np.expm1(linear)), atol=1e-5)
 
 
 def test_initial_weights_are_glorot_uniform_and_belong_to_the_network():

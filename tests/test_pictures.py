@@ -53,10 +53,7 @@ def test_curves_show_means_over_folds(curves, tmp_path):
     figure = plotting.plot_training_curves(part, norms, {"sRRR-2": 0.3, "sRRR-full": 0.4})
     line = figure.axes[0].get_lines()[0]
     np.testing.assert_allclose(line.get_ydata(), np.arange(1, 7) / 10 + 0.01)
-    assert (
-        sorted(figure.axes[1].get_lines()[0].get_ydata())[::-1]
-        == figure.axes[1].get_lines()[0].get_ydata().tolist()
-    )
+    assert sorted(figure.axes[1].get_lines()[0].get_ydata())[::-1] == figure.axes[1].get_lines()[0].get_ydata().tolist()
     saved(figure, tmp_path)
     saved(plotting.plot_bottleneck_comparison(curves, {"sRRR-2": 0.3}), tmp_path)
 

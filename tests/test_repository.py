@@ -28,9 +28,7 @@ def test_environment_asks_for_what_the_project_asks_for():
     assert "-e .[tensorflow,notebooks]" in listed
     asked = requirements([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["tensorflow"]])
     named = requirements(entry for entry in listed if not entry.startswith("-e"))
-    assert {"tensorflow", "keras", "numpy", "pandas", "scipy", "matplotlib", "seaborn", "scikit-learn"} == set(
-        named
-    )
+    assert {"tensorflow", "keras", "numpy", "pandas", "scipy", "matplotlib", "seaborn", "scikit-learn"} == set(named)
     for name, requirement in named.items():
         assert requirement.specifier == asked[name].specifier, name
 

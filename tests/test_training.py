@@ -117,8 +117,8 @@ def test_means_are_those_of_the_training_cells(small):
 def test_frozen_layers_do_not_move_and_the_others_do(small):
     data, _ = small
     tasks = tasks_of(data, 2)
-    before = train(data, tasks, [Stage("frozen", epochs=1, learning_rate=1e-12, frozen_layers=2)])
-    after = train(data, tasks, [Stage("frozen", epochs=3, learning_rate=1e-3, frozen_layers=2)])
+    before = train(data, tasks, [Stage("frozen", epochs=1, learning_rate=1e-12, freeze_hidden=True)])
+    after = train(data, tasks, [Stage("frozen", epochs=3, learning_rate=1e-3, freeze_hidden=True)])
     for first, second in zip(before, after, strict=True):
         for index in range(4):
             np.testing.assert_array_equal(first.weights[index], second.weights[index])
@@ -130,7 +130,7 @@ def test_cached_activations_change_nothing(small):
     """The frozen stage runs from cached activations: the same as training all layers but the frozen ones."""
     data, _ = small
     task = TrainingTask(np.arange(150), group_lasso=0.0)
-    trained = train(data, [task], [Stage("frozen", epochs=1, learning_rate=1e-3, frozen_layers=2)], ridge=0.0)[0]
+    trained = train(data, [task], [Stage("frozen", epochs=1, learning_rate=1e-3, freeze_hidden=True)], ridge=0.0)[0]
     network = build_network(60, 6, hidden=HIDDEN, group_lasso=0.0, ridge=0.0)
     sizes, generator = layer_sizes(60, 6, hidden=HIDDEN), task.generator(0)
     weights = initial_weights(sizes[:-1], [generator]) + initial_weights(sizes[-2:], [generator])

@@ -225,8 +225,10 @@ def test_neighbours_of_separate_families_agree(small):
 
 
 def test_gene_frequencies_count_runs():
-    selected = pd.DataFrame({"gene": ["b", "a", "b", "c"], "random_state": [0, 0, 1, 1]})
-    assert gene_frequencies(selected).to_dict() == {"b": 2, "a": 1, "c": 1}
+    selected = pd.DataFrame({"gene": list("babc"), "random_state": [0, 0, 1, 1], "norm": [0.1, 0.2, 0.1, 0.3]})
+    frequencies = gene_frequencies(selected)
+    assert frequencies.to_dict() == {"b": 2, "a": 1, "c": 1}
+    assert frequencies.index.tolist() == ["b", "c", "a"]
 
 
 def test_table_of_scores_has_mean_and_sd(result):
