@@ -124,7 +124,7 @@ def plain_network(n_inputs, n_features, stage, weights):
         if weights[-1].shape == drawn[-1].shape:
             drawn[-2:] = weights[-2:]
     network.set_weights(drawn)
-    for layer in network.layers[1 : 1 + stage.frozen_layers]:
+    for layer in network.layers[1:3] if stage.freeze_hidden else []:
         layer.trainable = False
     return network
 

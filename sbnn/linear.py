@@ -160,8 +160,8 @@ class ReducedRankRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return Z @ self.V_.T + self.y_mean_
 
     def decode_genes(self, Z):
-        """Return the expression Z pinv(W) of every gene, shape (n_cells, n_genes), centred as the training X."""
-        return Z @ np.linalg.pinv(self.W_)
+        """Return the expression Z pinv(W) of every gene, shape (n_cells, n_genes), in the units of X."""
+        return Z @ np.linalg.pinv(self.W_) + self.x_mean_
 
     def score(self, X, Y, sample_weight=None):
         """Return R2 pooled over features: 1 - sum (Y - prediction)^2 / sum (Y - training mean)^2.

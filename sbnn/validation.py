@@ -14,9 +14,8 @@ from sbnn.clusters import cluster_features, leave_out_small_clusters
 from sbnn.folds import fold_data, make_folds
 from sbnn.linear import ReducedRankRegressor, reduced_rank_path, relax
 from sbnn.schedules import get_schedule
-from sbnn.scoring import feature_r2, r2
+from sbnn.tables import TABLES, collect_tables, is_network
 
-TABLES = ("scores", "curves", "feature_scores", "selected", "gene_norms", "predictions", "latents")
 #: Networks trained at once: on a CPU larger stacks gain nothing.
 STACK_SIZE = 5
 
@@ -141,9 +140,8 @@ def cross_validate(
     runs = _list_runs(models)
     splits = make_folds(data, folds)
     seen = [fold_data(data, split, within_fold) for split in splits]
-    is_network = [_is_network(estimator) for _, estimator in runs]
-    networks = [run for run, network in zip(runs, is_network, strict=True) if network]
-    others = [run for run, network in zip(runs, is_network, strict=True) if not network]
+    networks = [run for run in runs if is_network(run[1])]
+    others = [run for run in runs if not is_network(run[1])]
     fitted = []
     if networks:
         clusters = _clusters(seen, networks, within_fold, all_cells=isinstance(folds, str) and folds == "all")
@@ -152,7 +150,7 @@ def cross_validate(
     # In the order in which the models were named, fold by fold.
     position = {id(estimator): index for index, (_, estimator) in enumerate(runs)}
     fitted.sort(key=lambda fit: (position[id(fit.setting)], fit.fold))
-    tables = _collect(data, seen, fitted, keep)
+    tables = collect_tables(data, seen, fitted, keep)
     return CrossValidation(
         **tables,
         folds=splits,
@@ -187,11 +185,6 @@ def _list_runs(models):
         if not hasattr(estimator, "fit"):
             raise ValueError(f"models[{name!r}] should be an estimator or a list of estimators, got {estimator!r}")
     return runs
-
-
-def _is_network(estimator):
-    """Whether an estimator is a sparse bottleneck network (told without importing Keras)."""
-    return hasattr(estimator, "stack_settings")
 
 
 def _clusters(seen, networks, within_fold, all_cells):
@@ -309,91 +302,3 @@ def _fit_group(group, number, fold):
 def _no_bar(progress):
     """Whether to hide the progress bar; tqdm's notebook bar does not heed TQDM_DISABLE by itself."""
     return not progress or bool(os.environ.get("TQDM_DISABLE"))
-
-
-def _collect(data, seen, fitted, keep):
-    """Turn fitted models into tables."""
-    rows = defaultdict(list)
-    for fit in fitted:
-        fold = seen[fit.fold]
-        keys = _keys(fit)
-        if _is_network(fit.setting):
-            _collect_network(rows, keys, fit, data)
-        else:
-            _collect_linear(rows, keys, fit, fold, data)
-        cells = fold.test if len(fold.test) else fold.train
-        keys = {**keys, "stage": fit.model.history_["stage"].iloc[-1] if _is_network(fit.setting) else "fitted"}
-        if "predictions" in keep:
-            predictions = pd.DataFrame(fit.model.predict(fold.X[cells]), columns=data.feature_names)
-            rows["predictions"].append(_with_keys(keys, {"cell": data.cell_names[cells]}, predictions))
-        if "latents" in keep and hasattr(fit.model, "transform"):
-            latents = pd.DataFrame(fit.model.transform(fold.X)).rename(columns=lambda index: f"z{index + 1}")
-            held_out = np.isin(np.arange(len(fold.X)), fold.test)
-            used = np.sort(np.concatenate([fold.train, fold.test]))
-            table = _with_keys(keys, {"cell": data.cell_names, "held_out": held_out}, latents)
-            rows["latents"].append(table.iloc[used])
-    return {name: pd.concat(rows[name], ignore_index=True) if rows[name] else pd.DataFrame() for name in TABLES}
-
-
-def _keys(fit):
-    """Model, hyperparameters and fold, as columns."""
-    keys = {"model": fit.name}
-    for name, value in fit.setting.get_params(deep=False).items():
-        if name == "schedule":
-            value = get_schedule(value).name
-        elif name == "hidden":
-            value = "-".join(map(str, value))
-        elif name == "rank" and value is None:
-            value = fit.model.V_.shape[1]
-        value = value.item() if isinstance(value, np.generic) else value
-        keys[name] = value if isinstance(value, (int, float, str, bool)) else str(value)
-    return {**keys, "fold": fit.fold}
-
-
-def _with_keys(keys, *columns):
-    """Put key columns before others."""
-    table = pd.concat([pd.DataFrame(part).reset_index(drop=True) for part in columns], axis=1)
-    return pd.concat([pd.DataFrame(keys, index=table.index), table], axis=1)
-
-
-def _collect_network(rows, keys, fit, data):
-    """Scores and curves of every stage, features, genes."""
-    model, history = fit.model, fit.model.history_
-    rows["curves"].append(_with_keys(keys, history))
-    for stage, part in history.groupby("stage", sort=False):
-        last = part.iloc[-1]
-        score = {
-            "stage": stage,
-            "n_selected": int(model.selected_.sum()) if stage == "pruned" else len(model.selected_),
-            "r2_train": last["r2_train"],
-            "r2_test": last["r2_test"],
-            "r2_test_best_epoch": part["r2_test"].max(),
-        }
-        rows["scores"].append(pd.DataFrame([{**keys, **score}]))
-    final = {**keys, "stage": history["stage"].iloc[-1]}
-    before_pruning = {**keys, "stage": history.loc[history["stage"] != "pruned", "stage"].iloc[-1]}
-    rows["feature_scores"].append(_with_keys(final, {"feature": data.feature_names, "r2_test": fit.feature_r2}))
-    norms = pd.DataFrame({"gene": data.gene_names, "norm": model.gene_norms_})
-    rows["gene_norms"].append(_with_keys(before_pruning, norms))
-    rows["selected"].append(_with_keys(final, norms[model.selected_]))
-
-
-def _collect_linear(rows, keys, fit, fold, data):
-    """Scores, features and genes of a model that is fitted at once."""
-    model, keys = fit.model, {**keys, "stage": "fitted"}
-    centre = np.nanmean(fold.Y[fold.train].astype(np.float64), axis=0)
-    predictions = model.predict(fold.X)
-    train, test = ((fold.Y[cells], predictions[cells], centre) for cells in (fold.train, fold.test))
-    selected = getattr(model, "selected_", None)
-    score = {
-        "n_selected": np.nan if selected is None else int(selected.sum()),
-        "r2_train": r2(*train) if fit.has_score else np.nan,
-        "r2_test": r2(*test) if fit.has_score else np.nan,
-        "r2_test_best_epoch": np.nan,
-    }
-    rows["scores"].append(pd.DataFrame([{**keys, **score}]))
-    by_feature = feature_r2(*test) if fit.has_score else np.nan
-    rows["feature_scores"].append(_with_keys(keys, {"feature": data.feature_names, "r2_test": by_feature}))
-    if selected is not None:
-        norms = pd.DataFrame({"gene": data.gene_names, "norm": model.gene_norms_})
-        rows["selected"].append(_with_keys(keys, norms[selected]))

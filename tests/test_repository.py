@@ -88,3 +88,9 @@ def test_measured_data_are_not_committed():
     files = tracked.stdout.splitlines()
     assert not [file for file in files if re.search(r"\.(mat|zip|gz|h5ad)$", file)]
     assert not [file for file in files if file.startswith("data/") and file.count("/") > 1]
+
+
+def test_the_table_of_the_readme_is_that_of_the_committed_results():
+    script = ROOT / "scripts" / "write_readme_table.py"
+    checked = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
