@@ -21,7 +21,7 @@ EXECUTE := TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --log
            --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=-1
 
 .DEFAULT_GOAL := help
-.PHONY: help figures train table test test-quick lint format lock benchmark clean
+.PHONY: help figures notebooks train table test test-quick lint format lock benchmark clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,9 +39,11 @@ figures: $(READY)  ## run the four notebooks and redraw the figures from the com
 	    $(EXECUTE) --output-dir $(EXECUTED) $$name.ipynb; done
 	$(BIN)/python scripts/say_what_ran.py $(EXECUTED)
 
-train: $(READY)  ## compute every result anew and save the executed notebooks in place
-	set -e; for name in $(NOTEBOOKS); do echo "== $$name.ipynb"; \
-	    RETRAIN=True $(EXECUTE) --inplace $$name.ipynb; done
+notebooks: $(READY)  ## execute the notebooks in place, computing what is not on disk
+	set -e; for name in $(NOTEBOOKS); do echo "== $$name.ipynb"; $(EXECUTE) --inplace $$name.ipynb; done
+
+train:  ## compute every result anew and save the executed notebooks in place
+	RETRAIN=True $(MAKE) notebooks
 	$(MAKE) table
 
 table: $(READY)  ## rewrite the table "paper / here" of the README from the results

@@ -21,6 +21,20 @@ use_style()
 pd.set_option("display.max_rows", 40, "display.width", 120)
 
 
+def start_backend():
+    """Import Keras with TensorFlow's start-up messages, which heed no log level, sent nowhere."""
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import keras
+
+        keras.ops.convert_to_tensor(0.0)
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+
+
 def parameter(name, default):
     """Return a notebook's parameter: the environment variable of that name, else the default.
 

@@ -5,6 +5,7 @@ The functions are pure (weights in, weights out), built from a Keras model's `st
 the time of `Model.fit` (see benchmarks/).
 """
 
+import logging
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -71,6 +72,9 @@ def _backend_tools():
     """Return (jit, gradient) of the current backend."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
+
+        # Every shape of stack is compiled once, on purpose: TensorFlow's advice against it would fill notebooks.
+        logging.getLogger("tensorflow").addFilter(lambda record: "retracing" not in record.getMessage())
 
         def gradient(function):
             def compute(weights, *arguments):

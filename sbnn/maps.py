@@ -282,6 +282,7 @@ def plot_double_biplot(biplot, gene_arrows, feature_arrows, cells, n_genes=20):
                 path_effects=OUTLINE,
                 zorder=4,
             )
+        axis.set_aspect("equal", adjustable="box")
         axis.set(xlim=(-4.3, 4.3), ylim=(-3.6, 3.6))
         axis.set_title(title, loc="left", fontweight="bold")
     return figure
