@@ -75,14 +75,27 @@ class Schedule:
         """Iterate over the stages."""
         return iter(self.stages)
 
-    def shortened(self, factor):
-        """Return this schedule with its epochs and k-means starts times `factor` (for trying things out)."""
-        if factor == 1:
+    def shortened(self, factor, learning_rate_factor=1):
+        """Return this schedule with other lengths and rates, for trying things out.
+
+        Parameters
+        ----------
+        factor : float
+            Epochs and k-means starts are multiplied by it.
+        learning_rate_factor : float
+            Learning rates are multiplied by it.
+
+        Returns
+        -------
+        Schedule
+        """
+        if factor == learning_rate_factor == 1:
             return self
         stages = [
             replace(
                 stage,
                 epochs=max(1, round(stage.epochs * factor)),
+                learning_rate=stage.learning_rate * learning_rate_factor,
                 cluster_starts=max(1, round(stage.cluster_starts * factor)),
             )
             for stage in self.stages

@@ -81,6 +81,7 @@ def test_notebook_is_committed_executed_and_clean(name):
             assert "widget" not in str(output.get("data", {}).keys())
             assert output.get("name") != "stderr", output
     assert not re.search(r"/(home|root|work|tmp|Users)/", text)
+    assert "THIS RUN USES SIMULATED DATA" not in text
 
 
 def test_all_tests_see_the_repository_as_it_is():
