@@ -23,7 +23,7 @@ def main():
         if path.stem == "latent_visualisation":
             data = "the results in KerasSavedModels/"
         skipped = text.count("Skipped:")
-        skipped = f"; {skipped} computation(s) skipped, their results are on disk" if skipped else ""
+        skipped = f"; {skipped} result(s) taken from disk" if skipped else ""
         print(f"{path.name}: ran on {data}{skipped}")
     print("figures: figures/; executed notebooks:", sys.argv[1])
 
