@@ -10,11 +10,11 @@ from sbnn.clusters import cluster_features
 from sbnn.decoder import train_gene_decoder
 from sbnn.network import apply_layers, build_network, layer_activations
 from sbnn.schedules import get_schedule
-from sbnn.scoring import r2
+from sbnn.scoring import LatentRegressorMixin
 from sbnn.training import TrainingTask, train_stack
 
 
-class SparseBottleneckRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
     r"""Predict features from genes through a low-dimensional bottleneck, with few genes.
 
     genes -> 512 -> 128 -> bottleneck -> 128 -> 512 -> features, trained to minimise
@@ -220,22 +220,3 @@ class SparseBottleneckRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator)
         )
         network.set_weights(weights)
         return network
-
-    def predict(self, X):
-        """Return predicted features of cells X (n_cells, n_genes), shape (n_cells, n_features)."""
-        return self.decode_features(self.transform(X))
-
-    def score(self, X, Y, sample_weight=None):
-        """Return R2 pooled over observed features: 1 - sum (Y - prediction)^2 / sum (Y - training mean)^2.
-
-        Parameters
-        ----------
-        X : array, shape (n_cells, n_genes)
-        Y : array, shape (n_cells, n_features)
-        sample_weight : array, shape (n_cells,), optional
-
-        Returns
-        -------
-        float
-        """
-        return r2(Y, self.predict(X), self.y_mean_, sample_weight)

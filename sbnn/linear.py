@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.linear_model import enet_path
 
 from sbnn._checks import check_choice, check_matrix, check_same_cells
-from sbnn.scoring import r2
+from sbnn.scoring import LatentRegressorMixin
 
 SOLVERS = ("sklearn", "glmnet_python")
 
@@ -39,7 +39,7 @@ class ReducedRankFit(NamedTuple):
         return np.any(self.W != 0, axis=1)
 
 
-class ReducedRankRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
     r"""Reduced-rank regression with a row-wise elastic net (sparse RRR).
 
     Minimises over W (n_genes x rank) and V (n_features x rank), for centred X and Y,
@@ -151,10 +151,6 @@ class ReducedRankRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             raise ValueError(f"X has {X.shape[1]} genes, but the model was fitted on {self.n_features_in_}")
         return (X - self.x_mean_) @ self.W_
 
-    def predict(self, X):
-        """Return predicted features, shape (n_cells, n_features)."""
-        return self.decode_features(self.transform(X))
-
     def decode_features(self, Z):
         """Return the features predicted from latent coordinates Z (n_cells, rank)."""
         return Z @ self.V_.T + self.y_mean_
@@ -162,21 +158,6 @@ class ReducedRankRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def decode_genes(self, Z):
         """Return the expression Z pinv(W) of every gene, shape (n_cells, n_genes), in the units of X."""
         return Z @ np.linalg.pinv(self.W_) + self.x_mean_
-
-    def score(self, X, Y, sample_weight=None):
-        """Return R2 pooled over features: 1 - sum (Y - prediction)^2 / sum (Y - training mean)^2.
-
-        Parameters
-        ----------
-        X : array, shape (n_cells, n_genes)
-        Y : array, shape (n_cells, n_features)
-        sample_weight : array, shape (n_cells,), optional
-
-        Returns
-        -------
-        float
-        """
-        return r2(Y, self.predict(X), self.y_mean_, sample_weight)
 
 
 def reduced_rank_path(X, Y, alphas, rank=2, l1_ratio=1.0, solver="sklearn"):

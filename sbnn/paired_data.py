@@ -127,10 +127,6 @@ class PairedData:
             digest.update("\n".join(names).encode())
         return digest.hexdigest()
 
-    def with_values(self, X, Y):
-        """Return the same cells and columns with other modelled values."""
-        return replace(self, X=X, Y=Y)
-
     def subset(self, cells):
         """Return the chosen cells only.
 

@@ -42,3 +42,29 @@ def _sums(Y, predictions, centre, sample_weight):
     Y = check_matrix(Y, "Y", allow_nan=True)
     weight = np.ones((len(Y), 1)) if sample_weight is None else np.asarray(sample_weight, dtype=float)[:, None]
     return tuple(np.nansum(weight * (Y - values) ** 2, axis=0) for values in (np.asarray(predictions), centre))
+
+
+class LatentRegressorMixin:
+    """What network and linear model share: they predict by decoding latent coordinates, and score pooled R2.
+
+    Expects `transform`, `decode_features` and the fitted `y_mean_`.
+    """
+
+    def predict(self, X):
+        """Return predicted features of cells X (n_cells, n_genes), shape (n_cells, n_features)."""
+        return self.decode_features(self.transform(X))
+
+    def score(self, X, Y, sample_weight=None):
+        """Return R2 pooled over observed features: 1 - sum (Y - prediction)^2 / sum (Y - training mean)^2.
+
+        Parameters
+        ----------
+        X : array, shape (n_cells, n_genes)
+        Y : array, shape (n_cells, n_features)
+        sample_weight : array, shape (n_cells,), optional
+
+        Returns
+        -------
+        float
+        """
+        return r2(Y, self.predict(X), self.y_mean_, sample_weight)
