@@ -5,12 +5,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NOTEBOOKS := preprocess sBNN_training linear_models latent_visualisation
-EXECUTED := build/notebooks
+EXECUTED := build/notebooks$(if $(DATASET),/$(DATASET))
 
 # Where the measured files lie: $SBNN_DATA, else a shared folder beside this repository, else data/.
 ifeq ($(origin SBNN_DATA),undefined)
 ifneq ($(wildcard ../shared/data),)
 export SBNN_DATA := $(abspath ../shared/data)
+endif
+endif
+# The authors' result pickles: $SBNN_REFERENCE, else a shared folder, else downloaded to data/reference.
+ifeq ($(origin SBNN_REFERENCE),undefined)
+ifneq ($(wildcard ../shared/reference),)
+export SBNN_REFERENCE := $(abspath ../shared/reference)
 endif
 endif
 
@@ -39,8 +45,11 @@ figures: $(READY)  ## run the four notebooks and redraw the figures from the com
 	    $(EXECUTE) --output-dir $(EXECUTED) $$name.ipynb; done
 	$(BIN)/python scripts/say_what_ran.py $(EXECUTED)
 
+# With DATASET=... the executed notebooks go to build/: the committed ones show scala_2020.
 notebooks: $(READY)  ## execute the notebooks in place, computing what is not on disk
-	set -e; for name in $(NOTEBOOKS); do echo "== $$name.ipynb"; $(EXECUTE) --inplace $$name.ipynb; done
+	mkdir -p $(EXECUTED)
+	set -e; for name in $(NOTEBOOKS); do echo "== $$name.ipynb"; \
+	    $(EXECUTE) $(if $(DATASET),--output-dir $(EXECUTED),--inplace) $$name.ipynb; done
 
 train:  ## compute every result anew and save the executed notebooks in place
 	RETRAIN=True $(MAKE) notebooks

@@ -10,7 +10,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pandas as pd
 
-from sbnn import load_dataset, load_results
+from sbnn import find_author_results, load_dataset, load_results, read_author_results
+from sbnn.author_results import ABLATION_PENALTY
+from sbnn.comparison import author_alphas, figure_curves, linear_references
 from sbnn.plotting import use_style
 
 ROOT = Path(os.environ.get("SBNN_OUTPUT", Path(__file__).parent)).resolve()
@@ -168,6 +170,42 @@ def table_of_cells(data):
         "type_color": [colors[name] for name in types],
         "donor": np.full(n_cells, "") if data.donors is None else data.donors,
     })  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def author_results(datasets):
+    """Read the authors' tables of several data sets; none, saying why, where their files cannot be had.
+
+    Parameters
+    ----------
+    datasets : tuple of str
+
+    Returns
+    -------
+    dict
+        Data set -> `sbnn.read_author_results`.
+    """
+    try:
+        return {dataset: read_author_results(find_author_results(dataset)) for dataset in datasets}
+    except FileNotFoundError as error:
+        print(f"THE AUTHORS' RESULTS CANNOT BE READ, their figures stay as they are: {error}")
+        return {}
+
+
+def published_curves(dataset, tables):
+    """Return the curves of figures 1 and 2 from the authors' tables of a data set."""
+    references = linear_references(tables["scores"], author_alphas(tables["scores"]))
+    return figure_curves(tables["curves"], ABLATION_PENALTY.get(dataset, 0.1), references)
+
+
+def computed_curves(dataset):
+    """Return the curves of figures 1 and 2 computed here for a data set; None where they are not on disk."""
+    paths = [result_path(dataset, what) for what in ("sbnn_cv", "linear_cv")]
+    if not all(path.exists() for path in paths):
+        return None
+    network, linear = (load_results(path) for path in paths)
+    references = linear_references(linear["scores"], linear["chosen_alpha"])
+    return figure_curves(network["curves"], ABLATION_PENALTY.get(dataset, 0.1), references)
 
 
 def _shown(path):

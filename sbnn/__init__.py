@@ -19,6 +19,8 @@ _PUBLIC = {
     "CrossValidation": "validation",
     "save_results": "results",
     "load_results": "results",
+    "find_author_results": "author_results",
+    "read_author_results": "author_results",
 }
 
 __version__ = "0.1.0"

@@ -128,3 +128,54 @@ def table_of_scores(scores, by, value="r2_test"):
     groups = scores.groupby(by, sort=False, dropna=False)
     table = groups.agg(n_selected=("n_selected", "mean"), mean=(value, "mean"), SD=(value, "std"))
     return pd.DataFrame(table).round({"n_selected": 1, "mean": 4, "SD": 4})
+
+
+def linear_references(scores, chosen_alpha):
+    """Return the mean test R2 of relaxed linear models at their chosen alpha: the lines of the figures.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        `model`, `alpha`, `relaxed`, `fold`, `r2_test`.
+    chosen_alpha : dict
+        Model -> alpha.
+
+    Returns
+    -------
+    dict
+        Model -> R2.
+    """
+    relaxed = scores[scores["relaxed"].eq(True)]
+    mean = relaxed.groupby(["model", "alpha"])["r2_test"].mean()
+    return {model: float(mean.loc[model, alpha]) for model, alpha in chosen_alpha.items()}
+
+
+def author_alphas(scores, n_genes=25):
+    """Return the alpha of each linear model of the authors that selects about `n_genes` genes (`choose_alpha`)."""
+    sparse = scores[scores["relaxed"].eq(False)]
+    return {model: choose_alpha(part, n_genes) for model, part in sparse.groupby("model")}
+
+
+def figure_curves(curves, penalty, references):
+    """Return the curves of figures 1 and 2 (`curves.plot_published_curves`).
+
+    Parameters
+    ----------
+    curves : DataFrame
+        Curves of all networks, here or of the authors.
+    penalty : float
+        The penalty that figure 2 shows.
+    references : dict
+        Name -> R2 of linear models.
+
+    Returns
+    -------
+    dict
+        `penalties`, `bottlenecks`, `references`.
+    """
+    whole = ~curves["schedule"].str.contains("no_")
+    return {
+        "penalties": curves[whole & curves["model"].eq("sBNN-2")],
+        "bottlenecks": curves[curves["group_lasso"].eq(penalty) & ~curves["schedule"].str.contains("no_frozen")],
+        "references": references,
+    }

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.tri import Triangulation
 from scipy.linalg import orthogonal_procrustes
 
-from sbnn.plotting import OUTLINE, plot_gene_frequencies
+from sbnn.plotting import OUTLINE, plot_gene_frequencies, wrapped
 
 
 def _bare(axis):
@@ -15,6 +15,21 @@ def _bare(axis):
     for spine in axis.spines.values():
         spine.set_visible(False)
     axis.set_aspect("equal", adjustable="datalim")
+
+
+def draw_bare_cells(axis, coordinates, colors, size=4):
+    """Draw cells as points without axes; points are rasterised in vector files.
+
+    Parameters
+    ----------
+    axis : Axes
+    coordinates : array, shape (n_cells, 2)
+    colors : colour or sequence of colours
+    size : float
+        Area of a cell in points squared.
+    """
+    axis.scatter(*np.asarray(coordinates).T, s=size, c=colors, linewidths=0, rasterized=True)
+    _bare(axis)
 
 
 def draw_cells(axis, coordinates, cells, size=4, label_size=6.5):
@@ -36,8 +51,7 @@ def draw_cells(axis, coordinates, cells, size=4, label_size=6.5):
     Axes
     """
     coordinates = np.asarray(coordinates)
-    axis.scatter(*coordinates.T, s=size, c=cells["type_color"].to_numpy(), linewidths=0, rasterized=True)
-    _bare(axis)
+    draw_bare_cells(axis, coordinates, cells["type_color"].to_numpy(), size)
     if label_size:
         for family, rows in pd.Series(np.arange(len(cells))).groupby(cells["cell_family"].to_numpy()):
             place = np.median(coordinates[rows], axis=0)
@@ -87,7 +101,8 @@ def _draw_overlays(figure, place, triangulation, values, limit, title):
         _bare(axis)
     for axis, name in zip(axes.flat, values.columns, strict=False):
         contours = _draw_contours(axis, triangulation, values[name], limit)
-        axis.set_title(name, fontsize=6.5, pad=2, style="italic" if title == "genes" else "normal")
+        size = 6.5 if len(name) <= 15 else 4.5
+        axis.set_title(wrapped(name, 18), fontsize=size, pad=2, style="italic" if title == "genes" else "normal")
     axes[0, 1].annotate(title, (0.5, 1.28), xycoords="axes fraction", ha="center", fontsize=7.5)
     return contours
 
@@ -217,10 +232,11 @@ def plot_type_legend(cells, n_rows=18):
     Figure
     """
     lines = []  # (text, colour or None for the name of a family)
-    for family, part in cells.groupby("cell_family"):
+    families_are_types = (cells["cell_family"] == cells["cell_type"]).all()
+    for family, part in [("", cells)] if families_are_types else cells.groupby("cell_family"):
         # The name of a family never stands alone at the foot of a column.
         lines += [("", None)] * ((len(lines) + 1) % n_rows == 0)
-        lines.append((family, None))
+        lines += [(family, None)] if family else []
         types = part.groupby("cell_type")["type_color"].agg(["first", "size"])
         lines += [(f"{name} ({row['size']})", row["first"]) for name, row in types.iterrows()]
     n_columns = -(-len(lines) // n_rows)
@@ -239,7 +255,7 @@ def plot_type_legend(cells, n_rows=18):
     return figure
 
 
-def plot_double_biplot(biplot, gene_arrows, feature_arrows, cells, n_genes=20):
+def plot_double_biplot(biplot, gene_arrows, feature_arrows, cells, n_arrows=20):
     """Figure 8: cells as seen from genes (X W) and from features (Y V), with correlations as arrows.
 
     Parameters
@@ -250,15 +266,18 @@ def plot_double_biplot(biplot, gene_arrows, feature_arrows, cells, n_genes=20):
         `name`, `r1`, `r2`: correlations with the two axes of their side.
     cells : DataFrame
         `type_color`, `cell_family`.
-    n_genes : int
-        How many genes to draw, those with the longest arrows.
+    n_arrows : int
+        How many genes and features to draw, those with the longest arrows.
 
     Returns
     -------
     Figure
     """
     figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.6))
-    gene_arrows = gene_arrows.iloc[np.argsort(-np.hypot(gene_arrows["r1"], gene_arrows["r2"]))[:n_genes]]
+    gene_arrows, feature_arrows = (
+        arrows.iloc[np.argsort(-np.hypot(arrows["r1"], arrows["r2"]))[:n_arrows]]
+        for arrows in (gene_arrows, feature_arrows)
+    )
     sides = (
         ("a  transcriptomic side, X W", ["x1", "x2"], gene_arrows, "italic"),
         ("b  electrophysiological side, Y V", ["y1", "y2"], feature_arrows, "normal"),
@@ -346,5 +365,5 @@ def plot_overview(network_panel, linear_panel, cells, tsne):
         axis = figure.add_subplot(place)
         _bare(axis)
         _draw_contours(axis, triangulation, values[name], 2)
-        axis.set_title(name, fontsize=7, style=style, pad=2)
+        axis.set_title(wrapped(name), fontsize=7 if len(name) <= 15 else 5.5, style=style, pad=2)
     return figure

@@ -1,7 +1,9 @@
-"""Figures of scores, curves, genes and features; every function takes tables and returns a Figure.
+"""Figures of scores, genes and features; every function takes tables and returns a Figure.
 
-Pictures of cells are in `sbnn.maps`.
+Training curves are in `sbnn.curves`, pictures of cells in `sbnn.maps`.
 """
+
+import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,7 +33,6 @@ STYLE = {
 }
 
 GREEN, ORANGE, LINEAR = "#1b9e77", "#e6761c", "#7570b3"
-SMALL = 0.08  # margin of R2 axes
 #: White rim that keeps text over points legible.
 OUTLINE = [patheffects.withStroke(linewidth=1.6, foreground="white")]
 
@@ -49,132 +50,12 @@ def penalty_label(group_lasso):
     return f"{group_lasso:g}"
 
 
-def _mean_curve(curves):
-    """Mean over folds of R2 by epoch."""
-    return curves.groupby("epoch")["r2_test"].mean()
+def wrapped(name, width=15):
+    """Break a long name into lines of about `width` letters."""
+    return textwrap.fill(str(name), width, break_long_words=False)
 
 
-def _mark_stages(axis, curves):
-    """Dashed lines where a stage ends."""
-    ends = curves.groupby("stage", sort=False)["epoch"].max()
-    for end in sorted(ends)[:-1]:
-        axis.axvline(end, color="0.6", linestyle="--", linewidth=0.6, zorder=0)
-
-
-def _draw_references(axis, references):
-    """Horizontal lines of linear models with their names."""
-    for name, r2 in references.items():
-        axis.axhline(r2, color=LINEAR, linestyle=":" if name.endswith("-2") else "-.", linewidth=1, label=name)
-
-
-def _limit_r2(axis, *values):
-    """Show R2 from zero (or the lowest value) to a little above the highest."""
-    finite = np.concatenate([np.asarray(value, dtype=float).ravel() for value in values])
-    finite = finite[np.isfinite(finite)]
-    low = min(0, max(np.min(finite, initial=0), -0.2))
-    axis.set_ylim(low, np.max(finite, initial=0.1) + SMALL)
-
-
-def plot_training_curves(curves, gene_norms, references=None, n_selected=25):
-    """Figure 1: test R2 during training for each penalty, and the row norms that pruning cuts.
-
-    Parameters
-    ----------
-    curves : DataFrame
-        `CrossValidation.curves` of one model over its penalties: `group_lasso`, `fold`, `stage`, `epoch`,
-        `r2_test`.
-    gene_norms : DataFrame
-        `group_lasso`, `gene`, `norm` of networks trained on all cells, before pruning.
-    references : dict, optional
-        Name -> R2 of linear models, drawn as lines.
-    n_selected : int
-        Genes kept by pruning.
-
-    Returns
-    -------
-    Figure
-    """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 2.7), width_ratios=(1.35, 1))
-    penalties = sorted(curves["group_lasso"].unique())
-    greys = dict(zip(penalties, np.linspace(0.75, 0.0, len(penalties)), strict=True))
-    means = {penalty: _mean_curve(part) for penalty, part in curves.groupby("group_lasso")}
-    for penalty, mean in means.items():
-        left.plot(mean.index, mean, color=str(greys[penalty]), linewidth=1.3, label=penalty_label(penalty))
-    _mark_stages(left, curves)
-    _draw_references(left, references or {})
-    _limit_r2(left, *means.values(), list((references or {}).values()))
-    left.set(
-        xlabel="epoch after pre-training",
-        ylabel=r"test $R^2$ (mean over folds)",
-        xlim=(0, curves["epoch"].max()),
-    )
-    left.legend(title="group lasso", loc="lower right", ncols=2)
-    left.set_title("a  cross-validation", loc="left", fontweight="bold")
-
-    for penalty, part in gene_norms.groupby("group_lasso"):
-        norms = np.sort(part["norm"].to_numpy())[::-1]
-        rank = np.arange(1, len(norms) + 1)
-        right.plot(rank, norms, color=str(greys.get(penalty, 0.5)), linewidth=1.3, label=penalty_label(penalty))
-    right.axvline(n_selected, color="0.6", linestyle="--", linewidth=0.6)
-    right.annotate(
-        f"{n_selected} genes",
-        (n_selected, 0),
-        xycoords=("data", "axes fraction"),
-        xytext=(-3, 4),
-        textcoords="offset points",
-        ha="right",
-        color="0.4",
-        fontsize=6.5,
-    )
-    right.set(xscale="log", yscale="log", xlabel="gene, sorted", ylabel=r"row norm $\|W^{(1)}_i\|$")
-    right.set_title("b  before pruning, all cells", loc="left", fontweight="bold")
-    return figure
-
-
-def plot_bottleneck_comparison(curves, references=None):
-    """Figure 2: what pre-training and the bottleneck change.
-
-    Parameters
-    ----------
-    curves : DataFrame
-        `bottleneck_dim`, `schedule`, `fold`, `stage`, `epoch`, `r2_test`, one penalty.
-    references : dict, optional
-        Name -> R2 of linear models.
-
-    Returns
-    -------
-    Figure
-    """
-    figure, axis = plt.subplots(figsize=(3.6, 2.8))
-    colors = dict(zip(sorted(curves["bottleneck_dim"].unique()), (GREEN, ORANGE), strict=False))
-    means = []
-    for (dimension, schedule), part in curves.groupby(["bottleneck_dim", "schedule"]):
-        pretrained = "no_pretraining" not in schedule
-        mean = _mean_curve(part)
-        means.append(mean)
-        label = f"sBNN-{dimension:g}" + ("" if pretrained else ", no pre-training")
-        axis.plot(
-            mean.index,
-            mean,
-            color=colors[dimension],
-            linestyle="-" if pretrained else (0, (3, 2)),
-            linewidth=1.3,
-            label=label,
-        )
-    paper = curves[~curves["schedule"].str.contains("no_")]
-    _mark_stages(axis, paper if len(paper) else curves)
-    _draw_references(axis, references or {})
-    _limit_r2(axis, *means, list((references or {}).values()))
-    axis.set(
-        xlabel="epoch after pre-training",
-        ylabel=r"test $R^2$ (mean over folds)",
-        xlim=(0, curves["epoch"].max()),
-    )
-    axis.legend(loc="lower right")
-    return figure
-
-
-def plot_feature_scores(feature_scores, pooled):
+def plot_feature_scores(feature_scores, pooled, authors=None):
     """Figure 4: how well each feature is predicted.
 
     Parameters
@@ -183,6 +64,8 @@ def plot_feature_scores(feature_scores, pooled):
         `model`, `fold`, `feature`, `r2_test`; one panel a model.
     pooled : dict
         Model -> pooled R2, a dashed line.
+    authors : DataFrame, optional
+        `model`, `feature`, `r2_test`, `r2_test_sd` of `read_author_results`, drawn as points beside the bars.
 
     Returns
     -------
@@ -204,6 +87,19 @@ def plot_feature_scores(feature_scores, pooled):
             height=0.7,
             error_kw={"linewidth": 0.7, "ecolor": "0.2"},
         )
+        if authors is not None and (authors["model"] == model).any():
+            theirs = authors[authors["model"] == model].set_index("feature").reindex(table.index)
+            axis.errorbar(
+                theirs["r2_test"],
+                np.arange(len(table)) - 0.28,
+                xerr=theirs["r2_test_sd"],
+                fmt="o",
+                color="k",
+                markersize=2,
+                linewidth=0.5,
+                label="authors (best test epoch)",
+            )
+            axis.legend(loc="lower right", bbox_to_anchor=(1, 0.06))
         axis.axvline(pooled[model], color="k", linestyle="--", linewidth=0.8)
         axis.annotate(
             rf"pooled $R^2$ {pooled[model]:.3f}",
@@ -339,7 +235,7 @@ def plot_feature_distributions(before, after, units=None):
             axis.spines["left"].set_visible(False)
             axis.tick_params(labelsize=5)
         unit = (units or {}).get(feature)
-        axes[2 * block, column].set_title(feature + (f" ({unit})" if unit else ""), fontsize=6)
+        axes[2 * block, column].set_title(wrapped(feature + (f" ({unit})" if unit else ""), 17), fontsize=6)
         axes[2 * block + 1, column].set_xlim(-4, 4)
     return figure
 

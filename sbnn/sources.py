@@ -1,9 +1,13 @@
 """The public files behind the data sets: where they lie, how they are downloaded and verified."""
 
+import csv
+import gzip
 import hashlib
 import os
 import threading
+import zlib
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 import pooch
@@ -24,7 +28,8 @@ class RemoteFile:
     url : str
         Public address.
     blob_id : str
-        What `git hash-object` prints for the file.
+        What `git hash-object` prints for the file; empty where none is published (a .gz file then has to be
+        whole by its own checksum).
     """
 
     path: str
@@ -32,56 +37,14 @@ class RemoteFile:
     blob_id: str
 
 
-def _github(repository, commit, remote_path, blob_id, path=None):
-    """Describe a file of a GitHub repository at a commit."""
-    url = f"https://raw.githubusercontent.com/{repository}/{commit}/{remote_path}"
-    return RemoteFile(path or remote_path.removeprefix("data/"), url, blob_id)
+def _read_registry():
+    """Read published_files.csv, which lies beside this module."""
+    text = (resources.files("sbnn") / "published_files.csv").read_text()
+    return {row["path"]: RemoteFile(**row) for row in csv.DictReader(text.splitlines())}
 
 
-def _sbnn(remote_path, blob_id):
-    return _github("berenslab/sBNN", "4ff8ba81123051419c6da0db9215d45e9a4e02c3", remote_path, blob_id)
-
-
-def _mini_atlas(remote_path, blob_id, path):
-    commit = "3bf98a524b8e48aa8647e1b9ae8f2351d9c712c9"
-    return _github("berenslab/mini-atlas", commit, remote_path, blob_id, path)
-
-
-_PHYS_TEMP = "m1_patchseq_phys_temp_"
-
-FILES = {
-    file.path: file
-    for file in (
-        _sbnn("data/scala_2020/gene_counts.csv", "1f44c8571fce14763c861c383d8f852ecb616ef2"),
-        _sbnn("data/scala_2020/ephys_values.csv", "c4c0ac1e1832485857a67762991b7bf31224e1d1"),
-        _sbnn("data/scala_2020/Cell_Features_M1.csv", "fa488fb18a312d57eba29d272bb554ee301a84e3"),
-        _sbnn("data/scala_2020/mini-atlas-meta-data.csv", "28641925601bb294d80a7563c65052fd9fe659b2"),
-        _sbnn(
-            "data/scala_2020/final_patch_seq_allcells_exon_allreads.zip",
-            "624df4e108ce636bb53cae1d44a32252c85bffa6",
-        ),
-        _mini_atlas(
-            "data/raw/allen/yao2020/cluster.annotation.csv",
-            "90a4e09b8325f0a2434ec21efaf8c70efa1958cc",
-            "scala_2020/cluster.annotation.csv",
-        ),
-        _mini_atlas(
-            f"data/{_PHYS_TEMP}exon_counts.csv.gz",
-            "47c78c500a2ae46358fbecea4c3900f515b68a76",
-            f"scala_2020_phys_temp/{_PHYS_TEMP}exon_counts.csv.gz",
-        ),
-        _mini_atlas(
-            f"data/{_PHYS_TEMP}ephys_features.csv",
-            "e02a48a760abe177ebb25f0944852ebf3c177262",
-            f"scala_2020_phys_temp/{_PHYS_TEMP}ephys_features.csv",
-        ),
-        _mini_atlas(
-            f"data/{_PHYS_TEMP}meta_data.csv",
-            "7c200d420276d156ef0d4d2006875c08ce4ffefd",
-            f"scala_2020_phys_temp/{_PHYS_TEMP}meta_data.csv",
-        ),
-    )
-}
+#: Every public file by its place below the data folder.
+FILES = _read_registry()
 
 
 def blob_id(path):
@@ -135,30 +98,44 @@ def find_file(name, data_dir=None, download=True):
     remote = FILES[name]
     path = locate(name, data_dir)
     if path is not None:
-        _verify(path, remote)
+        problem = _problem(path, remote)
+        if problem:
+            raise ValueError(
+                f"{path} is not the published file: {problem} ({path.stat().st_size} bytes; truncated or changed?). "
+                f"Delete it to download it again from {remote.url}"
+            )
         return path
     return _download(remote, _download_folder(data_dir) / name) if download else None
 
 
 def locate(name, data_dir=None):
-    """Return the path of a file in the data folder, or in data/ where downloads go; None where it is in neither."""
-    folders = dict.fromkeys((data_folder(data_dir), _download_folder(data_dir)))
-    return next((folder / name for folder in folders if (folder / name).exists()), None)
+    """Return the path of a file in the data folder, or in data/ where downloads go; None where it is in neither.
+
+    Files of the authors' results ("reference/...") are also looked for in $SBNN_REFERENCE.
+    """
+    places = [data_folder(data_dir) / name, _download_folder(data_dir) / name]
+    reference = os.environ.get("SBNN_REFERENCE")
+    if reference and data_dir is None and name.startswith("reference/"):
+        places.insert(0, Path(reference) / name.removeprefix("reference/"))
+    return next((place for place in places if place.exists()), None)
 
 
 def _download_folder(data_dir):
     return Path(data_dir or "data")
 
 
-def _verify(path, remote):
-    """Raise ValueError unless the file at `path` has the published content."""
-    found = blob_id(path)
-    if found != remote.blob_id:
-        raise ValueError(
-            f"{path} is not the published file: its git blob id is {found}, expected {remote.blob_id} "
-            f"({path.stat().st_size} bytes; truncated or changed?). Delete it to download it again from "
-            f"{remote.url}"
-        )
+def _problem(path, remote):
+    """Say what tells the file at `path` from the published one; None where nothing does."""
+    if remote.blob_id:
+        found = blob_id(path)
+        return None if found == remote.blob_id else f"its git blob id is {found}, expected {remote.blob_id}"
+    try:
+        with gzip.open(path) as stream:
+            while stream.read(1 << 22):
+                pass
+    except (OSError, EOFError, zlib.error) as error:
+        return f"it is no whole .gz file: {error}"
+    return None
 
 
 def _download(remote, target):
@@ -182,16 +159,16 @@ def _download(remote, target):
 
 
 class _VerifyingDownloader:
-    """Pooch downloader that checks the blob id before pooch moves the file into place."""
+    """Pooch downloader that verifies a file before pooch moves it into place."""
 
     def __init__(self, remote):
         self.remote = remote
 
     def __call__(self, url, output_file, pooch_instance):
         pooch.HTTPDownloader(progressbar=True, timeout=CONNECTION_TIMEOUT)(url, output_file, pooch_instance)
-        found = blob_id(output_file)
-        if found != self.remote.blob_id:
-            raise ValueError(f"what came is not the published file: git blob id {found}, not {self.remote.blob_id}")
+        problem = _problem(output_file, self.remote)
+        if problem:
+            raise ValueError(f"what came is not the published file: {problem}")
 
 
 def _check_reachable(url):

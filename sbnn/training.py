@@ -324,7 +324,8 @@ class _StackRun:
     def _evaluation_batches(self, tables):
         """All own cells in order, weighted as training cells, and their weights as test cells."""
         n_steps = -(-self.n_own // EVALUATION_BLOCK)
-        padding = ((0, 0), (0, n_steps * EVALUATION_BLOCK - self.n_own))
+        n_slots = n_steps * EVALUATION_BLOCK if n_steps > 1 else self.n_own
+        padding = ((0, 0), (0, n_slots - self.n_own))
         order = np.pad(np.tile(np.arange(self.n_own, dtype=np.int32), (self.n_networks, 1)), padding)
         train_weights, test_weights = np.pad(self.train_weights, padding), np.pad(self.test_weights, padding)
         return _batches(tables, order, train_weights, n_steps), _cut(test_weights, n_steps)

@@ -1,6 +1,7 @@
 """Data that several tests share."""
 
 import os
+from dataclasses import replace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -11,13 +12,18 @@ matplotlib.use("Agg")
 import pytest
 
 from sbnn import load_dataset, simulate_patchseq
-from sbnn.sources import data_folder
+from sbnn.sources import FILES, blob_id, data_folder
 
 
 def require_real(name):
     """Skip, with the reason, where a real data set is not there."""
     if not (data_folder() / name).is_dir():
         pytest.skip(f"the files of {name} are not in {data_folder()} (set SBNN_DATA)")
+
+
+def accept(monkeypatch, name, path):
+    """Take a made file for the published one."""
+    monkeypatch.setitem(FILES, name, replace(FILES[name], blob_id=blob_id(path)))
 
 
 @pytest.fixture(scope="session")

@@ -1,20 +1,23 @@
+import math
 import shutil
 import subprocess
 import time
 import zipfile
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import requests
-from conftest import require_real
+from conftest import accept, require_real
+from scipy.sparse import csr_matrix
 
-from sbnn import datasets, load_dataset, sources
-from sbnn.datasets import cell_selection, measured_features, read_count_table, whole_transcriptomes
+from sbnn import load_dataset, scala, sources
+from sbnn.datasets import cell_selection, measured_features, whole_transcriptomes
 from sbnn.preprocessing import select_variable_genes
-from sbnn.sources import FILES, blob_id, data_folder, find_file
+from sbnn.scala import ion_channel_genes, read_count_table, read_go_symbols
+from sbnn.sources import blob_id, data_folder, find_file
 
+GO_LIST = "GO_term_summary_20211104_075621.txt"
 FULL_TABLE = "scala_2020/final_patch_seq_allcells_exon_allreads"
 
 
@@ -25,11 +28,6 @@ def own_data(tmp_path):
     shutil.copytree(data_folder() / "scala_2020", tmp_path / "scala_2020", copy_function=shutil.copyfile)
     (tmp_path / "scala_2020").chmod(0o755)
     return tmp_path
-
-
-def accept(monkeypatch, name, path):
-    """Take a made file for the published one."""
-    monkeypatch.setitem(FILES, name, replace(FILES[name], blob_id=blob_id(path)))
 
 
 @pytest.mark.real_data
@@ -93,6 +91,78 @@ def full_table(folder, n_genes=1500):
 
 
 @pytest.mark.real_data
+def test_variable_genes_of_the_raw_cohort_are_those_of_the_definition():
+    """Cell by cell and gene by gene, as method.md words it, on all 185 cells."""
+    require_real("scala_2020_phys_temp")
+    table = read_count_table("scala_2020_phys_temp")
+    zero_rate, mean_log = {}, {}
+    for gene, counts in zip(table.gene_names.tolist(), table.counts.T.tolist(), strict=True):
+        above = [count for count in counts if count > 30]
+        if len(above) >= 10:
+            zero_rate[gene] = (len(counts) - len(above)) / len(counts)
+            mean_log[gene] = sum(math.log2(count) for count in above) / len(above)
+    low, offset, high = 0, 5, 10
+    while True:
+        chosen = {g for g in zero_rate if zero_rate[g] > math.exp(min(-1.5 * (mean_log[g] - offset), 50)) + 0.02}
+        if len(chosen) == 1000:
+            break
+        low, high = (low, offset) if len(chosen) < 1000 else (offset, high)
+        offset = (low + high) / 2
+    mask = select_variable_genes(table.counts, n_genes=1000, threshold=30)
+    assert set(table.gene_names[mask]) == chosen
+    assert set(table.gene_names[select_variable_genes(csr_matrix(table.counts), 1000, threshold=30)]) == chosen
+
+
+@pytest.mark.real_data
+def test_ion_channels_are_the_listed_genes_with_enough_reads():
+    require_real("scala_2020_phys_temp")
+    assert len(read_go_symbols()) == 434
+    table = read_count_table("scala_2020_phys_temp")
+    data = load_dataset("scala_2020_phys_temp_ion_channels")
+    genes = ion_channel_genes(table)
+    reads = dict(zip(table.gene_names, table.counts.sum(0), strict=True))
+    symbols = set(read_go_symbols())
+    expected = [gene for gene in table.gene_names if gene in symbols and reads[gene] >= 10]
+    assert table.gene_names[genes].tolist() == expected
+    assert data.gene_names.tolist() == expected and {"Kcna1", "Scn1a", "Hcn1"} <= set(expected)
+    assert data.n_cells == 176 and data.name == "scala_2020_phys_temp_ion_channels"
+    depth = data.counts.sum(1, keepdims=True)
+    logs = np.log2(1 + data.counts / depth * np.median(depth))
+    np.testing.assert_allclose(data.X, (logs - logs.mean(0)) / logs.std(0), atol=1e-4)
+
+
+@pytest.mark.real_data
+def test_ion_channels_of_the_papers_cells_come_from_the_archive(own_data, monkeypatch):
+    shutil.copyfile(data_folder() / GO_LIST, own_data / GO_LIST)
+    table = full_table(own_data)
+    symbols = read_go_symbols(own_data)
+    table.index = pd.Index([*symbols[:427], *table.index[427:]], name="gene")
+    table.iloc[:4] = 0  # too few reads
+    table.to_csv(own_data / f"{FULL_TABLE}.txt", sep="\t")
+    monkeypatch.setattr(scala, "FULL_TABLE_GENES", len(table))
+    data = load_dataset("scala_2020_ion_channels", own_data)
+    assert data.X.shape == (1213, 423)
+    assert data.gene_names.tolist() == symbols[4:427]
+
+
+@pytest.mark.real_data
+def test_ion_channels_of_the_papers_cells_ask_for_the_archive(own_data, monkeypatch):
+    monkeypatch.setattr(sources, "_check_reachable", lambda _: (_ for _ in ()).throw(ConnectionError("no network")))
+    with pytest.raises(FileNotFoundError, match=r"exon_allreads.zip is missing .* Download https://"):
+        load_dataset("scala_2020_ion_channels", own_data)
+
+
+@pytest.mark.real_data
+def test_a_go_list_without_symbols_is_refused(tmp_path, monkeypatch):
+    require_real("scala_2020")
+    path = tmp_path / GO_LIST
+    path.write_text((data_folder() / GO_LIST).read_text().replace("Symbol", "Gene", 1))
+    accept(monkeypatch, GO_LIST, path)
+    with pytest.raises(ValueError, match="lacks the column 'Symbol'; it has 'MGI Gene/Marker ID', 'Gene'"):
+        read_go_symbols(tmp_path)
+
+
+@pytest.mark.real_data
 @pytest.mark.parametrize("packed", [True, False])
 def test_the_whole_transcriptome_is_used_where_its_archive_is(own_data, monkeypatch, packed):
     table = full_table(own_data)
@@ -104,7 +174,7 @@ def test_the_whole_transcriptome_is_used_where_its_archive_is(own_data, monkeypa
             members.write(text, text.name)
         text.unlink()
         accept(monkeypatch, f"{FULL_TABLE}.zip", archive)
-    monkeypatch.setattr(datasets, "FULL_TABLE_GENES", len(table))
+    monkeypatch.setattr(scala, "FULL_TABLE_GENES", len(table))
     data = load_dataset("scala_2020", own_data)
     cells = ["".join(name.split("_")[:3]) for name in table.columns]
     counts = table.to_numpy().T[[cells.index(cell) for cell in data.cell_names]]
@@ -235,7 +305,7 @@ def test_a_truncated_table_of_all_genes_is_refused(own_data):
 def test_a_table_of_all_genes_that_lacks_cells_is_refused(own_data, monkeypatch):
     table = full_table(own_data).drop(columns="20180918_sample_1_A1_S1.sorted")
     table.to_csv(own_data / f"{FULL_TABLE}.txt", sep="\t")
-    monkeypatch.setattr(datasets, "FULL_TABLE_GENES", len(table))
+    monkeypatch.setattr(scala, "FULL_TABLE_GENES", len(table))
     with pytest.raises(ValueError, match=r"lacks cells of Cell_Features_M1.csv: '20180918sample1'"):
         load_dataset("scala_2020", own_data)
 

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from sbnn import curves as curve_figures
 from sbnn import maps, plotting
 from sbnn.embedding import principal_components, tsne
 from sbnn.preprocessing import find_variable_genes, gene_statistics
@@ -50,12 +51,12 @@ def saved(figure, tmp_path):
 def test_curves_show_means_over_folds(curves, tmp_path):
     part = curves.query("bottleneck_dim == 2 and schedule == 'paper'")
     norms = pd.DataFrame({"group_lasso": np.repeat([1e-4, 0.1], 40), "norm": np.random.default_rng(0).random(80)})
-    figure = plotting.plot_training_curves(part, norms, {"sRRR-2": 0.3, "sRRR-full": 0.4})
+    figure = curve_figures.plot_training_curves(part, norms, {"sRRR-2": 0.3, "sRRR-full": 0.4})
     line = figure.axes[0].get_lines()[0]
     np.testing.assert_allclose(line.get_ydata(), np.arange(1, 7) / 10 + 0.01)
     assert sorted(figure.axes[1].get_lines()[0].get_ydata())[::-1] == figure.axes[1].get_lines()[0].get_ydata().tolist()
     saved(figure, tmp_path)
-    saved(plotting.plot_bottleneck_comparison(curves, {"sRRR-2": 0.3}), tmp_path)
+    saved(curve_figures.plot_bottleneck_comparison(curves, {"sRRR-2": 0.3}), tmp_path)
 
 
 @pytest.mark.parametrize("n_features", [3, 16, 55])
