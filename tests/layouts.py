@@ -14,7 +14,8 @@ def write_gouwens_file(path, feature_names, sample_ids, n_genes=1252, n_types=60
 
     Layout: T_dat (cells x 1252, log-normalised), E_pc_scaled (cells x 44) with pc_name, E_feature (cells x 24) with
     feature_name, gene_id, sample_id, cluster, cluster_id, cluster_color; 16 cells with a missing feature. Strings are
-    padded character matrices, sample_id a cell array: both ways of MATLAB occur. Types lie on a plane of two latent coordinates, which genes and features follow.
+    padded character matrices, sample_id a cell array: both ways of MATLAB occur. Types lie on a plane of two latent
+    coordinates, which genes and features follow.
 
     Returns the number of cells without a missing feature.
     """
