@@ -148,11 +148,13 @@ def text():
 def main():
     """Write the file, or check it."""
     path = ROOT / "figures" / "README.md"
+    try:
+        new = text()
+    except FileNotFoundError as error:
+        sys.exit(f"figures/README.md stays as it is: {error}")
     if "--check" in sys.argv:
-        sys.exit(
-            None if path.exists() and path.read_text() == text() else "figures/README.md is stale: run `make table`"
-        )
-    path.write_text(text())
+        sys.exit(None if path.exists() and path.read_text() == new else "figures/README.md is stale: run `make table`")
+    path.write_text(new)
 
 
 if __name__ == "__main__":

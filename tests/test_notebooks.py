@@ -57,10 +57,12 @@ def test_without_data_and_network_simulated_data_are_used_and_said_to_be(output,
 def test_the_figures_are_redrawn_from_the_committed_results_alone(tmp_path, monkeypatch):
     (tmp_path / "KerasSavedModels").symlink_to(ROOT / "KerasSavedModels")
     monkeypatch.delenv("DATASET", raising=False)
-    _, seconds = execute("latent_visualisation", monkeypatch, SBNN_OUTPUT=tmp_path, SBNN_DATA=tmp_path / "none")
+    nothing = {"SBNN_DATA": tmp_path / "none", "SBNN_REFERENCE": tmp_path / "none", "HTTPS_PROXY": "http://127.0.0.1:9"}
+    text, seconds = execute("latent_visualisation", monkeypatch, SBNN_OUTPUT=tmp_path, **nothing)
     drawn = {path.stem for path in (tmp_path / "figures/scala_2020").glob("*.pdf")}
     assert {f"figure{number}" for number in range(1, 7)} <= {name.split("_")[0] for name in drawn}
-    assert "figure3_linear_latent_space" in drawn
+    assert {"figure3_linear_latent_space", "external_cohort"} <= drawn
+    assert "THE AUTHORS' RESULTS CANNOT BE READ" in text and not (tmp_path / "figures/authors").exists()
     assert seconds < 60
 
 
@@ -81,7 +83,7 @@ def test_notebook_is_committed_executed_and_clean(name):
             assert "widget" not in str(output.get("data", {}).keys())
             assert output.get("name") != "stderr", output
     assert not re.search(r"/(home|root|work|tmp|Users)/", text)
-    assert "THIS RUN USES SIMULATED DATA" not in text
+    assert "THIS RUN USES SIMULATED DATA" not in text and "CANNOT BE READ" not in text
 
 
 def test_all_tests_see_the_repository_as_it_is():

@@ -11,6 +11,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import sbnn
+from sbnn.sources import locate
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -94,3 +95,20 @@ def test_the_table_of_the_readme_is_that_of_the_committed_results():
     script = ROOT / "scripts" / "write_readme_table.py"
     checked = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
+
+
+def test_figures_readme_is_that_of_the_committed_figures_and_results():
+    if locate("reference/scala_2020_tf2/for_hist.pickle") is None:
+        pytest.skip("the authors' results are not here (set SBNN_REFERENCE)")
+    script = ROOT / "scripts" / "write_figures_readme.py"
+    checked = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_every_figure_is_there_twice_small_and_explained():
+    explained = (ROOT / "figures" / "README.md").read_text()
+    pictures = [path for path in (ROOT / "figures").rglob("*.png") if path.parent.name != "simulated"]
+    assert len(pictures) > 40
+    for path in pictures:
+        assert f"![{path.stem}]({path.parent.name}/{path.name})" in explained
+        assert path.with_suffix(".pdf").stat().st_size < 2e6 and path.stat().st_size < 2e6, path
