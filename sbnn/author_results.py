@@ -53,11 +53,16 @@ def find_author_results(dataset, data_dir=None):
     ValueError
         No results of the authors for that data set; or a file that is not the published one.
     FileNotFoundError
-        A file is missing and cannot be downloaded.
+        A file is missing and cannot be downloaded, or the files lie in several folders.
     """
     folder = AUTHOR_FOLDERS[check_choice(dataset, AUTHOR_FOLDERS, "dataset of the authors' results")]
     names = [name for name in FILES if name.startswith(f"reference/{folder}/")]
-    return {find_file(name, data_dir).parent for name in names}.pop()
+    folders = sorted({find_file(name, data_dir).parent for name in names})
+    if len(folders) > 1:
+        raise FileNotFoundError(
+            f"the files of {folder} lie in several folders, put them all into one: {', '.join(map(str, folders))}"
+        )
+    return folders[0]
 
 
 def read_author_results(folder):

@@ -178,6 +178,16 @@ def test_a_truncated_download_is_refused(own_copy, monkeypatch):
         find_author_results("scala_2020")
 
 
+@pytest.mark.real_data
+def test_a_folder_that_is_completed_elsewhere_is_refused(own_copy, tmp_path, monkeypatch):
+    (tmp_path / "data/reference/scala_2020_tf2").mkdir(parents=True)
+    (own_copy / "for_hist.pickle").rename(tmp_path / "data/reference/scala_2020_tf2/for_hist.pickle")
+    monkeypatch.setenv("SBNN_REFERENCE", str(own_copy.parent))
+    monkeypatch.setenv("SBNN_DATA", str(tmp_path / "data"))
+    with pytest.raises(FileNotFoundError, match="files of scala_2020_tf2 lie in several folders"):
+        find_author_results("scala_2020")
+
+
 def test_unknown_or_empty_folders_are_named(tmp_path):
     with pytest.raises(ValueError, match="unknown folder of the authors' results .* expected one of 'scala_2020_tf2'"):
         read_author_results(tmp_path / "scala_2020")
