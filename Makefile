@@ -57,7 +57,7 @@ train:  ## compute every result anew and save the executed notebooks in place
 
 table: $(READY)  ## rewrite the table "paper / here" of the README, and figures/README.md, from the results
 	$(BIN)/python scripts/write_readme_table.py
-	-$(BIN)/python scripts/write_figures_readme.py
+	$(BIN)/python scripts/write_figures_readme.py
 
 test: $(READY)  ## run every test, the four notebooks with small settings included
 	$(BIN)/python -m pytest

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sbnn import find_author_results, load_dataset, load_results, read_author_results
-from sbnn.author_results import ABLATION_PENALTY
+from sbnn.author_results import paper_penalty
 from sbnn.comparison import author_alphas, figure_curves, linear_references
 from sbnn.plotting import use_style
 
@@ -89,6 +89,15 @@ def available_dataset(default):
     if dataset == "simulated":
         print("THIS RUN USES SIMULATED DATA with small settings: its numbers mean nothing for real neurons.")
     return dataset
+
+
+def load_if_available(dataset):
+    """Load a data set, or say why it cannot be had and return None (`dataset` None: nothing is asked for)."""
+    try:
+        return None if dataset is None else load(dataset)
+    except FileNotFoundError as error:
+        print(f"{dataset} CANNOT BE LOADED and is left out: {error}")
+        return None
 
 
 def result_path(dataset, what):
@@ -195,7 +204,7 @@ def author_results(datasets):
 def published_curves(dataset, tables):
     """Return the curves of figures 1 and 2 from the authors' tables of a data set."""
     references = linear_references(tables["scores"], author_alphas(tables["scores"]))
-    return figure_curves(tables["curves"], ABLATION_PENALTY.get(dataset, 0.1), references)
+    return figure_curves(tables["curves"], paper_penalty(dataset), references)
 
 
 def computed_curves(dataset):
@@ -205,7 +214,7 @@ def computed_curves(dataset):
         return None
     network, linear = (load_results(path) for path in paths)
     references = linear_references(linear["scores"], linear["chosen_alpha"])
-    return figure_curves(network["curves"], ABLATION_PENALTY.get(dataset, 0.1), references)
+    return figure_curves(network["curves"], paper_penalty(dataset), references)
 
 
 def _shown(path):

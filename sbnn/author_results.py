@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sbnn._checks import check_choice
+from sbnn._checks import check_choice, preview
 from sbnn.results import read_plain_pickle
 from sbnn.sources import FILES, find_file
 
@@ -18,8 +18,6 @@ AUTHOR_FOLDERS = {
     "stoeckius_2017": "stoeckius_2017_tf2",
 }
 GROUP_LASSO = (1e-4, 1e-2, 1e-1, 1.0)
-#: Penalty of their networks without pre-training or without the frozen stage.
-ABLATION_PENALTY = {"stoeckius_2017": 1e-2}
 #: First alpha of their linear models; the grid goes on in steps of 0.1.
 FIRST_ALPHA = {"gouwens_2020": 0.5}
 #: What tells their curves from ours.
@@ -31,8 +29,15 @@ _SCHEDULES = {
     "pre_tr_and_straight_regr": ("paper_no_frozen", (("finetuned", 100), ("pruned", 200))),
     "straight_regr": ("paper_no_pretraining", (("finetuned", 100), ("pruned", 200))),
 }
+#: Belongs to no experiment of the paper.
+_IGNORED = ("Bottleneck_r2_straight_regr_lasso_tf2.pickle",)
 _WIDE = r"(?P<wide>_nb|_no_bottleneck)?\.pickle"  # files of networks with 64 bottleneck units
 _N_EPOCHS = 200
+
+
+def paper_penalty(dataset):
+    """Return the group-lasso penalty that the paper uses for a data set wherever it shows only one."""
+    return 1e-2 if dataset == "stoeckius_2017" else 1e-1
 
 
 def find_author_results(dataset, data_dir=None):
@@ -68,8 +73,7 @@ def find_author_results(dataset, data_dir=None):
 def read_author_results(folder):
     """Read the authors' pickles of one data set into tables like those of `CrossValidation`.
 
-    Nothing in the pickles is run; `Bottleneck_r2_straight_regr_lasso_tf2.pickle`, which belongs to no experiment of
-    the paper, is left out. Their R2 is not ours in two respects. `r2_test`, the end of their curves, is the mean
+    Nothing in the pickles is run. Their R2 is not ours in two respects. `r2_test`, the end of their curves, is the mean
     over shuffled batches of 32 test cells of an R2 around one scalar mean: some 0.003 below the pooled R2 in motor
     cortex, not comparable in CITE-seq. `r2_test_best_epoch`, their stored number, is pooled R2 at the best epoch on
     the test cells.
@@ -91,7 +95,7 @@ def read_author_results(folder):
     Raises
     ------
     FileNotFoundError
-        No such folder, or none of the files in it.
+        No such folder, or one of the authors' files is not in it.
     ValueError
         Unknown folder name; a file that is truncated, of another layout, or names anything but plain values.
 
@@ -102,10 +106,12 @@ def read_author_results(folder):
     folder = Path(folder)
     datasets = {name: dataset for dataset, name in AUTHOR_FOLDERS.items()}
     dataset = datasets[check_choice(folder.name, datasets, "folder of the authors' results")]
-    if not list(folder.glob("*Bottleneck*.pickle")):
-        raise FileNotFoundError(f"{folder} holds no results of the authors: use sbnn.find_author_results({dataset!r})")
+    published = [Path(name).name for name in FILES if name.startswith(f"reference/{folder.name}/")]
+    missing = [name for name in published if name not in _IGNORED and not (folder / name).exists()]
+    if missing:
+        raise FileNotFoundError(f"{folder} lacks {preview(missing)}: get them by sbnn.find_author_results({dataset!r})")
     parts = {name: [] for name in ("scores", "curves", "pretraining", "feature_scores", "gene_frequencies")}
-    for path in sorted(folder.glob("*.pickle")):
+    for path in sorted(folder / name for name in published if name not in _IGNORED):
         for name, table in _read_file(path, dataset).items():
             parts[name].append(table)
     tables = {name: pd.concat(found, ignore_index=True) if found else pd.DataFrame() for name, found in parts.items()}
@@ -121,11 +127,11 @@ def _read_file(path, dataset):
     if match := re.fullmatch(r"sRRR_vs_Bottleneck_rank(?P<rank>\d+)_CV_lasso\.pickle", path.name):
         return _read_linear(path, dataset, int(match["rank"]))
     if match := re.fullmatch(r"ind_feature_scores" + _WIDE, path.name):
-        means, deviations = _entries(path, 2)
-        table = pd.DataFrame({"feature": list(means), "r2_test": means.values(), "r2_test_sd": deviations.values()})
+        means, deviations = (pd.Series(_plain_dict(path, entry), dtype=float) for entry in _entries(path, 2))
+        table = pd.DataFrame({"r2_test": means, "r2_test_sd": deviations}).rename_axis("feature").reset_index()
         return {"feature_scores": table.assign(**_network_keys(match["wide"]))}
     if match := re.fullmatch(r"for_hist" + _WIDE, path.name):
-        number = read_plain_pickle(path)
+        number = _plain_dict(path, read_plain_pickle(path))
         table = pd.DataFrame({"n_networks": list(number), "n_genes": list(number.values())})
         return {"gene_frequencies": table.assign(**_network_keys(match["wide"]))}
     return {}
@@ -146,9 +152,19 @@ def _entries(path, number):
     return content
 
 
+def _plain_dict(path, entry):
+    """Check that an entry is a dict."""
+    if not isinstance(entry, dict):
+        raise ValueError(f"{path} should hold a dict, it holds {type(entry).__name__}")
+    return entry
+
+
 def _arrays(path, number, n_dimensions):
     """Read a pickled list of float arrays, folds x penalties x ..., and check their shapes."""
-    arrays = [np.asarray(entry, dtype=float) for entry in _entries(path, number)]
+    try:
+        arrays = [np.asarray(entry, dtype=float) for entry in _entries(path, number)]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} should hold arrays of numbers: {error}") from None
     shape = arrays[0].shape[:2]
     for index, (array, expected) in enumerate(zip(arrays, n_dimensions, strict=True)):
         if array.ndim != expected or array.shape[:2] != shape:
@@ -164,7 +180,7 @@ def _penalties(path, number, dataset):
     if number == len(GROUP_LASSO):
         return GROUP_LASSO
     if number == 1:
-        return (ABLATION_PENALTY.get(dataset, 0.1),)
+        return (paper_penalty(dataset),)
     raise ValueError(f"{path} should hold {len(GROUP_LASSO)} penalties or one, it holds {number}")
 
 

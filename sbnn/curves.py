@@ -23,8 +23,8 @@ def plot_training_curves(curves, gene_norms, references=None, n_selected=25, aut
         Name -> R2 of linear models, drawn as lines.
     n_selected : int
         Genes kept by pruning.
-    authors : DataFrame, optional
-        The same curves of `read_author_results`, in a panel of their own: their R2 is another.
+    authors : dict, optional
+        Their curves and linear models, `comparison.figure_curves`, in a panel of their own: their R2 is another.
 
     Returns
     -------
@@ -33,9 +33,9 @@ def plot_training_curves(curves, gene_norms, references=None, n_selected=25, aut
     n_panels = 2 + (authors is not None)
     figure, axes = plt.subplots(1, n_panels, figsize=(2.5 * n_panels + 1.2 * (n_panels == 2), 2.7))
     draw_penalty_curves(axes[0], curves, references)
-    axes[0].set_title("a  cross-validation, here", loc="left", fontweight="bold")
+    axes[0].set_title("a  cross-validation" + (", here" if authors else ""), loc="left", fontweight="bold")
     if authors is not None:
-        draw_penalty_curves(axes[1], authors, references)
+        draw_penalty_curves(axes[1], authors["penalties"], authors["references"])
         axes[1].set_title("b  authors", loc="left", fontweight="bold")
         axes[1].set_xlabel(f"epoch after pre-training\n({CURVE_NOTE})")
         _share_r2(axes[:2])
@@ -75,8 +75,8 @@ def plot_bottleneck_comparison(curves, references=None, authors=None):
         `bottleneck_dim`, `schedule`, `fold`, `stage`, `epoch`, `r2_test`, one penalty.
     references : dict, optional
         Name -> R2 of linear models.
-    authors : DataFrame, optional
-        The same curves of `read_author_results`, in a panel of their own: their R2 is another.
+    authors : dict, optional
+        Their curves and linear models, `comparison.figure_curves`, in a panel of their own: their R2 is another.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def plot_bottleneck_comparison(curves, references=None, authors=None):
     figure, axes = plt.subplots(1, n_panels, figsize=(3.6 * n_panels, 2.8), squeeze=False)
     draw_bottleneck_curves(axes[0, 0], curves, references)
     if authors is not None:
-        draw_bottleneck_curves(axes[0, 1], authors, references)
+        draw_bottleneck_curves(axes[0, 1], authors["bottlenecks"], authors["references"])
         axes[0, 0].set_title("a  here", loc="left", fontweight="bold")
         axes[0, 1].set_title("b  authors", loc="left", fontweight="bold")
         axes[0, 1].set_xlabel(f"epoch after pre-training\n({CURVE_NOTE})")

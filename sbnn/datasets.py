@@ -8,7 +8,7 @@ import pandas as pd
 
 from sbnn import gouwens, scala, stoeckius
 from sbnn._checks import check_choice
-from sbnn._reading import CountTable
+from sbnn._reading import CountTable, rows_of
 from sbnn.preprocessing import Preprocessor
 from sbnn.simulation import simulate_patchseq
 
@@ -66,7 +66,7 @@ def load_dataset(name, data_dir=None, drop_spike_ins=False):
 
 def _without_spike_ins(data):
     """Leave out ERCC spike-ins and normalise again over the genes that remain."""
-    genes = ~np.char.startswith(data.gene_names, "ERCC")
+    genes = ~np.char.startswith(data.gene_names, "ERCC-")  # not ERCC1 and its like, which are genes
     if genes.all():
         return data
     counts = data.counts[:, genes]
@@ -142,8 +142,7 @@ def whole_transcriptomes(name, data_dir=None):
     if name == "stoeckius_2017":
         table = stoeckius.read_rna_table(data_dir)
         *_, cells = stoeckius.select_cells(data_dir).values()
-        counts = table.counts[np.isin(table.cell_names, cells.index)]
-        return {name: (CountTable(counts, table.gene_names, cells.index.to_numpy()), 0)}
+        return {name: (CountTable(rows_of(table, cells.index), table.gene_names, cells.index.to_numpy()), 0)}
     if name not in _SCALA:
         return {}
     tables = {}

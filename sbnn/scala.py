@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from sbnn._checks import check_unique, preview
+from sbnn._checks import check_choice, check_unique, preview
 from sbnn._reading import paired, read_counts, require_columns, require_same_cells, rows_of
 from sbnn.preprocessing import select_variable_genes
 from sbnn.sources import find_file, locate
@@ -182,6 +182,7 @@ def select_cells(name, data_dir=None):
     dict
         Step -> DataFrame (cells x features, logarithms taken).
     """
+    check_choice(name, COHORTS, "cohort")
     metadata = scala_metadata(name, data_dir)
     features = scala_features(name, data_dir)
     steps = {"features measured": features}
@@ -227,7 +228,7 @@ def raw_scala_features(name="scala_2020", data_dir=None):
     DataFrame
         One row a cell (all cells of the table), one column a feature, short names, units of SCALA_FEATURES.
     """
-    if name == "scala_2020":
+    if check_choice(name, COHORTS, "cohort") == "scala_2020":
         path = find_file("scala_2020/Cell_Features_M1.csv", data_dir)
         table = pd.read_csv(path, index_col=0)
         require_columns(table, ["name sample", *SCALA_FEATURES], path)
@@ -268,6 +269,7 @@ def scala_metadata(name="scala_2020", data_dir=None):
     DataFrame
         Indexed by cell name, among others with columns `RNA type`, `RNA family` and `Mouse`.
     """
+    check_choice(name, COHORTS, "cohort")
     file = "scala_2020/mini-atlas-meta-data.csv" if name == "scala_2020" else _PHYS_TEMP + "meta_data.csv"
     path = find_file(file, data_dir)
     table = pd.read_csv(path, sep="\t")
@@ -300,7 +302,7 @@ def read_count_table(name, data_dir=None, download=False):
     FileNotFoundError
         The file is asked for and cannot be downloaded.
     """
-    if name == "scala_2020_phys_temp":
+    if check_choice(name, COHORTS, "cohort") == "scala_2020_phys_temp":
         return read_counts(find_file(_PHYS_TEMP + "exon_counts.csv.gz", data_dir), cell_name=_short_cell_name)
     unpacked = locate(_FULL_TABLE + ".txt", data_dir)
     archive = find_file(_FULL_TABLE + ".zip", data_dir, download=download and unpacked is None)

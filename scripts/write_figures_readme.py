@@ -9,13 +9,10 @@ import sys
 import tomllib
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from sbnn import find_author_results, load_results, read_author_results
 from sbnn.author_results import AUTHOR_FOLDERS
 from sbnn.comparison import author_alphas, final_scores
-from sbnn.transfer import ALL_FEATURES
+from sbnn.transfer import ALL_FEATURES, SCORINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())
@@ -24,16 +21,16 @@ SCHEDULES = {"paper": "", "paper_no_pretraining": ", no pre-training", "paper_no
 
 
 def caption(dataset, stem):
-    """Return the paragraph of a figure."""
+    """Return the paragraph of a figure; what to see only where the captions say it of that data set."""
     names = [name for name in CAPTIONS["figures"] if stem.startswith(name)]
     if not names:
-        raise SystemExit(f"scripts/captions.toml has no caption for {dataset}/{stem}")
+        sys.exit(f"scripts/captions.toml has no caption for {dataset}/{stem}")
     entry = CAPTIONS["figures"][max(names, key=len)]
-    if dataset not in entry["see"]:
-        raise SystemExit(f"scripts/captions.toml does not say what to see in {dataset}/{stem}")
     made = f"`{entry['notebook']}.ipynb`" + ("" if dataset == "authors" else f', `DATASET = "{dataset}"`')
-    parameters = f" {entry['parameters']}" if "parameters" in entry else ""
-    return f"{entry['what']} Made by {made}.{parameters} *What to see:* {entry['see'][dataset]}"
+    sentences = [entry["what"], f"Made by {made}."]
+    sentences += [entry["parameters"]] if "parameters" in entry else []
+    sentences += [f"*What to see:* {entry['see'][dataset]}"] if dataset in entry.get("see", {}) else []
+    return " ".join(sentences)
 
 
 def figures():
@@ -50,89 +47,101 @@ def figures():
 
 
 def network_rows(scores):
-    """Return n, mean and SD over folds of the final R2, last and best test epoch, by network."""
+    """Return mean and SD over folds of the final R2, and of the best test epoch, by network."""
     final = final_scores(scores).dropna(subset="group_lasso")
     values = {"r2": ("r2_test", "mean"), "sd": ("r2_test", "std"), "best": ("r2_test_best_epoch", "mean")}
     table = final.groupby(NETWORK_KEYS).agg(**values)
-    table.index = [f"{model}{SCHEDULES[schedule]}, {penalty:g}" for model, schedule, penalty in table.index]
-    return table
+    return {
+        f"{model}{SCHEDULES[schedule]}, {penalty:g}": f"{row.r2:.3f} ± {row.sd:.3f} | {row.best:.3f}"
+        for (model, schedule, penalty), row in zip(table.index, table.itertuples(), strict=True)
+    }
 
 
 def linear_rows(scores, alphas):
-    """Return the same for relaxed sRRR at about 25 genes; there is no best epoch."""
+    """Return the same for relaxed sRRR at about 25 genes; there is no best epoch, but a number of genes."""
     rows = {}
     for model, alpha in alphas.items():
         chosen = scores[scores["model"].eq(model) & scores["alpha"].eq(alpha) & scores["relaxed"].eq(True)]
-        name = f"{model}, relaxed, {chosen['n_selected'].mean():.0f} genes"
-        rows[model] = {"r2": chosen["r2_test"].mean(), "sd": chosen["r2_test"].std(), "best": np.nan, "name": name}
-    return pd.DataFrame(rows).T
+        r2 = f"{chosen['r2_test'].mean():.3f} ± {chosen['r2_test'].std():.3f}"
+        rows[f"{model}, relaxed"] = f"{r2} ({chosen['n_selected'].mean():.1f} genes) | –"
+    return rows
 
 
 def numbers(dataset):
     """Return the table of a data set: the authors' numbers beside ours."""
-    columns = {}
+    authors, here = {}, {}
     if dataset in AUTHOR_FOLDERS:
         scores = read_author_results(find_author_results(dataset))["scores"]
-        columns["authors"] = pd.concat([network_rows(scores), linear_rows(scores, author_alphas(scores))])
+        authors = network_rows(scores) | linear_rows(scores, author_alphas(scores))
     results = ROOT / "KerasSavedModels" / dataset
     if (results / "linear_cv.pickle").exists():
         network, linear = (load_results(results / f"{name}.pickle") for name in ("sbnn_cv", "linear_cv"))
-        ours = linear_rows(linear["scores"], linear["chosen_alpha"])
-        columns["here"] = pd.concat([network_rows(network["scores"]), ours])
-    rows = list(dict.fromkeys(name for table in columns.values() for name in table.index))
-    sources = ("authors", "here")
-    lines = ["| 25 genes | " + " | ".join(f"{source} | best test epoch" for source in sources) + " |"]
-    lines.append("|---" * 5 + "|")
-    for row in rows:
-        cells = [cell for source in sources for cell in _cells(columns.get(source), row)]
-        name = next((t.loc[row, "name"] for t in columns.values() if row in t.index and "name" in t), np.nan)
-        lines.append(f"| {row if pd.isna(name) else name} | " + " | ".join(cells) + " |")
+        here = network_rows(network["scores"]) | linear_rows(linear["scores"], linear["chosen_alpha"])
+    lines = ["| 25 genes | authors | best test epoch | here | best test epoch |", "|---" * 5 + "|"]
+    for row in dict.fromkeys([*authors, *here]):
+        lines.append(f"| {row} | {authors.get(row, '– | –')} | {here.get(row, '– | –')} |")
     return lines
 
 
-def _cells(table, row):
-    """Last epoch with SD, and best test epoch, as text."""
-    if table is None or row not in table.index:
-        return "–", "–"
-    values = table.loc[row]
-    best = "–" if pd.isna(values["best"]) else f"{values['best']:.3f}"
-    return f"{values['r2']:.3f} ± {values['sd']:.3f}", best
+def interval(row, value, digits=3):
+    """Return a score with its interval as text."""
+    numbers = (row[name] for name in (value, f"{value}_low", f"{value}_high"))
+    return "{} [{}, {}]".format(*(f"{number:.{digits}f}" for number in numbers))
+
+
+def external_scores(result):
+    """Return the table of models of the other cohort."""
+    scores, differences = result["scores"], result["differences"].set_index(["model", "scoring"])
+    heads = ("model", "scored", "R² around the cohort's mean", "sBNN-2 minus this", "mean correlation")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for _, row in scores[scores["feature"] == ALL_FEATURES].iterrows():
+        key = (row["model"], row["scoring"])
+        minus = "–"
+        if key in differences.index:
+            difference = differences.loc[key]
+            minus = f"{difference['difference']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]"
+        lines.append(f"| {' | '.join(key)} | {interval(row, 'r2')} | {minus} | {interval(row, 'correlation')} |")
+    return lines
+
+
+def external_features(result):
+    """Return the table of features of the other cohort."""
+    shifts = result["shifts"].set_index("feature")
+    of_model = result["scores"].query("model == 'sBNN-2'").set_index(["feature", "scoring"])
+    heads = ("feature", "R², training", "centred", "cohort", "correlation", "shift", "shift within families")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for feature, shift in shifts.iterrows():
+        r2 = [interval(of_model.loc[feature, scoring], "r2", 2) for scoring, *_ in SCORINGS]
+        cells = [*r2, interval(of_model.loc[feature, "cohort"], "correlation", 2)]
+        cells += [f"{shift['shift']:+.2f}", f"{shift['within_families']:+.2f}"]
+        lines.append(f"| {feature} | {' | '.join(cells)} |")
+    return lines
+
+
+def external_votes(result):
+    """Return the table of families named by neighbours, and the score of always naming the largest."""
+    votes = result["family_votes"]
+    recalls = votes.pivot(index=["model", "standardise"], columns="family", values="recall")
+    n_cells = votes.groupby("family")["n_cells"].first()
+    heads = ["map", "genes z-scored", *(f"{family} ({n_cells[family]})" for family in recalls)]
+    heads += ["all cells", "mean over families"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for names, row in recalls.iterrows():
+        values = [*row, (row * n_cells).sum() / n_cells.sum(), row.mean()]
+        lines.append(f"| {' | '.join(names)} | {' | '.join(f'{value:.2f}' for value in values)} |")
+    return [*lines, "", f"Always naming {n_cells.idxmax()}: {n_cells.max() / n_cells.sum():.2f} of all cells."]
 
 
 def external():
-    """Return the table of the other cohort."""
+    """Return the tables of the other cohort."""
     result = load_results(ROOT / "KerasSavedModels" / "scala_2020" / "external_cohort.pickle")
-    scores = result["scores"]
-    accuracy = result["family_accuracy"].set_index(["model", "standardise"])["accuracy"]
-    lines = [
-        "| model | z-scored | R² around the cohort's mean | mean correlation | families named by 10 neighbours |",
-        "|---" * 5 + "|",
-    ]
-    for row in scores[scores["feature"] == ALL_FEATURES].itertuples():
-        named = accuracy.get((row.model, row.standardise))
-        where = {"training": "as in training", "cohort": "within the cohort"}[row.standardise]
-        lines.append(
-            f"| {row.model} | {where} | {row.r2:.3f} [{row.r2_low:.3f}, {row.r2_high:.3f}] | "
-            f"{row.correlation:.3f} [{row.correlation_low:.3f}, {row.correlation_high:.3f}] | "
-            f"{'–' if named is None else f'{named:.1%}'} |"
-        )
-    within = scores[scores["model"].eq("sBNN-2") & scores["feature"].ne(ALL_FEATURES)]
-    lines += [
-        "",
-        "Feature by feature, sBNN-2:",
-        "",
-        "| feature | R² as in training | R² within the cohort | correlation |",
-    ]
-    lines.append("|---" * 4 + "|")
-    for feature, part in within.groupby("feature", sort=False):
-        part = part.set_index("standardise")
-        both = [f"{part.loc[s, 'r2']:.2f} [{part.loc[s, 'r2_low']:.2f}, {part.loc[s, 'r2_high']:.2f}]" for s in
-                ("training", "cohort")]  # fmt: skip
-        own = part.loc["cohort"]
-        correlation = f"{own['correlation']:.2f} [{own['correlation_low']:.2f}, {own['correlation_high']:.2f}]"
-        lines.append(f"| {feature} | {both[0]} | {both[1]} | {correlation} |")
-    note = CAPTIONS["external"].format(n_cells=len(result["cells"]), missing=", ".join(result["missing_genes"]))
-    return [note.strip(), "", *lines]
+    settings = {"n_cells": len(result["cells"]), "n_donors": result["cells"]["donor"].nunique()}
+    settings |= {"missing": ", ".join(result["missing_genes"])}
+    settings["alphas"] = ", ".join(f"{name} {alpha}" for name, alpha in result["linear_alphas"].items())
+    settings |= {key: result[key] for key in ("schedule", "group_lasso", "random_state")}
+    lines = [CAPTIONS["external"].format(**settings).strip(), "", *external_scores(result), ""]
+    lines += [CAPTIONS["external_features"].strip(), "", *external_features(result), ""]
+    return [*lines, CAPTIONS["external_votes"].strip(), "", *external_votes(result)]
 
 
 def text():
@@ -151,7 +160,8 @@ def main():
     try:
         new = text()
     except FileNotFoundError as error:
-        sys.exit(f"figures/README.md stays as it is: {error}")
+        print(f"figures/README.md stays as it is: {error}")
+        return
     if "--check" in sys.argv:
         sys.exit(None if path.exists() and path.read_text() == new else "figures/README.md is stale: run `make table`")
     path.write_text(new)

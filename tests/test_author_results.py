@@ -191,7 +191,9 @@ def test_a_folder_that_is_completed_elsewhere_is_refused(own_copy, tmp_path, mon
 def test_unknown_or_empty_folders_are_named(tmp_path):
     with pytest.raises(ValueError, match="unknown folder of the authors' results .* expected one of 'scala_2020_tf2'"):
         read_author_results(tmp_path / "scala_2020")
-    with pytest.raises(FileNotFoundError, match=r"holds no results of the authors: use sbnn.find_author_results"):
+    with pytest.raises(
+        FileNotFoundError, match=r"lacks 'Bottleneck_pre_tr_lasso.pickle', .*\(14 in all\): get them by"
+    ):
         read_author_results(tmp_path / "scala_2020_tf2")
     with pytest.raises(ValueError, match="unknown dataset of the authors' results 'scala_2020_phys_temp'"):
         find_author_results("scala_2020_phys_temp")

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import time
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import requests
 from conftest import accept, require_real
 from scipy.sparse import csr_matrix
 
-from sbnn import load_dataset, scala, sources
+from sbnn import datasets, load_dataset, scala, sources
 from sbnn.datasets import cell_selection, measured_features, whole_transcriptomes
 from sbnn.preprocessing import select_variable_genes
 from sbnn.scala import ion_channel_genes, read_count_table, read_go_symbols
@@ -63,6 +64,16 @@ def test_spike_ins_can_be_left_out(m1):
     without = load_dataset("scala_2020", drop_spike_ins=True)
     assert without.n_genes == 997 and not any(name.startswith("ERCC") for name in without.gene_names)
     np.testing.assert_allclose(without.X.std(0), 1, atol=1e-4)
+
+
+def test_genes_whose_names_begin_like_spike_ins_are_kept(small, monkeypatch):
+    names = small[0].gene_names.astype(object)
+    names[:3] = ["ERCC1", "ERCC-00009", "ERCC6L2"]
+    data = replace(small[0], gene_names=names)
+    monkeypatch.setattr(datasets, "simulate_patchseq", lambda: (data, None))
+    kept = load_dataset("simulated", drop_spike_ins=True)
+    assert kept.gene_names.tolist() == ["ERCC1", "ERCC6L2", *names[3:]]
+    np.testing.assert_allclose(kept.X.mean(0), 0, atol=1e-5)
 
 
 @pytest.mark.real_data
@@ -125,7 +136,7 @@ def test_ion_channels_are_the_listed_genes_with_enough_reads():
     expected = [gene for gene in table.gene_names if gene in symbols and reads[gene] >= 10]
     assert table.gene_names[genes].tolist() == expected
     assert data.gene_names.tolist() == expected and {"Kcna1", "Scn1a", "Hcn1"} <= set(expected)
-    assert data.n_cells == 176 and data.name == "scala_2020_phys_temp_ion_channels"
+    assert data.X.shape == (176, 363) and data.name == "scala_2020_phys_temp_ion_channels"
     depth = data.counts.sum(1, keepdims=True)
     logs = np.log2(1 + data.counts / depth * np.median(depth))
     np.testing.assert_allclose(data.X, (logs - logs.mean(0)) / logs.std(0), atol=1e-4)
@@ -245,6 +256,12 @@ def test_blob_id_is_that_of_git(tmp_path):
     path.write_bytes(b"a\0b\n" * 1000)
     expected = subprocess.run(["git", "hash-object", path], capture_output=True, text=True, check=True).stdout.strip()
     assert blob_id(path) == expected
+
+
+@pytest.mark.parametrize("read", [scala.select_cells, scala.raw_scala_features, scala.scala_metadata, read_count_table])
+def test_the_tables_of_a_laboratory_are_those_of_a_cohort(read):
+    with pytest.raises(ValueError, match="unknown cohort 'scala_2020_ion_channels': expected one of 'scala_2020', "):
+        read("scala_2020_ion_channels")
 
 
 def test_unknown_dataset_lists_the_known():

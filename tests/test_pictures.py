@@ -59,6 +59,46 @@ def test_curves_show_means_over_folds(curves, tmp_path):
     saved(curve_figures.plot_bottleneck_comparison(curves, {"sRRR-2": 0.3}), tmp_path)
 
 
+def test_authors_stand_beside_here_with_the_same_limits(curves, tmp_path):
+    penalties = curves.query("bottleneck_dim == 2 and schedule == 'paper'")
+    theirs = {
+        "penalties": penalties.assign(r2_test=penalties["r2_test"] + 0.3),
+        "bottlenecks": curves.assign(r2_test=curves["r2_test"] + 0.3).query("group_lasso == 0.1"),
+        "references": {"sRRR-2": 0.5},
+    }
+    ours = {"penalties": penalties, "bottlenecks": curves.query("group_lasso == 0.1"), "references": {"sRRR-2": 0.3}}
+    norms = pd.DataFrame({"group_lasso": np.repeat([1e-4, 0.1], 40), "norm": np.random.default_rng(0).random(80)})
+    for figure in (
+        curve_figures.plot_training_curves(penalties, norms, ours["references"], authors=theirs),
+        curve_figures.plot_bottleneck_comparison(ours["bottlenecks"], ours["references"], authors=theirs),
+    ):
+        here, authors = figure.axes[:2]
+        assert here.get_ylim() == authors.get_ylim() and "batches of 32 cells" in authors.get_xlabel()
+        assert authors.get_lines()[0].get_ydata()[-1] == pytest.approx(here.get_lines()[0].get_ydata()[-1] + 0.3)
+        saved(figure, tmp_path)
+    both = {"scala_2020": theirs, "gouwens_2020": theirs}
+    figure = curve_figures.plot_published_curves(both, {"scala_2020": ours})
+    titles = [axis.get_title() for axis in figure.axes[:3]]
+    assert titles == ["scala_2020\nauthors", "scala_2020\nhere", "gouwens_2020\nauthors"]
+    saved(figure, tmp_path)
+
+
+def test_feature_scores_of_the_authors_are_points_on_our_bars(tmp_path):
+    features = ["a", "b"]
+    scores = pd.DataFrame({"model": "m", "fold": [0, 0, 1, 1], "feature": features * 2, "r2_test": [0.1, 0.6] * 2})
+    authors = pd.DataFrame({"model": "m", "feature": features[::-1], "r2_test": [0.7, 0.2], "r2_test_sd": 0.1})
+    figure = plotting.plot_feature_scores(scores, {"m": 0.4}, authors)
+    points = next(line for line in figure.axes[0].get_lines() if line.get_marker() == "o")
+    assert points.get_xdata().tolist() == [0.2, 0.7]  # in the order of the bars
+    saved(figure, tmp_path)
+
+
+def test_legends_without_families_have_no_headings():
+    cells = pd.DataFrame({"cell_type": ["B", "NK", "B"], "cell_family": ["B", "NK", "B"], "type_color": "#112233"})
+    texts = [text.get_text() for text in maps.plot_type_legend(cells).axes[0].texts]
+    assert texts == ["B (2)", "NK (1)"]
+
+
 @pytest.mark.parametrize("n_features", [3, 16, 55])
 def test_feature_scores_are_sorted(n_features, tmp_path):
     table = pd.DataFrame({

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,12 +11,15 @@ from conftest import require_real
 from scipy.stats import bootstrap, pearsonr
 from sklearn.metrics import r2_score
 
-from sbnn import ReducedRankRegressor, load_dataset, simulate_patchseq
+from sbnn import ReducedRankRegressor, SparseBottleneckRegressor, load_dataset, simulate_patchseq
 from sbnn._reading import CountTable
+from sbnn.cohort_figure import plot_external_cohort
 from sbnn.preprocessing import Preprocessor
 from sbnn.scala import read_count_table
+from sbnn.schedules import get_schedule
 from sbnn.transfer import (
     ALL_FEATURES,
+    SCORINGS,
     align_cohort,
     class_means,
     cohort_scores,
@@ -149,25 +153,113 @@ def test_class_means_are_means_of_training_cells(cohorts):
         class_means(first.Y, first.cell_types, ["Martian"])
 
 
-def test_validation_covers_models_class_means_and_both_standardisations(cohorts):
+@pytest.fixture(scope="module")
+def external(cohorts):
+    """The second half predicted by models of the first; the network in a small setting."""
     first, second, table = cohorts
-    other_names = replace(
-        second, cell_families=np.char.replace(second.cell_families, "inner", "core"), family_colors=None
-    )
+    second = replace(second, cell_families=np.char.replace(second.cell_families, "inner", "core"), family_colors=None)
+    schedule = get_schedule("paper_no_pretraining").shortened(0.2, 20)
+    network = SparseBottleneckRegressor(hidden=(32, 16), n_selected=15, schedule=schedule)
     models = {
-        "sRRR-2": ReducedRankRegressor(2, 0.1).fit(first.X, first.Y),
+        "sBNN-2": network.fit(first.X, first.Y),
         "ridge": ReducedRankRegressor(None, 1, l1_ratio=0).fit(first.X, first.Y),
     }
-    external = validate_externally(first, other_names, table, models, rename={"core": "inner"}, n_bootstrap=50)
-    scores = external.scores.set_index(["model", "standardise", "feature"])["r2"].sort_index()
-    assert set(external.scores["model"]) == {"sRRR-2", "ridge", "family mean", "type mean"}
-    assert len(scores) == 4 * 2 * 7 and scores.index.is_unique
-    aligned = align_cohort(first, second, table)
-    expected = r2_score(aligned.Y, models["ridge"].predict(aligned.X), multioutput="raw_values")
-    np.testing.assert_allclose(scores["ridge", "training"][first.feature_names], expected, atol=1e-5)
-    assert set(external.latents["model"]) == {"sRRR-2"} and len(external.latents) == 2 * second.n_cells
+    return models, validate_externally(first, second, table, models, rename={"core": "inner"}, n_bootstrap=200)
+
+
+def test_validation_covers_models_class_means_and_all_scorings(cohorts, external):
+    first, second, table = cohorts
+    models, found = external
+    scores = found.scores.set_index(["model", "scoring", "feature"])["r2"].sort_index()
+    assert set(found.scores["model"]) == {"sBNN-2", "ridge", "family mean", "type mean"}
+    assert len(scores) == 4 * 3 * 7 and scores.index.is_unique
+    for scoring, standardise, centre in SCORINGS:
+        X, Y, _ = align_cohort(first, second, table, standardise)
+        predicted = models["ridge"].predict(X)
+        predicted = predicted - predicted.mean(0) + Y.mean(0) if centre else predicted
+        expected = r2_score(Y, predicted, multioutput="raw_values")
+        np.testing.assert_allclose(scores["ridge", scoring][first.feature_names], expected, atol=1e-5)
     assert scores["ridge", "training", ALL_FEATURES] > 0.1  # the halves come from one population
-    assert external.family_accuracy["accuracy"].between(0.4, 1).all()
+    assert (scores.xs("centred", level="scoring") >= scores.xs("training", level="scoring") - 1e-9).all()
+
+
+def test_differences_are_paired(external):
+    _, found = external
+    pooled = found.scores[found.scores["feature"] == ALL_FEATURES].set_index(["model", "scoring"])["r2"]
+    assert set(found.differences["model"]) == {"ridge", "family mean", "type mean"}
+    for row in found.differences.itertuples():
+        expected = pooled["sBNN-2", row.scoring] - pooled[row.model, row.scoring]
+        assert row.difference == pytest.approx(expected) and row.low <= row.difference <= row.high
+
+
+def test_new_cells_are_placed_and_their_families_named(cohorts, external):
+    first, second, table = cohorts
+    models, found = external
+    assert set(found.latents["model"]) == {"sBNN-2"} and len(found.latents) == 2 * second.n_cells
+    Z = models["sBNN-2"].transform(align_cohort(first, second, table).X)
+    of_training = found.latents.query("standardise == 'training'")
+    np.testing.assert_allclose(of_training[["z1", "z2"]], Z, atol=1e-5)
+    np.testing.assert_allclose(found.training_latents[["z1", "z2"]], models["sBNN-2"].transform(first.X), atol=1e-5)
+    votes = found.family_votes.query("standardise == 'training'").set_index("family")
+    assert votes["n_cells"].to_dict() == pd.Series(second.cell_families).value_counts().to_dict()
+    right = neighbours_family(models["sBNN-2"].transform(first.X), first.cell_families, Z) == second.cell_families
+    assert votes.loc["inner", "recall"] == pytest.approx(right[second.cell_families == "inner"].mean())
+
+
+def test_shifts_are_told_from_composition(cohorts):
+    """A cohort of one family alone is shifted, but not within its family; one that was moved is."""
+    first, second, table = cohorts
+    model = {"ridge": ReducedRankRegressor(None, 1, l1_ratio=0).fit(first.X, first.Y)}
+    first, second = (replace(data, cell_families=data.cell_types, family_colors=None) for data in (first, second))
+    only = second.subset(second.cell_types == second.cell_types[0])
+    shifts = validate_externally(first, only, table, model, n_bootstrap=20).shifts.set_index("feature")
+    assert shifts["within_families"].abs().mean() < shifts["shift"].abs().mean() / 2
+    moved = replace(only, features=only.features + first.features.std(0))
+    again = validate_externally(first, moved, table, model, n_bootstrap=20).shifts.set_index("feature")
+    np.testing.assert_allclose(again - shifts, 1, atol=1e-5)
+
+
+def test_whole_animals_are_drawn():
+    """Cells that are copies of each other carry no more than one of them does."""
+    random = np.random.default_rng(5)
+    Y = random.normal(size=(40, 2))
+    predictions = 0.5 * Y + random.normal(scale=0.5, size=Y.shape)
+    copies = [np.repeat(values, 5, axis=0) for values in (Y, predictions)]
+    animals = np.repeat([f"animal {number:02d}" for number in range(40)], 5)
+    once = cohort_scores(Y, predictions, ["a", "b"], n_bootstrap=300)
+    grouped = cohort_scores(*copies, ["a", "b"], groups=animals, n_bootstrap=300)
+    pd.testing.assert_frame_equal(once, grouped)
+    naive = cohort_scores(*copies, ["a", "b"], n_bootstrap=300)
+    width = {name: table["r2_high"] - table["r2_low"] for name, table in (("grouped", grouped), ("naive", naive))}
+    assert (width["naive"] < 0.7 * width["grouped"]).all()
+
+
+def test_what_cannot_be_compared_is_named(cohorts):
+    first, second, table = cohorts
+    gap = second.features.copy()
+    gap[3, 2] = np.nan
+    for cohort, message in (
+        (replace(second, features=gap), "features of 'simulated' holds 1 NaN or infinite value"),
+        (replace(second, features=None), "'simulated' needs features as measured"),
+        (replace(second, cell_types=None, type_colors=None), "cohort 'simulated' needs cell_types and cell_families"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            validate_externally(first, cohort, table, {}, n_bootstrap=5)
+
+
+def test_the_picture_shows_every_cell_and_every_model(cohorts, external, tmp_path):
+    first, second, _ = cohorts
+    _, found = external
+    cells = pd.DataFrame({"cell": second.cell_names, "cell_family": second.cell_families, "family_color": "#336699"})
+    families = dict(zip(first.cell_names, first.cell_families, strict=True))
+    training = found.training_latents.assign(cell_family=found.training_latents["cell"].map(families))
+    figure = plot_external_cohort(training, found.latents, cells, found.scores, model="sBNN-2")
+    drawn = [sum(len(points.get_offsets()) for points in axis.collections) for axis in figure.axes[:2]]
+    assert drawn == [first.n_cells + second.n_cells] * 2
+    names = [label.get_text() for label in figure.axes[3].get_yticklabels()]
+    assert names == ["type mean", "family mean", "ridge", "sBNN-2"]
+    figure.savefig(tmp_path / "figure.png")
+    plt.close(figure)
 
 
 def test_neighbours_vote():
