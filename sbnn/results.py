@@ -76,17 +76,22 @@ def save_results(path, results, tables=None, extra=None, **notes):
     if missing:
         raise ValueError(f"tables names {missing}, but the results hold {sorted(results)}")
     content |= notes
-    content["tables"] = {name: _pack(results[name]) for name in chosen}
+    content["tables"] = {name: pack_table(results[name]) for name in chosen}
+    write_atomically(path, dump_plain(content))
+    return path
+
+
+def dump_plain(content):
+    """Pickle plain values and arrays; ValueError for anything that `read_plain_pickle` would refuse."""
     data = pickle.dumps(content, protocol=4)
     try:
         _SafeUnpickler(io.BytesIO(data)).load()
     except pickle.UnpicklingError as error:
         raise ValueError(f"results may hold plain values and arrays only: {error}") from None
-    _write_atomically(path, data)
-    return path
+    return data
 
 
-def _write_atomically(path, data):
+def write_atomically(path, data):
     """Write to a temporary file beside the target and rename it: an interrupted write leaves the old file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -135,7 +140,7 @@ def load_results(path):
             "compute it anew with `make train`"
         )
     try:
-        tables = {name: _unpack(columns) for name, columns in content.pop("tables").items()}
+        tables = {name: unpack_table(columns) for name, columns in content.pop("tables").items()}
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path} holds tables that cannot be read ({type(error).__name__}: {error})") from None
     return {**content, **tables}
@@ -187,7 +192,7 @@ class _SafeUnpickler(pickle.Unpickler):
         raise _Refused("it refers to objects outside the file")
 
 
-def _pack(table):
+def pack_table(table):
     """Turn a DataFrame into a dict of columns; columns of few distinct values as values and codes."""
     return {str(name): _pack_column(column) for name, column in table.items()}
 
@@ -215,7 +220,7 @@ def _plain_array(values):
     return [value if isinstance(value, plain) else value.item() for value in array]
 
 
-def _unpack(columns):
+def unpack_table(columns):
     """Turn a dict of columns back into a DataFrame."""
     return pd.DataFrame({name: _unpack_column(column) for name, column in columns.items()})
 

@@ -1,7 +1,5 @@
 """Tidy tables of fitted models: every row carries model, hyperparameters and fold."""
 
-from collections import defaultdict
-
 import numpy as np
 import pandas as pd
 
@@ -16,44 +14,42 @@ def is_network(estimator):
     return hasattr(estimator, "stack_settings")
 
 
-def collect_tables(data, seen, fitted, keep):
-    """Turn fitted models into tidy tables.
+def fit_tables(data, fold, fit, keep):
+    """Turn one fitted model into tidy tables.
 
     Parameters
     ----------
     data : PairedData
-    seen : list of FoldData
-        What the models of each fold saw.
-    fitted : list
-        Fits of `sbnn.validation`: `name`, `setting`, `fold`, `model`, `has_score`, `feature_r2`.
+    fold : FoldData
+        What the model saw.
+    fit : sbnn.chunks.Fit
     keep : collection of {"predictions", "latents"}
         Large tables to fill.
 
     Returns
     -------
     dict of DataFrames
-        By the names of TABLES.
+        By the names of TABLES, those that this model has.
     """
-    rows = defaultdict(list)
-    for fit in fitted:
-        fold = seen[fit.fold]
-        keys = _keys(fit)
-        if is_network(fit.setting):
-            _collect_network(rows, keys, fit, data)
-        else:
-            _collect_linear(rows, keys, fit, fold, data)
-        cells = fold.test if len(fold.test) else fold.train
-        keys = {**keys, "stage": fit.model.history_["stage"].iloc[-1] if is_network(fit.setting) else "fitted"}
-        if "predictions" in keep:
-            predictions = pd.DataFrame(fit.model.predict(fold.X[cells]), columns=data.feature_names)
-            rows["predictions"].append(_with_keys(keys, {"cell": data.cell_names[cells]}, predictions))
-        if "latents" in keep and hasattr(fit.model, "transform"):
-            latents = pd.DataFrame(fit.model.transform(fold.X)).rename(columns=lambda index: f"z{index + 1}")
-            held_out = np.isin(np.arange(len(fold.X)), fold.test)
-            used = np.sort(np.concatenate([fold.train, fold.test]))
-            table = _with_keys(keys, {"cell": data.cell_names, "held_out": held_out}, latents)
-            rows["latents"].append(table.iloc[used])
-    return {name: pd.concat(rows[name], ignore_index=True) if rows[name] else pd.DataFrame() for name in TABLES}
+    keys = _keys(fit)
+    rows = _network_tables(keys, fit, data) if is_network(fit.setting) else _linear_tables(keys, fit, fold, data)
+    cells = fold.test if len(fold.test) else fold.train
+    keys = {**keys, "stage": fit.model.history_["stage"].iloc[-1] if is_network(fit.setting) else "fitted"}
+    if "predictions" in keep:
+        predictions = pd.DataFrame(fit.model.predict(fold.X[cells]), columns=data.feature_names)
+        rows["predictions"] = _with_keys(keys, {"cell": data.cell_names[cells]}, predictions)
+    if "latents" in keep and hasattr(fit.model, "transform"):
+        latents = pd.DataFrame(fit.model.transform(fold.X)).rename(columns=lambda index: f"z{index + 1}")
+        held_out = np.isin(np.arange(len(fold.X)), fold.test)
+        used = np.sort(np.concatenate([fold.train, fold.test]))
+        rows["latents"] = _with_keys(keys, {"cell": data.cell_names, "held_out": held_out}, latents).iloc[used]
+    return rows
+
+
+def join_tables(parts):
+    """Put the tables of many fits below each other, by the names of TABLES."""
+    found = {name: [part[name] for part in parts if name in part] for name in TABLES}
+    return {name: pd.concat(rows, ignore_index=True) if rows else pd.DataFrame() for name, rows in found.items()}
 
 
 def _keys(fit):
@@ -77,10 +73,10 @@ def _with_keys(keys, *columns):
     return pd.concat([pd.DataFrame(keys, index=table.index), table], axis=1)
 
 
-def _collect_network(rows, keys, fit, data):
+def _network_tables(keys, fit, data):
     """Scores and curves of every stage, features, genes."""
     model, history = fit.model, fit.model.history_
-    rows["curves"].append(_with_keys(keys, history))
+    scores = []
     for stage, part in history.groupby("stage", sort=False):
         last = part.iloc[-1]
         score = {
@@ -90,17 +86,21 @@ def _collect_network(rows, keys, fit, data):
             "r2_test": last["r2_test"],
             "r2_test_best_epoch": part["r2_test"].max(),
         }
-        rows["scores"].append(pd.DataFrame([{**keys, **score}]))
+        scores.append({**keys, **score})
     final = {**keys, "stage": history["stage"].iloc[-1]}
     names = [stage.name for stage in get_schedule(fit.setting.schedule)]
     before_pruning = {**keys, "stage": names[names.index("pruned") - 1] if "pruned" in names[1:] else names[-1]}
-    rows["feature_scores"].append(_with_keys(final, {"feature": data.feature_names, "r2_test": fit.feature_r2}))
     norms = pd.DataFrame({"gene": data.gene_names, "norm": model.gene_norms_})
-    rows["gene_norms"].append(_with_keys(before_pruning, norms))
-    rows["selected"].append(_with_keys(final, norms[model.selected_]))
+    return {
+        "scores": pd.DataFrame(scores),
+        "curves": _with_keys(keys, history),
+        "feature_scores": _with_keys(final, {"feature": data.feature_names, "r2_test": fit.feature_r2}),
+        "gene_norms": _with_keys(before_pruning, norms),
+        "selected": _with_keys(final, norms[model.selected_]),
+    }
 
 
-def _collect_linear(rows, keys, fit, fold, data):
+def _linear_tables(keys, fit, fold, data):
     """Scores, features and genes of a model that is fitted at once."""
     model, keys = fit.model, {**keys, "stage": "fitted"}
     centre = np.nanmean(fold.Y[fold.train].astype(np.float64), axis=0)
@@ -113,9 +113,12 @@ def _collect_linear(rows, keys, fit, fold, data):
         "r2_test": r2(*test) if fit.has_score else np.nan,
         "r2_test_best_epoch": np.nan,
     }
-    rows["scores"].append(pd.DataFrame([{**keys, **score}]))
     by_feature = feature_r2(*test) if fit.has_score else np.nan
-    rows["feature_scores"].append(_with_keys(keys, {"feature": data.feature_names, "r2_test": by_feature}))
+    tables = {
+        "scores": pd.DataFrame([{**keys, **score}]),
+        "feature_scores": _with_keys(keys, {"feature": data.feature_names, "r2_test": by_feature}),
+    }
     if selected is not None:
         norms = pd.DataFrame({"gene": data.gene_names, "norm": model.gene_norms_})
-        rows["selected"].append(_with_keys(keys, norms[selected]))
+        tables["selected"] = _with_keys(keys, norms[selected])
+    return tables

@@ -1,23 +1,20 @@
 """Cross-validation of networks and linear models alike, into tidy tables."""
 
+import hashlib
 import os
-from collections import defaultdict
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from sklearn.base import clone
 from tqdm.auto import tqdm
 
+from sbnn.chunks import Work, holds_networks, part_of, plan_chunks, run_chunk, unpack_fit
 from sbnn.clusters import cluster_features, leave_out_small_clusters
 from sbnn.folds import fold_data, make_folds
-from sbnn.linear import ReducedRankRegressor, reduced_rank_path, relax
 from sbnn.schedules import get_schedule
-from sbnn.tables import TABLES, collect_tables, is_network
-
-#: Networks trained at once: on a CPU larger stacks gain nothing.
-STACK_SIZE = 5
+from sbnn.store import open_store
+from sbnn.tables import TABLES, is_network, join_tables
 
 
 @dataclass
@@ -98,7 +95,14 @@ class CrossValidation:
 
 
 def cross_validate(
-    data, models, folds="paper", n_jobs=1, within_fold=False, keep=("predictions", "latents"), progress=True
+    data,
+    models,
+    folds="paper",
+    store=None,
+    n_jobs=1,
+    within_fold=False,
+    keep=("predictions", "latents"),
+    progress=True,
 ):
     """Fit every model on the training cells of every fold and score it on the test cells.
 
@@ -114,6 +118,10 @@ def cross_validate(
         scikit-learn regressor.
     folds : "paper", "donor", "all", splitter, or list of (train, test)
         See `sbnn.folds.make_folds`.
+    store : path-like, optional
+        Folder for finished work. The plan is written first, then each finished chunk (a stack of networks, or the
+        linear models of a fold), all or nothing: the same call after an interruption, Ctrl-C or a kill goes on where
+        it was, and gives the same tables. Fitted models of other packages come back without their estimator (None).
     n_jobs : int
         Processes for models that are not networks (networks use all cores by themselves).
     within_fold : bool
@@ -131,7 +139,9 @@ def cross_validate(
     Raises
     ------
     ValueError
-        No models, unknown folds, fewer cells than folds.
+        No models, unknown folds, fewer cells than folds; a store that belongs to another cross-validation.
+    RuntimeError
+        Another process works on the same store.
 
     References
     ----------
@@ -140,37 +150,24 @@ def cross_validate(
     runs = _list_runs(models)
     splits = make_folds(data, folds)
     seen = [fold_data(data, split, within_fold) for split in splits]
+    clusters = [None] * len(seen)
     networks = [run for run in runs if is_network(run[1])]
-    others = [run for run in runs if not is_network(run[1])]
-    fitted = []
     if networks:
         clusters = _clusters(seen, networks, within_fold, all_cells=isinstance(folds, str) and folds == "all")
-        fitted += _fit_networks(networks, seen, clusters, progress)
-    fitted += _fit_others(others, seen, n_jobs, progress)
+    work = Work(data, runs, seen, clusters, tuple(keep))
+    protocol = "training cells" if within_fold else "all cells"
+    with open_store(store, _identity(work, splits, protocol), plan_chunks(work)) as chunk_store:
+        fits = _run_chunks(work, chunk_store, n_jobs, progress)
     # In the order in which the models were named, fold by fold.
-    position = {id(estimator): index for index, (_, estimator) in enumerate(runs)}
-    fitted.sort(key=lambda fit: (position[id(fit.setting)], fit.fold))
-    tables = collect_tables(data, seen, fitted, keep)
+    fits.sort(key=lambda fit: (fit.run, fit.fold))
     return CrossValidation(
-        **tables,
+        **join_tables([fit.tables for fit in fits]),
         folds=splits,
         dataset=data.name,
         fingerprint=data.fingerprint,
-        protocol="training cells" if within_fold else "all cells",
-        estimators=[fit.model for fit in fitted],
+        protocol=protocol,
+        estimators=[fit.model for fit in fits],
     )
-
-
-@dataclass
-class _Fit:
-    """A fitted model of one fold, and the estimator that asked for it."""
-
-    name: str
-    setting: object
-    fold: int
-    model: object
-    has_score: bool = True
-    feature_r2: np.ndarray = None
 
 
 def _list_runs(models):
@@ -203,100 +200,74 @@ def _clusters(seen, networks, within_fold, all_cells):
     return [clusters[fold.train] for fold in seen]
 
 
-def _fit_networks(networks, seen, clusters, progress):
-    """Train networks in stacks of equal shape."""
-    from sbnn.training import TrainingTask, train_stack
+def _identity(work, splits, protocol):
+    """Return what tells one cross-validation from another, as text."""
+    cells = hashlib.sha1()
+    for split in splits:
+        for rows in split:
+            cells.update(np.asarray(rows, dtype=np.int64).tobytes() + b"|")
+    return {
+        "data": f"{work.data.name} {work.data.fingerprint}",
+        "protocol": protocol,
+        "folds": cells.hexdigest(),
+        "models": "\n".join(f"{name}: {_settings_text(estimator)}" for name, estimator in work.runs),
+        "tables to keep": ", ".join(sorted(work.keep)),
+    }
 
-    groups = defaultdict(list)
-    for name, estimator in networks:
-        for number, fold in enumerate(seen):
-            task = TrainingTask(
-                fold.train, fold.test, estimator.group_lasso, estimator.random_state, number, clusters[number]
-            )
-            settings = estimator.stack_settings()
-            shape = (*settings.values(), task.steps_per_epoch(estimator.schedule))
-            groups[shape].append((name, estimator, task))
-    chunks = [
-        group[start : start + STACK_SIZE] for group in groups.values() for start in range(0, len(group), STACK_SIZE)
-    ]
-    total = sum(len(chunk) * sum(s.epochs for s in get_schedule(chunk[0][1].schedule)) for chunk in chunks)
-    fits = []
-    with tqdm(total=total, desc="networks x epochs", disable=_no_bar(progress)) as bar:
-        for chunk in chunks:
+
+def _settings_text(estimator):
+    """Write an estimator with all its settings, stages of the schedule included."""
+    settings = estimator.get_params(deep=False)
+    if is_network(estimator):
+        settings["schedule"] = get_schedule(estimator.schedule)
+    return f"{type(estimator).__name__}({', '.join(f'{name}={value!r}' for name, value in sorted(settings.items()))})"
+
+
+def _run_chunks(work, store, n_jobs, progress):
+    """Fit what the store does not hold, chunk by chunk, and save each as it is finished."""
+    fits, unfinished = [], {True: [], False: []}
+    for index, chunk in enumerate(store.chunks):
+        content = store.load(index)
+        if content is None:
+            unfinished[holds_networks(work, chunk)].append((index, chunk))
+        else:
+            fits += [unpack_fit(work, packed) for packed in content]
+
+    def keep(index, finished):
+        store.save(index, finished)
+        fits.extend(finished)
+
+    for index, finished in _run_stacks(work, store.chunks, unfinished[True], progress):
+        keep(index, finished)
+    run_all = (delayed(run_chunk)(part_of(work, chunk), chunk) for _, chunk in unfinished[False])
+    done = Parallel(n_jobs=n_jobs, return_as="generator")(run_all)
+    numbers = [index for index, _ in unfinished[False]]
+    bar = tqdm(done, total=len(numbers), desc="linear models x folds", disable=_no_bar(progress) or not numbers)
+    for index, finished in zip(numbers, bar, strict=True):
+        for fit in finished:  # processes return copies of the estimators
+            fit.setting = work.runs[fit.run][1]
+        keep(index, finished)
+    return fits
+
+
+def _run_stacks(work, chunks, unfinished, progress):
+    """Train stacks of networks one after the other, with a bar over networks and epochs."""
+
+    def n_epochs(chunk):
+        schedule = get_schedule(work.runs[chunk[0][0]][1].schedule)
+        return len(chunk) * sum(stage.epochs for stage in schedule)
+
+    total = sum(n_epochs(chunk) for chunk in chunks if holds_networks(work, chunk))
+    finished = total - sum(n_epochs(chunk) for _, chunk in unfinished)
+    hidden = _no_bar(progress) or not unfinished
+    with tqdm(total=total, initial=finished, desc="networks x epochs", disable=hidden) as bar:
+        for index, chunk in unfinished:
 
             def show(stage, r2, chunk=chunk):
                 bar.update(len(chunk))
                 bar.set_postfix_str(stage if r2 is None else f"{stage}, R2 {np.mean(r2):.3f}", refresh=False)
 
-            X, Y, tasks = _joint_tables([task for _, _, task in chunk], seen)
-            trained = train_stack(X, Y, tasks, **chunk[0][1].stack_settings(), on_epoch=show)
-            for (name, estimator, task), network in zip(chunk, trained, strict=True):
-                fold = seen[task.fold]
-                model = clone(estimator).adopt(network, fold.X[fold.train])
-                fits.append(_Fit(name, estimator, task.fold, model, feature_r2=network.feature_r2))
-    return fits
-
-
-def _joint_tables(tasks, seen):
-    """X and Y that hold what all tasks see, and the tasks with their rows in them."""
-    numbers = sorted({task.fold for task in tasks})
-    if all(seen[number].X is seen[numbers[0]].X for number in numbers):
-        return seen[numbers[0]].X, seen[numbers[0]].Y, tasks
-    offset = {number: place * len(seen[number].X) for place, number in enumerate(numbers)}
-    moved = [
-        replace(
-            task,
-            train_cells=task.train_cells + offset[task.fold],
-            test_cells=task.test_cells + offset[task.fold],
-        )
-        for task in tasks
-    ]
-    return (
-        np.concatenate([seen[number].X for number in numbers]),
-        np.concatenate([seen[number].Y for number in numbers]),
-        moved,
-    )
-
-
-def _fit_others(others, seen, n_jobs, progress):
-    """Fit linear models: those that differ only in alpha and relaxation as one path."""
-    groups = defaultdict(list)
-    for name, estimator in others:
-        if isinstance(estimator, ReducedRankRegressor):
-            key = ("path", estimator.rank, estimator.l1_ratio, estimator.solver)
-        else:
-            key = ("alone", id(estimator))
-        groups[key].append((name, estimator))
-    jobs = [(group, number) for group in groups.values() for number in range(len(seen))]
-    if not jobs:
-        return []
-    fit_all = (delayed(_fit_group)(group, number, seen[number]) for group, number in jobs)
-    done = Parallel(n_jobs=n_jobs, return_as="generator")(fit_all)
-    bar = tqdm(done, total=len(jobs), desc="linear models x folds", disable=_no_bar(progress))
-    fits = [fit for group in bar for fit in group]
-    # Processes return copies of the estimators: put the ones that were asked for back in their place.
-    settings = [estimator for group, _ in jobs for _, estimator in group]
-    for fit, setting in zip(fits, settings, strict=True):
-        fit.setting = setting
-    return fits
-
-
-def _fit_group(group, number, fold):
-    """Fit the models of a group on one fold."""
-    X, Y = fold.X[fold.train].astype(np.float64), fold.Y[fold.train].astype(np.float64)
-    if not isinstance(group[0][1], ReducedRankRegressor):
-        return [_Fit(name, estimator, number, clone(estimator).fit(X, Y)) for name, estimator in group]
-    first = group[0][1]
-    alphas = [estimator.alpha for _, estimator in group]
-    path = dict(zip(alphas, reduced_rank_path(X, Y, alphas, first.rank, first.l1_ratio, first.solver), strict=True))
-    fits = []
-    for name, estimator in group:
-        sparse = path[estimator.alpha]
-        final = relax(X, Y, sparse, estimator.alpha) if estimator.relaxed else sparse
-        model = clone(estimator).adopt(final, sparse, X.mean(axis=0), Y.mean(axis=0))
-        enough = sparse.selected.sum() >= sparse.W.shape[1]
-        fits.append(_Fit(name, estimator, number, model, has_score=bool(enough)))
-    return fits
+            yield index, run_chunk(work, chunk, show)
 
 
 def _no_bar(progress):

@@ -10,9 +10,17 @@ import matplotlib
 matplotlib.use("Agg")
 
 import pytest
+from sklearn.dummy import DummyRegressor
 
-from sbnn import load_dataset, simulate_patchseq
+from sbnn import ReducedRankRegressor, load_dataset, simulate_patchseq
 from sbnn.sources import FILES, blob_id, data_folder
+
+#: Models that need no backend.
+LINEAR_MODELS = {
+    "sRRR-2": [ReducedRankRegressor(2, alpha, relaxed=relaxed) for alpha in (0.2, 5.0) for relaxed in (False, True)],
+    "ridge": ReducedRankRegressor(None, 1.0, l1_ratio=0),
+    "mean": DummyRegressor(),
+}
 
 
 def require_real(name):

@@ -1,0 +1,221 @@
+"""The work of a cross-validation in chunks: what is fitted together, and what is kept of it."""
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+
+from sbnn.linear import ReducedRankFit, ReducedRankRegressor, reduced_rank_path, relax
+from sbnn.results import pack_table, unpack_table
+from sbnn.tables import fit_tables, is_network
+
+#: Networks trained at once: on a CPU larger stacks gain nothing.
+STACK_SIZE = 5
+
+
+class Work(NamedTuple):
+    """Everything that the chunks of a cross-validation share.
+
+    Attributes
+    ----------
+    data : PairedData
+    runs : list of (name, estimator)
+    seen : list of FoldData
+    clusters : list of arrays or None
+        Clusters of the training cells of each fold.
+    keep : collection of str
+        Large tables to fill.
+    """
+
+    data: object
+    runs: list
+    seen: list
+    clusters: list
+    keep: tuple
+
+
+@dataclass
+class Fit:
+    """A fitted model of one fold, the estimator that asked for it, and its tables."""
+
+    run: int
+    name: str
+    setting: object
+    fold: int
+    model: object
+    has_score: bool = True
+    feature_r2: np.ndarray = None
+    tables: dict = None
+
+
+def plan_chunks(work):
+    """Return what is fitted together: lists of (run, fold), stacks of networks first.
+
+    Networks of equal shape and equally many steps an epoch make stacks; linear models that differ in alpha and
+    relaxation only make a path.
+    """
+    stacks, others = defaultdict(list), defaultdict(list)
+    for run, (_, estimator) in enumerate(work.runs):
+        for fold in range(len(work.seen)):
+            if is_network(estimator):
+                task = _task(work, run, fold)
+                shape = (*estimator.stack_settings().values(), task.steps_per_epoch(estimator.schedule))
+                stacks[shape].append((run, fold))
+            elif isinstance(estimator, ReducedRankRegressor):
+                others["path", estimator.rank, estimator.l1_ratio, estimator.solver, fold].append((run, fold))
+            else:
+                others["alone", run, fold].append((run, fold))
+    cut = [stack[start : start + STACK_SIZE] for stack in stacks.values() for start in range(0, len(stack), STACK_SIZE)]
+    return [*cut, *others.values()]
+
+
+def holds_networks(work, chunk):
+    """Whether a chunk is a stack of networks."""
+    return is_network(work.runs[chunk[0][0]][1])
+
+
+def part_of(work, chunk):
+    """Return what a chunk needs of the work, to be sent to another process."""
+    needed = {fold for _, fold in chunk}
+    return work._replace(seen=[fold if number in needed else None for number, fold in enumerate(work.seen)])
+
+
+def _task(work, run, number):
+    """Training task of a network."""
+    from sbnn.training import TrainingTask
+
+    fold, estimator = work.seen[number], work.runs[run][1]
+    return TrainingTask(
+        fold.train, fold.test, estimator.group_lasso, estimator.random_state, number, work.clusters[number]
+    )
+
+
+def run_chunk(work, chunk, on_epoch=None):
+    """Fit the models of a chunk and fill their tables.
+
+    Parameters
+    ----------
+    work : Work
+    chunk : list of (run, fold)
+    on_epoch : callable, optional
+        See `sbnn.training.train_stack`.
+
+    Returns
+    -------
+    list of Fit
+    """
+    fits = _train_networks(work, chunk, on_epoch) if holds_networks(work, chunk) else _fit_others(work, chunk)
+    for fit in fits:
+        fit.tables = fit_tables(work.data, work.seen[fit.fold], fit, work.keep)
+    return fits
+
+
+def _train_networks(work, chunk, on_epoch):
+    """Train a stack of networks."""
+    from sbnn.training import train_stack
+
+    X, Y, tasks = _joint_tables([_task(work, run, fold) for run, fold in chunk], work.seen)
+    settings = work.runs[chunk[0][0]][1].stack_settings()
+    fits = []
+    for (run, fold), network in zip(chunk, train_stack(X, Y, tasks, **settings, on_epoch=on_epoch), strict=True):
+        fits.append(_adopted(work, run, fold, network))
+    return fits
+
+
+def _adopted(work, run, fold, network):
+    """Fit of a trained network."""
+    name, estimator = work.runs[run]
+    model = clone(estimator).adopt(network, work.seen[fold].X[work.seen[fold].train])
+    return Fit(run, name, estimator, fold, model, feature_r2=network.feature_r2)
+
+
+def _joint_tables(tasks, seen):
+    """X and Y that hold what all tasks see, and the tasks with their rows in them."""
+    numbers = sorted({task.fold for task in tasks})
+    if all(seen[number].X is seen[numbers[0]].X for number in numbers):
+        return seen[numbers[0]].X, seen[numbers[0]].Y, tasks
+    offset = {number: place * len(seen[number].X) for place, number in enumerate(numbers)}
+    moved = [
+        replace(
+            task,
+            train_cells=task.train_cells + offset[task.fold],
+            test_cells=task.test_cells + offset[task.fold],
+        )
+        for task in tasks
+    ]
+    return (
+        np.concatenate([seen[number].X for number in numbers]),
+        np.concatenate([seen[number].Y for number in numbers]),
+        moved,
+    )
+
+
+def _fit_others(work, chunk):
+    """Fit linear models of one fold, as a path where they are reduced-rank models."""
+    number = chunk[0][1]
+    fold = work.seen[number]
+    X, Y = fold.X[fold.train].astype(np.float64), fold.Y[fold.train].astype(np.float64)
+    settings = [(run, *work.runs[run]) for run, _ in chunk]
+    first = settings[0][2]
+    if not isinstance(first, ReducedRankRegressor):
+        return [Fit(run, name, estimator, number, clone(estimator).fit(X, Y)) for run, name, estimator in settings]
+    alphas = [estimator.alpha for *_, estimator in settings]
+    path = dict(zip(alphas, reduced_rank_path(X, Y, alphas, first.rank, first.l1_ratio, first.solver), strict=True))
+    fits = []
+    for run, name, estimator in settings:
+        sparse = path[estimator.alpha]
+        final = relax(X, Y, sparse, estimator.alpha) if estimator.relaxed else sparse
+        model = clone(estimator).adopt(final, sparse, X.mean(axis=0), Y.mean(axis=0))
+        enough = sparse.selected.sum() >= sparse.W.shape[1]
+        fits.append(Fit(run, name, estimator, number, model, has_score=bool(enough)))
+    return fits
+
+
+def pack_fit(fit):
+    """Return a fit as plain values and arrays; models of other packages leave their tables only."""
+    tables = {name: pack_table(table) for name, table in fit.tables.items()}
+    return {"run": fit.run, "fold": fit.fold, "tables": tables, "model": _pack_model(fit)}
+
+
+def _pack_model(fit):
+    """Return what brings the model back: weights, or the rows of W that are not zero."""
+    model = fit.model
+    if is_network(fit.setting):
+        names = ("weights_", "selected_", "gene_norms_", "x_mean_", "y_mean_")
+        state = {name.rstrip("_"): getattr(model, name) for name in names}
+        return {**state, "history": pack_table(model.history_), "feature_r2": fit.feature_r2}
+    if isinstance(fit.setting, ReducedRankRegressor):
+        state = {"selected": model.selected_, "norms": model.gene_norms_[model.selected_]}
+        state |= {"W": model.W_[model.selected_], "V": model.V_}
+        return {**state, "x_mean": model.x_mean_, "y_mean": model.y_mean_}
+    return None
+
+
+def unpack_fit(work, content):
+    """Return the fit that `pack_fit` packed."""
+    run, fold, state = content["run"], content["fold"], content["model"]
+    name, estimator = work.runs[run]
+    tables = {table: unpack_table(columns) for table, columns in content["tables"].items()}
+    if state is None:
+        return Fit(run, name, estimator, fold, None, tables=tables)
+    if is_network(estimator):
+        from sbnn.training import TrainedNetwork
+
+        network = TrainedNetwork(**{**state, "history": unpack_table(state["history"])})
+        fit = _adopted(work, run, fold, network)
+    else:
+        fit = Fit(run, name, estimator, fold, _restored_linear(estimator, state))
+    fit.tables = tables
+    return fit
+
+
+def _restored_linear(estimator, state):
+    """Fitted reduced-rank model from its packed rows."""
+    rank = state["V"].shape[1]
+    W, norms = np.zeros((len(state["selected"]), rank)), np.zeros((len(state["selected"]), rank))
+    W[state["selected"]] = state["W"]
+    norms[state["selected"], 0] = state["norms"]  # rows of the right length: all that is read off the sparse fit
+    final, sparse = ReducedRankFit(W, state["V"]), ReducedRankFit(norms, state["V"])
+    return clone(estimator).adopt(final, sparse, state["x_mean"], state["y_mean"])
