@@ -167,7 +167,7 @@ def _fit_others(work, chunk):
     for run, name, estimator in settings:
         sparse = path[estimator.alpha]
         final = relax(X, Y, sparse, estimator.alpha) if estimator.relaxed else sparse
-        model = clone(estimator).adopt(final, sparse, X.mean(axis=0), Y.mean(axis=0))
+        model = clone(estimator).adopt(final, sparse.selected, sparse.norms, X.mean(axis=0), Y.mean(axis=0))
         enough = sparse.selected.sum() >= sparse.W.shape[1]
         fits.append(Fit(run, name, estimator, number, model, has_score=bool(enough)))
     return fits
@@ -187,8 +187,8 @@ def _pack_model(fit):
         state = {name.rstrip("_"): getattr(model, name) for name in names}
         return {**state, "history": pack_table(model.history_), "feature_r2": fit.feature_r2}
     if isinstance(fit.setting, ReducedRankRegressor):
-        state = {"selected": model.selected_, "norms": model.gene_norms_[model.selected_]}
-        state |= {"W": model.W_[model.selected_], "V": model.V_}
+        state = {"W": model.W_[model.selected_], "V": model.V_}
+        state |= {"selected": model.selected_, "gene_norms": model.gene_norms_}
         return {**state, "x_mean": model.x_mean_, "y_mean": model.y_mean_}
     return None
 
@@ -213,9 +213,7 @@ def unpack_fit(work, content):
 
 def _restored_linear(estimator, state):
     """Fitted reduced-rank model from its packed rows."""
-    rank = state["V"].shape[1]
-    W, norms = np.zeros((len(state["selected"]), rank)), np.zeros((len(state["selected"]), rank))
+    W = np.zeros((len(state["selected"]), state["V"].shape[1]))
     W[state["selected"]] = state["W"]
-    norms[state["selected"], 0] = state["norms"]  # rows of the right length: all that is read off the sparse fit
-    final, sparse = ReducedRankFit(W, state["V"]), ReducedRankFit(norms, state["V"])
-    return clone(estimator).adopt(final, sparse, state["x_mean"], state["y_mean"])
+    kept = (state[name] for name in ("selected", "gene_norms", "x_mean", "y_mean"))
+    return clone(estimator).adopt(ReducedRankFit(W, state["V"]), *kept)

@@ -130,6 +130,11 @@ def table_of_scores(scores, by, value="r2_test"):
     return pd.DataFrame(table).round({"n_selected": 1, "mean": 4, "SD": 4})
 
 
+def relaxed_at(scores, model, alpha):
+    """Return the scores (one row a fold) of a relaxed linear model at one alpha."""
+    return scores[scores["model"].eq(model) & scores["alpha"].eq(alpha) & scores["relaxed"].eq(True)]
+
+
 def linear_references(scores, chosen_alpha):
     """Return the mean test R2 of relaxed linear models at their chosen alpha: the lines of the figures.
 
@@ -145,9 +150,7 @@ def linear_references(scores, chosen_alpha):
     dict
         Model -> R2.
     """
-    relaxed = scores[scores["relaxed"].eq(True)]
-    mean = relaxed.groupby(["model", "alpha"])["r2_test"].mean()
-    return {model: float(mean.loc[model, alpha]) for model, alpha in chosen_alpha.items()}
+    return {model: float(relaxed_at(scores, model, alpha)["r2_test"].mean()) for model, alpha in chosen_alpha.items()}
 
 
 def author_alphas(scores, n_genes=25):

@@ -36,9 +36,7 @@ def plot_training_curves(curves, gene_norms, references=None, n_selected=25, aut
     axes[0].set_title("a  cross-validation" + (", here" if authors else ""), loc="left", fontweight="bold")
     if authors is not None:
         draw_penalty_curves(axes[1], authors["penalties"], authors["references"])
-        axes[1].set_title("b  authors", loc="left", fontweight="bold")
-        axes[1].set_xlabel(f"epoch after pre-training\n({CURVE_NOTE})")
-        _share_r2(axes[:2])
+        _set_beside(axes[0], axes[1])
     _draw_norms(axes[-1], gene_norms, n_selected)
     axes[-1].set_title(f"{'abc'[n_panels - 1]}  before pruning, all cells", loc="left", fontweight="bold")
     return figure
@@ -88,9 +86,7 @@ def plot_bottleneck_comparison(curves, references=None, authors=None):
     if authors is not None:
         draw_bottleneck_curves(axes[0, 1], authors["bottlenecks"], authors["references"])
         axes[0, 0].set_title("a  here", loc="left", fontweight="bold")
-        axes[0, 1].set_title("b  authors", loc="left", fontweight="bold")
-        axes[0, 1].set_xlabel(f"epoch after pre-training\n({CURVE_NOTE})")
-        _share_r2(axes[0])
+        _set_beside(*axes[0])
     return figure
 
 
@@ -194,6 +190,13 @@ def _finish(axis, curves, means, references):
         xlim=(0, curves["epoch"].max()),
         ylim=(min(0, max(finite.min(), -0.2)), finite.max() + _MARGIN),
     )
+
+
+def _set_beside(here, authors):
+    """Name the panel of the authors, whose R2 is another, and give it the limits of ours."""
+    authors.set_title("b  authors", loc="left", fontweight="bold")
+    authors.set_xlabel(f"epoch after pre-training\n({CURVE_NOTE})")
+    _share_r2([here, authors])
 
 
 def _share_r2(axes):

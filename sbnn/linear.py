@@ -38,6 +38,11 @@ class ReducedRankFit(NamedTuple):
         """Bool array (n_genes,): genes with a non-zero row of W."""
         return np.any(self.W != 0, axis=1)
 
+    @property
+    def norms(self):
+        """Float array (n_genes,): row norms of W."""
+        return np.linalg.norm(self.W, axis=1)
+
 
 class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
     r"""Reduced-rank regression with a row-wise elastic net (sparse RRR).
@@ -118,17 +123,17 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
             X, Y, alphas=[self.alpha], rank=self.rank, l1_ratio=self.l1_ratio, solver=self.solver
         )[0]
         final = relax(X, Y, sparse, self.alpha) if self.relaxed else sparse
-        return self.adopt(final, sparse, X.mean(axis=0), Y.mean(axis=0))
+        return self.adopt(final, sparse.selected, sparse.norms, X.mean(axis=0), Y.mean(axis=0))
 
-    def adopt(self, final, sparse, x_mean, y_mean):
+    def adopt(self, final, selected, gene_norms, x_mean, y_mean):
         """Take over a fit of `reduced_rank_path`.
 
         Parameters
         ----------
         final : ReducedRankFit
             What predicts: the sparse fit itself, or its relaxed refit.
-        sparse : ReducedRankFit
-            What selected the genes.
+        selected, gene_norms : arrays, shape (n_genes,)
+            Of the sparse fit that selected the genes.
         x_mean, y_mean : arrays
             Means of the training cells.
 
@@ -139,8 +144,7 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         """
         self.W_, self.V_ = final.W, final.V
         self.x_mean_, self.y_mean_ = x_mean, y_mean
-        self.selected_ = sparse.selected
-        self.gene_norms_ = np.linalg.norm(sparse.W, axis=1)
+        self.selected_, self.gene_norms_ = selected, gene_norms
         self.n_features_in_ = len(final.W)
         return self
 

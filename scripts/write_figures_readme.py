@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sbnn import find_author_results, load_results, read_author_results
 from sbnn.author_results import AUTHOR_FOLDERS
-from sbnn.comparison import author_alphas, final_scores
+from sbnn.comparison import author_alphas, final_scores, relaxed_at
 from sbnn.transfer import ALL_FEATURES, SCORINGS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,7 +61,7 @@ def linear_rows(scores, alphas):
     """Return the same for relaxed sRRR at about 25 genes; there is no best epoch, but a number of genes."""
     rows = {}
     for model, alpha in alphas.items():
-        chosen = scores[scores["model"].eq(model) & scores["alpha"].eq(alpha) & scores["relaxed"].eq(True)]
+        chosen = relaxed_at(scores, model, alpha)
         r2 = f"{chosen['r2_test'].mean():.3f} ± {chosen['r2_test'].std():.3f}"
         rows[f"{model}, relaxed"] = f"{r2} ({chosen['n_selected'].mean():.1f} genes) | –"
     return rows

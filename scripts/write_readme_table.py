@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from sbnn import load_results
-from sbnn.comparison import final_scores, gene_frequencies
+from sbnn.comparison import final_scores, gene_frequencies, relaxed_at
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- table of results: written by `make table` -->", "<!-- end of table -->"
@@ -19,9 +19,7 @@ def our_value(row, network, linear, seeds):
     """Return the number of this repository that stands beside a published one, as text."""
     if row["model"].startswith("sRRR"):
         alpha = linear["chosen_alpha"][row["model"]]
-        scores = linear["scores"].query(f"model == '{row['model']}' and alpha == {alpha} and relaxed == True")[
-            "r2_test"
-        ]
+        scores = relaxed_at(linear["scores"], row["model"], alpha)["r2_test"]
         return f"{scores.mean():.3f} ± {scores.std():.3f}"
     chosen = "model == @row.model and group_lasso == @row.group_lasso"
     if row["quantity"].startswith("genes in"):

@@ -1,6 +1,7 @@
 """Data that several tests share."""
 
 import os
+import shutil
 from dataclasses import replace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -32,6 +33,14 @@ def require_real(name):
 def accept(monkeypatch, name, path):
     """Take a made file for the published one."""
     monkeypatch.setitem(FILES, name, replace(FILES[name], blob_id=blob_id(path)))
+
+
+def copy_real(name, folder):
+    """Copy the real files of a data set below a folder, writable; returns the folder."""
+    require_real(name)
+    shutil.copytree(data_folder() / name, folder / name, copy_function=shutil.copyfile)
+    (folder / name).chmod(0o755)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
-from conftest import accept, require_real
+from conftest import accept, copy_real, require_real
 from scipy.sparse import csr_matrix
 
 from sbnn import datasets, load_dataset, scala, sources
@@ -25,10 +25,7 @@ FULL_TABLE = "scala_2020/final_patch_seq_allcells_exon_allreads"
 @pytest.fixture
 def own_data(tmp_path):
     """A writable copy of the real M1 files."""
-    require_real("scala_2020")
-    shutil.copytree(data_folder() / "scala_2020", tmp_path / "scala_2020", copy_function=shutil.copyfile)
-    (tmp_path / "scala_2020").chmod(0o755)
-    return tmp_path
+    return copy_real("scala_2020", tmp_path)
 
 
 @pytest.mark.real_data

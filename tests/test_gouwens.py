@@ -6,14 +6,13 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import accept, require_real
+from conftest import accept, copy_real
 from layouts import write_gouwens_file
 from scipy.io import loadmat, savemat
 
 from sbnn import load_dataset
 from sbnn.datasets import cell_selection, measured_features, whole_transcriptomes
 from sbnn.gouwens import DROPPED_FEATURES
-from sbnn.sources import data_folder
 
 pytestmark = pytest.mark.real_data  # names of features and cells are the real ones
 
@@ -23,10 +22,7 @@ MAT_FILE = "gouwens_2020/PS_v5_beta_0-4_pc_scaled_ipfx_eqTE.mat"
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A folder with the made file and the real names and metadata."""
-    require_real("gouwens_2020")
-    folder = tmp_path_factory.mktemp("v1")
-    shutil.copytree(data_folder() / "gouwens_2020", folder / "gouwens_2020", copy_function=shutil.copyfile)
-    (folder / "gouwens_2020").chmod(0o755)
+    folder = copy_real("gouwens_2020", tmp_path_factory.mktemp("v1"))
     metadata = pd.read_csv(folder / "gouwens_2020/20200711_patchseq_metadata_mouse.csv", dtype=str)
     names = folder / "gouwens_2020/E_names.json"
     write_gouwens_file(folder / MAT_FILE, names, metadata["transcriptomics_sample_id"][:3411])

@@ -6,13 +6,13 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import require_real
+from conftest import copy_real
 from layouts import write_rna_table
 
 from sbnn import load_dataset, stoeckius
 from sbnn.datasets import cell_selection, whole_transcriptomes
 from sbnn.preprocessing import select_variable_genes
-from sbnn.sources import data_folder, find_file
+from sbnn.sources import find_file
 
 pytestmark = pytest.mark.real_data
 
@@ -22,10 +22,7 @@ N_HUMAN = 1100  # 20400 in the real table
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    require_real("stoeckius_2017")
-    folder = tmp_path_factory.mktemp("citeseq")
-    shutil.copytree(data_folder() / "stoeckius_2017", folder / "stoeckius_2017", copy_function=shutil.copyfile)
-    (folder / "stoeckius_2017").chmod(0o755)
+    folder = copy_real("stoeckius_2017", tmp_path_factory.mktemp("citeseq"))
     write_rna_table(folder / RNA, stoeckius.protein_counts(folder).index, N_HUMAN)
     return folder
 
@@ -98,8 +95,7 @@ def test_a_table_about_other_cells_is_refused(folder, tmp_path):
 
 
 def test_without_the_table_its_address_is_named(tmp_path, monkeypatch):
-    require_real("stoeckius_2017")
-    shutil.copytree(data_folder() / "stoeckius_2017", tmp_path / "stoeckius_2017", copy_function=shutil.copyfile)
+    copy_real("stoeckius_2017", tmp_path)
     monkeypatch.setattr("sbnn.sources._check_reachable", lambda _: (_ for _ in ()).throw(ConnectionError("none")))
     with pytest.raises(FileNotFoundError, match=r"RNA_umi.csv.gz is missing .* Download https://ftp.ncbi.nlm.nih.gov"):
         find_file(RNA, tmp_path)
