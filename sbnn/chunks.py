@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +12,10 @@ from sbnn.linear import ReducedRankFit, ReducedRankRegressor, reduced_rank_path,
 from sbnn.results import pack_table, unpack_table
 from sbnn.tables import fit_tables, is_network
 
-#: Networks trained at once: on a CPU larger stacks gain nothing.
+#: Networks trained at once by one process that has several cores: on a CPU larger stacks gain nothing.
 STACK_SIZE = 5
+#: Part of an accelerator's memory that a stack may fill.
+MEMORY_PART = 0.6
 
 
 class Work(NamedTuple):
@@ -50,11 +53,17 @@ class Fit:
     tables: dict = None
 
 
-def plan_chunks(work):
+def plan_chunks(work, stack_size):
     """Return what is fitted together: lists of (run, fold), stacks of networks first.
 
     Networks of equal shape and equally many steps an epoch make stacks; linear models that differ in alpha and
     relaxation only make a path.
+
+    Parameters
+    ----------
+    work : Work
+    stack_size : callable
+        Gives the number of networks in a stack for an estimator.
     """
     stacks, others = defaultdict(list), defaultdict(list)
     for run, (_, estimator) in enumerate(work.runs):
@@ -67,8 +76,33 @@ def plan_chunks(work):
                 others["path", estimator.rank, estimator.l1_ratio, estimator.solver, fold].append((run, fold))
             else:
                 others["alone", run, fold].append((run, fold))
-    cut = [stack[start : start + STACK_SIZE] for stack in stacks.values() for start in range(0, len(stack), STACK_SIZE)]
+    cut = []
+    for stack in stacks.values():
+        size = stack_size(work.runs[stack[0][0]][1])
+        cut += [stack[start : start + size] for start in range(0, len(stack), size)]
     return [*cut, *others.values()]
+
+
+def fitting_stack(work, estimator, memory):
+    """Return how many networks of an estimator fit into the memory of an accelerator.
+
+    Counted are weights, gradient and Adam's moments, twice over because a step makes them anew, and the cells'
+    activations before the bottleneck, which the frozen stage keeps.
+
+    Parameters
+    ----------
+    work : Work
+    estimator : SparseBottleneckRegressor
+    memory : int
+        Bytes.
+    """
+    from sbnn.network import layer_sizes
+
+    n_cells, n_genes = work.data.X.shape
+    sizes = layer_sizes(n_genes, work.data.n_features, estimator.bottleneck_dim, tuple(estimator.hidden))
+    n_weights = sum(n_in * n_out for n_in, n_out in pairwise(sizes))
+    bytes_each = 4 * (8 * n_weights + n_cells * (estimator.hidden[-1] + 2 * max(sizes[1:])))
+    return max(1, int(MEMORY_PART * memory / bytes_each))
 
 
 def holds_networks(work, chunk):

@@ -3,15 +3,16 @@
 import hashlib
 import os
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from sbnn.chunks import Work, holds_networks, part_of, plan_chunks, run_chunk, unpack_fit
+from sbnn.chunks import STACK_SIZE, Work, fitting_stack, holds_networks, part_of, plan_chunks, run_chunk, unpack_fit
 from sbnn.clusters import cluster_features, leave_out_small_clusters
 from sbnn.folds import fold_data, make_folds
+from sbnn.parallel import is_local, run_elsewhere, runs_here
 from sbnn.schedules import get_schedule
 from sbnn.store import open_store
 from sbnn.tables import TABLES, is_network, join_tables
@@ -99,7 +100,8 @@ def cross_validate(
     models,
     folds="paper",
     store=None,
-    n_jobs=1,
+    n_jobs=None,
+    stack_size=None,
     within_fold=False,
     keep=("predictions", "latents"),
     progress=True,
@@ -122,8 +124,12 @@ def cross_validate(
         Folder for finished work. The plan is written first, then each finished chunk (a stack of networks, or the
         linear models of a fold), all or nothing: the same call after an interruption, Ctrl-C or a kill goes on where
         it was, and gives the same tables. Fitted models of other packages come back without their estimator (None).
-    n_jobs : int
-        Processes for models that are not networks (networks use all cores by themselves).
+    n_jobs : int, optional
+        Processes of this machine, as joblib counts them: None is 1 unless `joblib.parallel_config` says otherwise, -1
+        all cores. On a CPU one process a core trains a third faster than one process on all cores; a GPU trains
+        large stacks in this process. Under `parallel_config("dask")` everything goes to that cluster.
+    stack_size : int, optional
+        Networks trained at once; by default what the processor and its memory suit.
     within_fold : bool
         Fit normalisation, z-scores and clusters on the training cells of each fold alone, instead of once on all
         cells as the paper did.
@@ -156,7 +162,8 @@ def cross_validate(
         clusters = _clusters(seen, networks, within_fold, all_cells=isinstance(folds, str) and folds == "all")
     work = Work(data, runs, seen, clusters, tuple(keep))
     protocol = "training cells" if within_fold else "all cells"
-    with open_store(store, _identity(work, splits, protocol), plan_chunks(work)) as chunk_store:
+    planned = plan_chunks(work, _stack_size(work, stack_size, n_jobs if networks else 1))
+    with open_store(store, _identity(work, splits, protocol), planned) as chunk_store:
         fits = _run_chunks(work, chunk_store, n_jobs, progress)
     # In the order in which the models were named, fold by fold.
     fits.sort(key=lambda fit: (fit.run, fit.fold))
@@ -223,6 +230,31 @@ def _settings_text(estimator):
     return f"{type(estimator).__name__}({', '.join(f'{name}={value!r}' for name, value in sorted(settings.items()))})"
 
 
+def _stack_size(work, stack_size, n_jobs):
+    """Return the function that gives the number of networks in a stack."""
+    if stack_size is not None:
+        if stack_size < 1:
+            raise ValueError(f"stack_size must be at least 1, got {stack_size}")
+        return lambda estimator: stack_size
+    if not _networks_run_here(n_jobs):
+        return lambda estimator: 1
+    from sbnn.compiled import accelerator_memory
+
+    memory = accelerator_memory()
+    return lambda estimator: STACK_SIZE if memory is None else fitting_stack(work, estimator, memory)
+
+
+def _networks_run_here(n_jobs):
+    """Whether networks are trained by this process: it is alone, or has an accelerator that it need not share."""
+    if runs_here(n_jobs):
+        return True
+    if not is_local():
+        return False
+    from sbnn.compiled import accelerator_memory
+
+    return accelerator_memory() is not None
+
+
 def _run_chunks(work, store, n_jobs, progress):
     """Fit what the store does not hold, chunk by chunk, and save each as it is finished."""
     fits, unfinished = [], {True: [], False: []}
@@ -232,42 +264,54 @@ def _run_chunks(work, store, n_jobs, progress):
             unfinished[holds_networks(work, chunk)].append((index, chunk))
         else:
             fits += [unpack_fit(work, packed) for packed in content]
-
-    def keep(index, finished):
-        store.save(index, finished)
-        fits.extend(finished)
-
-    for index, finished in _run_stacks(work, store.chunks, unfinished[True], progress):
-        keep(index, finished)
-    run_all = (delayed(run_chunk)(part_of(work, chunk), chunk) for _, chunk in unfinished[False])
-    done = Parallel(n_jobs=n_jobs, return_as="generator")(run_all)
-    numbers = [index for index, _ in unfinished[False]]
-    bar = tqdm(done, total=len(numbers), desc="linear models x folds", disable=_no_bar(progress) or not numbers)
-    for index, finished in zip(numbers, bar, strict=True):
+    for index, finished in chain(
+        _run_networks(work, store.chunks, unfinished[True], n_jobs, progress),
+        _run_others(work, unfinished[False], n_jobs, progress),
+    ):
         for fit in finished:  # processes return copies of the estimators
             fit.setting = work.runs[fit.run][1]
-        keep(index, finished)
+        store.save(index, finished)
+        fits.extend(finished)
     return fits
 
 
-def _run_stacks(work, chunks, unfinished, progress):
-    """Train stacks of networks one after the other, with a bar over networks and epochs."""
+def _run_networks(work, chunks, unfinished, n_jobs, progress):
+    """Train stacks of networks, here or elsewhere, with a bar over networks and epochs."""
 
     def n_epochs(chunk):
         schedule = get_schedule(work.runs[chunk[0][0]][1].schedule)
         return len(chunk) * sum(stage.epochs for stage in schedule)
 
+    if not unfinished:
+        return
     total = sum(n_epochs(chunk) for chunk in chunks if holds_networks(work, chunk))
     finished = total - sum(n_epochs(chunk) for _, chunk in unfinished)
-    hidden = _no_bar(progress) or not unfinished
-    with tqdm(total=total, initial=finished, desc="networks x epochs", disable=hidden) as bar:
-        for index, chunk in unfinished:
+    with tqdm(total=total, initial=finished, desc="networks x epochs", disable=_no_bar(progress)) as bar:
+        if _networks_run_here(n_jobs):
+            for index, chunk in unfinished:
 
-            def show(stage, r2, chunk=chunk):
-                bar.update(len(chunk))
-                bar.set_postfix_str(stage if r2 is None else f"{stage}, R2 {np.mean(r2):.3f}", refresh=False)
+                def show(stage, r2, chunk=chunk):
+                    bar.update(len(chunk))
+                    bar.set_postfix_str(stage if r2 is None else f"{stage}, R2 {np.mean(r2):.3f}", refresh=False)
 
-            yield index, run_chunk(work, chunk, show)
+                yield index, run_chunk(work, chunk, show)
+            return
+        parts = ((part_of(work, chunk), chunk) for _, chunk in unfinished)
+        for place, fits in run_elsewhere(run_chunk, parts, n_jobs):
+            index, chunk = unfinished[place]
+            bar.update(n_epochs(chunk))
+            bar.set_postfix_str(f"{fits[-1].name}, R2 {fits[-1].tables['scores']['r2_test'].iloc[-1]:.3f}")
+            yield index, fits
+
+
+def _run_others(work, unfinished, n_jobs, progress):
+    """Fit all other models, here or elsewhere."""
+    if not unfinished:
+        return
+    parts = ((part_of(work, chunk), chunk) for _, chunk in unfinished)
+    finished = run_elsewhere(run_chunk, parts, n_jobs)
+    for place, fits in tqdm(finished, total=len(unfinished), desc="linear models x folds", disable=_no_bar(progress)):
+        yield unfinished[place][0], fits
 
 
 def _no_bar(progress):

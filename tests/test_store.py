@@ -103,8 +103,7 @@ def test_the_planned_chunks_are_kept(small, uninterrupted, tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         validate(small[0], tmp_path)
     monkeypatch.undo()
-    monkeypatch.setattr(chunks, "STACK_SIZE", 2)
-    assert_same(validate(small[0], tmp_path), uninterrupted)
+    assert_same(validate(small[0], tmp_path, stack_size=2), uninterrupted)
     assert len(chunk_files(tmp_path)) == 2 + 3 * 3
 
 

@@ -1,0 +1,93 @@
+"""Where the chunks of a cross-validation run: in this process, in others of this machine, or on a cluster.
+
+Everything goes through joblib, so that `joblib.parallel_config` decides: processes of this machine ("loky"), or a
+Dask cluster ("dask"), for example one that dask-jobqueue starts under SLURM.
+"""
+
+import os
+import sys
+
+from joblib import Parallel, cpu_count, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
+
+#: Backends of joblib that run on this machine.
+_LOCAL = ("SequentialBackend", "ThreadingBackend", "LokyBackend", "MultiprocessingBackend")
+#: How TensorFlow and JAX are told, before they start, to use one thread.
+_THREAD_VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")
+
+
+def runs_here(n_jobs):
+    """Whether joblib, as it is configured, would run everything in this process, one after the other.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        See `sbnn.cross_validate`.
+
+    Returns
+    -------
+    bool
+    """
+    return is_local() and effective_n_jobs(n_jobs) == 1
+
+
+def run_elsewhere(function, arguments, n_jobs):
+    """Call a function for each tuple of arguments, in processes that share the cores among them.
+
+    Parameters
+    ----------
+    function : callable
+    arguments : iterable of tuple
+    n_jobs : int or None
+
+    Yields
+    ------
+    tuple
+        (place of the arguments, result), in the order in which they finish.
+    """
+    n_threads = max(1, cpu_count() // effective_n_jobs(n_jobs)) if is_local() else None
+    first = _Preparation(_keras_backend(), n_threads)
+    calls = (delayed(_call)(first, place, function, values) for place, values in enumerate(arguments))
+    yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
+
+
+def is_local():
+    """Whether joblib, as it is configured, stays on this machine."""
+    return type(get_active_backend()[0]).__name__ in _LOCAL
+
+
+def _keras_backend():
+    """Name of the Keras backend of this process; None where Keras is not in use."""
+    return sys.modules["keras"].backend.backend() if "keras" in sys.modules else None
+
+
+class _Preparation:
+    """Prepares the process that unpickles it, before the arguments behind it are unpickled and import Keras."""
+
+    def __init__(self, keras_backend, n_threads):
+        self.keras_backend, self.n_threads = keras_backend, n_threads
+
+    def __reduce__(self):
+        return _prepare, (self.keras_backend, self.n_threads)
+
+
+def _prepare(keras_backend, n_threads):
+    """Choose backend and number of threads, in another process."""
+    if keras_backend is None or "keras" in sys.modules:
+        found = _keras_backend()
+        if keras_backend not in (None, found):
+            raise RuntimeError(
+                f"this process trains with the Keras backend {keras_backend!r}, but a worker already uses {found!r}: "
+                f"start the workers with KERAS_BACKEND={keras_backend}"
+            )
+    else:
+        os.environ["KERAS_BACKEND"] = keras_backend
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        for variable in _THREAD_VARIABLES if n_threads else ():
+            os.environ.setdefault(variable, str(n_threads))
+    return _Preparation(keras_backend, n_threads)
+
+
+def _call(_, place, function, arguments):
+    """Call the function in the other process."""
+    return place, function(*arguments)
