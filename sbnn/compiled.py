@@ -54,6 +54,30 @@ class Batches(NamedTuple):
     weights: object
 
 
+class Dropout(NamedTuple):
+    """Which inputs are set to zero in a step: a hash of seed, step and place below the threshold.
+
+    Attributes
+    ----------
+    seeds : (M,) uint32 tensor
+    threshold : uint32 scalar tensor, 2^32 times the rate
+    scale : scalar tensor, 1 / (1 - rate)
+    """
+
+    seeds: object
+    threshold: object
+    scale: object
+
+    @classmethod
+    def at(cls, rate, seeds):
+        """Return the tensors for a rate and a seed for each network."""
+        threshold = np.uint32(min(round(rate * 2**32), 2**32 - 1))
+        return cls(
+            *(ops.convert_to_tensor(value) for value in (np.asarray(seeds, np.uint32), threshold)),
+            ops.convert_to_tensor(np.float32(1 / (1 - rate))),
+        )
+
+
 class OptimiserState(NamedTuple):
     """Weights and Adam's two moments, each a tuple of tensors, and the number of steps taken."""
 
@@ -138,9 +162,11 @@ class CompiledStack:
         M.
     penalise_genes : bool
         Whether the first layer is the one whose rows are genes under group lasso.
+    drop_inputs : bool
+        Whether inputs are dropped in training.
     """
 
-    def __init__(self, sizes, activations, n_networks, penalise_genes):
+    def __init__(self, sizes, activations, n_networks, penalise_genes, drop_inputs=False):
         # Products of two axes are faster than a stack of one (a pruned network: by a fifth).
         self.alone = n_networks == 1
         layer = keras.layers.Dense if self.alone else StackedDense
@@ -150,7 +176,7 @@ class CompiledStack:
             outputs = layer(units, activation=activation)(outputs)
         self.model = keras.Model(inputs, outputs)
         self.classify = activations[-1] == "softmax"
-        self.penalise_genes = penalise_genes
+        self.penalise_genes, self.drop_inputs = penalise_genes, drop_inputs
         tools = _backend_tools()
         self._gradient = tools.gradient(self._loss)
         self._sum_rows = tools.sum_rows
@@ -193,12 +219,15 @@ class CompiledStack:
             penalty = penalty + group_lasso_penalty(weights[0], penalties.group_lasso, self._sum_rows)
         return penalty
 
-    def _train_epoch(self, state, data, batches, penalties, learning_rate):
+    def _train_epoch(self, state, data, batches, penalties, learning_rates, dropout):
         """One pass through all batches with Adam; returns the new state."""
 
         def step(index, state):
-            gradients = self._gradient(list(state.weights), *self._gather(data, batches, index), penalties)
-            return adam_step(state, gradients, learning_rate)
+            inputs, *targets = self._gather(data, batches, index)
+            if self.drop_inputs:
+                inputs = drop_inputs(inputs, state.step, dropout)
+            gradients = self._gradient(list(state.weights), inputs, *targets, penalties)
+            return adam_step(state, gradients, ops.take(learning_rates, index))
 
         return ops.fori_loop(0, batches.weights.shape[0], step, state)
 
@@ -214,6 +243,35 @@ class CompiledStack:
 
         start = ops.zeros((batches.weights.shape[1], 2, data.targets.shape[1]), dtype="float32")
         return ops.fori_loop(0, batches.weights.shape[0], step, start)
+
+
+def drop_inputs(inputs, step, dropout):
+    """Set inputs to zero at random and scale the others up.
+
+    The random numbers are a hash of the place and the step ("lowbias32", C. Wellons 2018), so that a network's do not
+    depend on its stack, on the backend or on the device.
+
+    Parameters
+    ----------
+    inputs : tensor, shape (M, n_cells, n_inputs)
+    step : scalar tensor
+        Number of the step.
+    dropout : Dropout
+    """
+    n_cells, n_inputs = inputs.shape[1:]
+
+    def constant(value):
+        return ops.convert_to_tensor(np.uint32(value))
+
+    def mixed(bits):
+        for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+            bits = ops.bitwise_xor(bits, ops.right_shift(bits, constant(shift))) * constant(factor)
+        return ops.bitwise_xor(bits, ops.right_shift(bits, constant(16)))
+
+    streams = mixed(dropout.seeds + mixed(ops.cast(step, "uint32") + constant(1)))
+    places = ops.reshape(ops.arange(n_cells * n_inputs, dtype="uint32"), (1, n_cells, n_inputs))
+    hashed = mixed(ops.bitwise_xor(places * constant(0x9E3779B9), ops.reshape(streams, (-1, 1, 1))))
+    return ops.where(hashed >= dropout.threshold, inputs * dropout.scale, ops.zeros_like(inputs))
 
 
 def adam_step(state, gradients, learning_rate):
@@ -241,6 +299,6 @@ def start_state(weights):
 
 
 @lru_cache(maxsize=32)
-def compiled_stack(sizes, activations, n_networks, penalise_genes=True):
+def compiled_stack(sizes, activations, n_networks, penalise_genes=True, drop_inputs=False):
     """Return the compiled functions for these layers, compiling them once a session."""
-    return CompiledStack(sizes, activations, n_networks, penalise_genes)
+    return CompiledStack(sizes, activations, n_networks, penalise_genes, drop_inputs)

@@ -1,9 +1,8 @@
 """Decode genes from latent coordinates, so that expression can be drawn over the map."""
 
 import numpy as np
-from keras import ops
 
-from sbnn.compiled import Penalties, StackData, compiled_stack, start_state
+from sbnn.compiled import Dropout, Penalties, StackData, compiled_stack, start_state
 from sbnn.network import initial_weights, layer_activations
 from sbnn.schedules import Stage
 from sbnn.training import StageTables, TrainingTask, shuffled_batches, tensors
@@ -43,9 +42,10 @@ def train_gene_decoder(latents, genes, start, hidden, ridge, random_state, epoch
     data = StackData(*tensors(latents, zeros[0], genes, zeros[1], np.ones_like(genes)))
     tables = StageTables(data, own_rows, own_rows)
     state, shuffle = start_state(weights), task.generator(101)
-    penalties, rate = Penalties(*tensors([0.0], ridge)), ops.convert_to_tensor(np.float32(learning_rate))
+    penalties, dropout = Penalties(*tensors([0.0], ridge)), Dropout.at(0.0, [0])
     train_weights = np.ones((1, len(latents)), dtype=np.float32)
-    for _ in range(epochs):
+    for epoch in range(epochs):
         batches = shuffled_batches([task], stage, tables, [shuffle], train_weights)
-        state = stack.train_epoch(state, data, batches, penalties, rate)
+        rates = tensors(stage.learning_rates(epoch, batches.weights.shape[0]))
+        state = stack.train_epoch(state, data, batches, penalties, *rates, dropout)
     return [np.asarray(weight)[0] for weight in state.weights]

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from sbnn._checks import check_choice
 
 STAGE_NAMES = ("pretrained", "frozen", "finetuned", "pruned")
+DECAYS = ("constant", "cosine")
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,13 @@ class Stage:
     batch_size : int
     cluster_starts : int
         Starts of the k-means that "pretrained" learns from, of which the best is kept.
+    decay : {"constant", "cosine"}
+        Whether the learning rate stays, or falls to zero along half a cosine, step by step.
+    input_dropout : float
+        Probability with which each gene of each cell is set to its mean in a step of training, the others being
+        scaled up (Srivastava et al. 2014); not in a stage that freezes the hidden layers.
+    evaluate_every : int
+        R2 is recorded after every so many epochs, and after the last.
     """
 
     name: str
@@ -35,6 +45,9 @@ class Stage:
     cell_fraction: float = 1.0
     batch_size: int = 32
     cluster_starts: int = 1000
+    decay: str = "constant"
+    input_dropout: float = 0.0
+    evaluate_every: int = 1
 
     def __post_init__(self):
         """Check name and numbers."""
@@ -46,6 +59,25 @@ class Stage:
             )
         if self.freeze_hidden and self.name == "pruned":
             raise ValueError('the stage "pruned" trains all layers: set freeze_hidden=False')
+        check_choice(self.decay, DECAYS, "decay")
+        if not 0 <= self.input_dropout < 1 or (self.input_dropout and self.freeze_hidden):
+            raise ValueError(
+                f"stage {self.name!r} needs input_dropout in [0, 1), and 0 where it freezes the hidden layers, got "
+                f"{self.input_dropout}"
+            )
+        if self.evaluate_every < 1:
+            raise ValueError(f"stage {self.name!r} needs evaluate_every >= 1, got {self.evaluate_every}")
+
+    def learning_rates(self, epoch, n_steps):
+        """Return the learning rate of each step of an epoch (the first is 0), shape (n_steps,)."""
+        if self.decay == "constant":
+            return np.full(n_steps, self.learning_rate)
+        done = (epoch * n_steps + np.arange(n_steps)) / (self.epochs * n_steps)
+        return self.learning_rate * (1 + np.cos(np.pi * done)) / 2
+
+    def evaluates(self, epoch):
+        """Whether R2 is recorded after an epoch (the first is 0)."""
+        return (epoch + 1) % self.evaluate_every == 0 or epoch + 1 == self.epochs
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from keras import ops
 
 from sbnn._checks import check_length, check_matrix, check_same_cells
 from sbnn.clusters import N_CLUSTERS
-from sbnn.compiled import Batches, Penalties, StackData, compiled_stack, start_state
+from sbnn.compiled import Batches, Dropout, Penalties, StackData, compiled_stack, start_state
 from sbnn.network import initial_weights, layer_activations, layer_sizes
 from sbnn.schedules import SCHEDULES, Stage, get_schedule
 
@@ -58,6 +58,10 @@ class TrainingTask:
         """Return the random generator of one stream: 0 draws weights, 1 + index shuffles the cells of a stage."""
         return np.random.default_rng([self.random_state, self.fold, stream])
 
+    def dropout_seed(self, stream):
+        """Return the seed of the inputs that are dropped in a stage."""
+        return self.generator(1000 + stream).integers(2**32, dtype=np.uint32)
+
     def stage_cells(self, stage):
         """Return the positions within `train_cells` that a stage trains on."""
         cells = np.arange(len(self.train_cells))
@@ -87,7 +91,8 @@ class TrainedNetwork:
     x_mean, y_mean : arrays
         Means of the training cells, subtracted before and added behind the network.
     history : DataFrame
-        `stage`, `epoch` (from 1, pre-training not counted), `r2_train`, `r2_test` at the end of every epoch.
+        `stage`, `epoch` (from 1, pre-training not counted), `r2_train`, `r2_test` at the end of every epoch
+        that the schedule evaluates.
     feature_r2 : array, shape (n_features,)
         R2 of each feature on the test cells at the end (NaN without test cells).
     """
@@ -132,7 +137,8 @@ def train_stack(
     n_selected : int or None
         Genes kept by the stage "pruned"; None keeps all.
     on_epoch : callable, optional
-        Called after every epoch with (stage name, R2 on test or else training cells of each network or None).
+        Called after every epoch with (stage name, R2 on test or else training cells of each network, None where it is
+        not recorded).
 
     Returns
     -------
@@ -208,7 +214,7 @@ class _StackRun:
         self.output_kind = None
         self.gene_norms = None
         self.feature_r2 = None
-        self.history = []
+        self.history, self.n_epochs = [], 0
 
     def _means(self):
         """Weighted means of X and of observed Y over the training cells of each network."""
@@ -247,17 +253,23 @@ class _StackRun:
             activations[n_frozen:],
             self.n_networks,
             penalise_genes=not stage.freeze_hidden and stage.name != "pruned",
+            drop_inputs=stage.input_dropout > 0,
         )
         tables = self._tables(stage, target)
         penalties = Penalties(*tensors([task.group_lasso for task in self.tasks], self.ridge))
         state = start_state(self.weights[kept:])
         shuffles = [task.generator(1 + index) for task in self.tasks]
-        learning_rate = ops.convert_to_tensor(np.float32(stage.learning_rate))
+        dropout = Dropout.at(stage.input_dropout, [task.dropout_seed(1 + index) for task in self.tasks])
         evaluations = None if target == "clusters" else self._evaluation_batches(tables)
-        for _ in range(stage.epochs):
+        for epoch in range(stage.epochs):
             batches = shuffled_batches(self.tasks, stage, tables, shuffles, self.train_weights)
-            state = stack.train_epoch(state, tables.data, batches, penalties, learning_rate)
-            self._record(stage, stack, state, tables, evaluations)
+            (rates,) = tensors(stage.learning_rates(epoch, batches.weights.shape[0]))
+            state = stack.train_epoch(state, tables.data, batches, penalties, rates, dropout)
+            self.n_epochs += stage.name != "pretrained"
+            if stage.evaluates(epoch):
+                self._record(stage, stack, state, tables, evaluations)
+            else:
+                self.on_epoch(stage.name, None)
         self.weights[kept:] = [np.asarray(weight) for weight in state.weights]
 
     def _current_sizes(self):
@@ -341,7 +353,7 @@ class _StackRun:
         with np.errstate(invalid="ignore", divide="ignore"):
             r2_test = 1 - test.sum(axis=1) / self.test_total.sum(axis=1)
             self.feature_r2 = 1 - test / self.test_total
-        self.history.append((stage.name, r2_train, r2_test))
+        self.history.append((stage.name, self.n_epochs, r2_train, r2_test))
         self.on_epoch(stage.name, np.where(np.isnan(r2_test), r2_train, r2_test))
 
     def finish(self):
@@ -352,10 +364,10 @@ class _StackRun:
         for network in range(self.n_networks):
             history = pd.DataFrame(
                 {
-                    "stage": [stage for stage, _, _ in self.history],
-                    "epoch": np.arange(1, len(self.history) + 1),
-                    "r2_train": [train[network] for _, train, _ in self.history],
-                    "r2_test": [test[network] for _, _, test in self.history],
+                    "stage": [stage for stage, *_ in self.history],
+                    "epoch": [epoch for _, epoch, *_ in self.history],
+                    "r2_train": [train[network] for *_, train, _ in self.history],
+                    "r2_test": [test[network] for *_, test in self.history],
                 }
             )
             selected = np.zeros(self.X.shape[1], dtype=bool)
