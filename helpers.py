@@ -2,6 +2,8 @@
 
 import ast
 import os
+import shutil
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -133,6 +135,25 @@ def must_run(paths, retrain, data=None):
                 print("Note: it was computed from other data, or on a machine that rounds differently.")
         print(f"Skipped: {_shown(path)} is there{commit}. RETRAIN = True computes it anew.")
     return False
+
+
+@contextmanager
+def resumable(path):
+    """Name a folder for the finished chunks of a computation, and remove it once the computation has succeeded.
+
+    Parameters
+    ----------
+    path : Path
+        The result that the computation is going to write.
+
+    Yields
+    ------
+    Path
+        build/unfinished/<dataset>/<what>: after Ctrl-C or a kill, the same cell goes on from what lies there.
+    """
+    folder = ROOT / "build/unfinished" / path.parent.name / path.stem
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def save_network(network, path):

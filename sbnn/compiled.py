@@ -269,7 +269,7 @@ def drop_inputs(inputs, step, dropout):
         return ops.bitwise_xor(bits, ops.right_shift(bits, constant(16)))
 
     streams = mixed(dropout.seeds + mixed(ops.cast(step, "uint32") + constant(1)))
-    places = ops.reshape(ops.arange(n_cells * n_inputs, dtype="uint32"), (1, n_cells, n_inputs))
+    places = ops.cast(ops.reshape(ops.arange(n_cells * n_inputs), (1, n_cells, n_inputs)), "uint32")
     hashed = mixed(ops.bitwise_xor(places * constant(0x9E3779B9), ops.reshape(streams, (-1, 1, 1))))
     return ops.where(hashed >= dropout.threshold, inputs * dropout.scale, ops.zeros_like(inputs))
 

@@ -1,0 +1,114 @@
+"""Chunks run in other processes of this machine, or on a Dask cluster, as they do here."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import LINEAR_MODELS
+from sklearn.model_selection import KFold
+
+from sbnn import SparseBottleneckRegressor, cross_validate, simulate_patchseq
+from sbnn.chunks import Work, fitting_stack, plan_chunks
+from sbnn.folds import fold_data, make_folds
+from sbnn.parallel import _Preparation, runs_here
+from sbnn.schedules import SCHEDULES
+
+NETWORKS = [
+    SparseBottleneckRegressor(
+        group_lasso=penalty, hidden=(16, 8), n_selected=10, schedule=SCHEDULES["paper"].shortened(0.02)
+    )
+    for penalty in (0.01, 0.1)
+]
+MODELS = {"sBNN-2": NETWORKS, **LINEAR_MODELS}
+
+
+def validate(data, **settings):
+    return cross_validate(data, MODELS, folds=KFold(2), progress=False, **settings)
+
+
+@pytest.fixture(scope="module")
+def here(small):
+    return validate(small[0])
+
+
+def assert_same(found, expected):
+    """The same tables; a network trained alone differs from one in a stack by rounding."""
+    for name, table in expected.tables.items():
+        pd.testing.assert_frame_equal(found.tables[name], table, check_dtype=False, atol=1e-4, obj=name)
+
+
+def test_processes_of_this_machine(small, here, tmp_path):
+    assert_same(validate(small[0], n_jobs=2, store=tmp_path / "two"), here)
+    validate(small[0], store=tmp_path / "one")
+    n_chunks = {name: len(list((tmp_path / name).glob("chunk-*.pickle"))) for name in ("one", "two")}
+    assert n_chunks["two"] == n_chunks["one"] + 3  # four networks one by one, instead of one stack of four
+
+
+def test_a_dask_cluster_of_two_workers(small, here):
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+        joblib.parallel_config("dask"),
+    ):
+        found = validate(small[0])
+        workers = client.run(lambda: "keras" in sys.modules)
+    assert_same(found, here)
+    assert any(workers.values())  # the networks were trained there
+
+
+def test_who_trains_is_what_joblib_says():
+    assert runs_here(None)
+    assert not runs_here(2)
+    with joblib.parallel_config(n_jobs=2):
+        assert not runs_here(None)
+        assert runs_here(1)
+
+
+def test_a_worker_takes_backend_and_threads_before_it_imports_keras():
+    script = """
+        import pickle, sys
+        {before}
+        pickle.loads({preparation!r})
+        import os, keras
+        print(keras.backend.backend(), os.environ["TF_NUM_INTRAOP_THREADS"], os.environ["NPROC"])
+    """
+    preparation = joblib.externals.loky.cloudpickle_wrapper.dumps(_Preparation("jax", 3))
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+
+    def run(before):
+        code = textwrap.dedent(script.format(before=before, preparation=preparation))
+        return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+
+    pytest.importorskip("jax")
+    assert run("").stdout.split() == ["jax", "3", "3"]
+    assert "start the workers with KERAS_BACKEND=jax" in run("import keras").stderr
+
+
+def test_a_stack_fits_the_memory_of_an_accelerator():
+    data = simulate_patchseq(n_cells=300, n_genes=200, n_features=6)[0]
+    splits = make_folds(data, KFold(5))
+    network = SparseBottleneckRegressor(schedule="paper_no_pretraining")
+    work = Work(data, [("sBNN-2", network)], [fold_data(data, split) for split in splits], [None] * 5, ())
+    assert fitting_stack(work, network, 0) == 1
+    sizes = [fitting_stack(work, network, memory) for memory in (10**8, 10**9, 10**10)]
+    assert sizes == sorted(sizes)
+    assert sizes[2] // sizes[1] in (9, 10, 11)
+    assert [len(chunk) for chunk in plan_chunks(work, lambda estimator: 3)] == [3, 2]
+
+
+def test_stack_size_is_checked(small):
+    with pytest.raises(ValueError, match="stack_size must be at least 1, got 0"):
+        validate(small[0], stack_size=0)
+
+
+def test_threads_do_not_change_the_tables(small, here):
+    with joblib.parallel_config("threading", n_jobs=2):
+        found = validate(small[0])
+    assert_same(found, here)
+    assert np.isfinite(found.scores["r2_test"]).all()
