@@ -15,6 +15,7 @@ import pandas as pd
 from sbnn import find_author_results, load_dataset, load_results, read_author_results
 from sbnn.author_results import paper_penalty
 from sbnn.comparison import author_alphas, figure_curves, linear_references
+from sbnn.parallel import start_backend  # noqa: F401 - notebooks begin with it
 from sbnn.plotting import use_style
 
 ROOT = Path(os.environ.get("SBNN_OUTPUT", Path(__file__).parent)).resolve()
@@ -23,20 +24,6 @@ FIGURES = ROOT / "figures"
 
 use_style()
 pd.set_option("display.max_rows", 40, "display.width", 120)
-
-
-def start_backend():
-    """Import Keras with TensorFlow's start-up messages, which heed no log level, sent nowhere."""
-    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        import keras
-
-        keras.ops.convert_to_tensor(0.0)
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)
 
 
 def parameter(name, default):

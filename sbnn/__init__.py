@@ -17,6 +17,7 @@ _PUBLIC = {
     "ReducedRankRegressor": "linear",
     "cross_validate": "validation",
     "CrossValidation": "validation",
+    "regularisation_path": "regularisation",
     "save_results": "results",
     "load_results": "results",
     "find_author_results": "author_results",

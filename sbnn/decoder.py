@@ -44,8 +44,7 @@ def train_gene_decoder(latents, genes, start, hidden, ridge, random_state, epoch
     state, shuffle = start_state(weights), task.generator(101)
     penalties, dropout = Penalties(*tensors([0.0], ridge)), Dropout.at(0.0, [0])
     train_weights = np.ones((1, len(latents)), dtype=np.float32)
-    for epoch in range(epochs):
-        batches = shuffled_batches([task], stage, tables, [shuffle], train_weights)
-        rates = tensors(stage.learning_rates(epoch, batches.weights.shape[0]))
-        state = stack.train_epoch(state, data, batches, penalties, *rates, dropout)
+    batches = shuffled_batches([task], stage, tables, [shuffle], train_weights, epochs)
+    rates, nothing = tensors(np.full(batches.weights.shape[0], learning_rate), np.zeros((1, 1, 2, genes.shape[1])))
+    state, _ = stack.train(state, data, batches, penalties, rates, dropout, nothing, None)
     return [np.asarray(weight)[0] for weight in state.weights]

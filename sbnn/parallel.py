@@ -16,6 +16,20 @@ _LOCAL = ("SequentialBackend", "ThreadingBackend", "LokyBackend", "Multiprocessi
 _THREAD_VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")
 
 
+def start_backend():
+    """Import Keras with TensorFlow's start-up messages, which heed no log level, sent nowhere."""
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import keras
+
+        keras.ops.convert_to_tensor(0.0)
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+
+
 def runs_here(n_jobs):
     """Whether joblib, as it is configured, would run everything in this process, one after the other.
 
@@ -85,6 +99,7 @@ def _prepare(keras_backend, n_threads):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         for variable in _THREAD_VARIABLES if n_threads else ():
             os.environ.setdefault(variable, str(n_threads))
+        start_backend()
     return _Preparation(keras_backend, n_threads)
 
 

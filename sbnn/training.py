@@ -158,7 +158,7 @@ def train_stack(
     stages = get_schedule(schedule)
     n_selected = X.shape[1] if n_selected is None else n_selected
     _check_stack(X, Y, tasks, stages, n_selected)
-    run = _StackRun(X, Y, tasks, bottleneck_dim, hidden, ridge, n_selected, on_epoch or (lambda *_: None))
+    run = StackRun(X, Y, tasks, bottleneck_dim, hidden, ridge, n_selected, on_epoch or (lambda *_: None))
     for index, stage in enumerate(stages):
         run.train(stage, index)
     return run.finish()
@@ -186,8 +186,11 @@ class StageTables(NamedTuple):
     target_rows: np.ndarray
 
 
-class _StackRun:
-    """The state that passes from stage to stage: weights and, after pruning, the genes that are left."""
+class StackRun:
+    """The state that passes from stage to stage: weights and, after pruning, the genes that are left.
+
+    Arguments are those of `train_stack`, checked.
+    """
 
     def __init__(self, X, Y, tasks, bottleneck_dim, hidden, ridge, n_selected, on_epoch):
         self.X, self.tasks, self.hidden, self.ridge = X, tasks, tuple(hidden), ridge
@@ -215,6 +218,8 @@ class _StackRun:
         self.gene_norms = None
         self.feature_r2 = None
         self.history, self.n_epochs = [], 0
+        # Along a path of penalties a gene whose row is zero is gone: the networks no longer see it.
+        self.hide_zero_genes = False
 
     def _means(self):
         """Weighted means of X and of observed Y over the training cells of each network."""
@@ -244,7 +249,8 @@ class _StackRun:
             self._replace_output(N_CLUSTERS if target == "clusters" else self.Y.shape[1])
             self.output_kind = target
         if stage.name == "pruned":
-            self._prune()
+            self.gene_norms = self.norms()
+            self.keep_largest(self.n_selected)
         activations = layer_activations(self.hidden, "softmax" if target == "clusters" else "linear")
         n_frozen = len(self.hidden) if stage.freeze_hidden else 0
         kept = 2 * n_frozen
@@ -254,22 +260,27 @@ class _StackRun:
             self.n_networks,
             penalise_genes=not stage.freeze_hidden and stage.name != "pruned",
             drop_inputs=stage.input_dropout > 0,
+            proximal=stage.proximal,
         )
         tables = self._tables(stage, target)
         penalties = Penalties(*tensors([task.group_lasso for task in self.tasks], self.ridge))
-        state = start_state(self.weights[kept:])
+        state = start_state(self.weights[kept:], stage.proximal)
         shuffles = [task.generator(1 + index) for task in self.tasks]
         dropout = Dropout.at(stage.input_dropout, [task.dropout_seed(1 + index) for task in self.tasks])
         evaluations = None if target == "clusters" else self._evaluation_batches(tables)
-        for epoch in range(stage.epochs):
-            batches = shuffled_batches(self.tasks, stage, tables, shuffles, self.train_weights)
-            (rates,) = tensors(stage.learning_rates(epoch, batches.weights.shape[0]))
-            state = stack.train_epoch(state, tables.data, batches, penalties, rates, dropout)
-            self.n_epochs += stage.name != "pretrained"
-            if stage.evaluates(epoch):
-                self._record(stage, stack, state, tables, evaluations)
-            else:
-                self.on_epoch(stage.name, None)
+        done = 0
+        for n_records, n_between in stage.parts():
+            n_epochs = n_records * n_between
+            batches = shuffled_batches(self.tasks, stage, tables, shuffles, self.train_weights, n_epochs)
+            n_steps = batches.weights.shape[0] // n_epochs
+            rates = np.concatenate([stage.learning_rates(done + epoch, n_steps) for epoch in range(n_epochs)])
+            residuals = np.zeros((n_records, self.n_networks, 2, tables.data.targets.shape[1]))
+            state, residuals = stack.train(
+                state, tables.data, batches, penalties, *tensors(rates), dropout, *tensors(residuals), evaluations
+            )
+            for part in np.asarray(residuals):
+                self._record(stage, part, n_between)
+            done += n_epochs
         self.weights[kept:] = [np.asarray(weight) for weight in state.weights]
 
     def _current_sizes(self):
@@ -281,14 +292,19 @@ class _StackRun:
         n_hidden_layers = 2 * len(self.hidden) + 1
         self.weights[2 * n_hidden_layers :] = initial_weights((self.sizes[-2], n_outputs), self.generators)
 
-    def _prune(self):
-        """Keep the rows of the first kernel with the largest norms."""
+    def norms(self):
+        """Return the row norms of the first kernel for all genes, shape (M, n_genes); 0 for genes that are dropped."""
+        norms = np.zeros((self.n_networks, self.X.shape[1]), dtype=np.float32)
+        np.put_along_axis(norms, self.selected, np.linalg.norm(self.weights[0], axis=2), axis=1)
+        return norms
+
+    def keep_largest(self, n_genes):
+        """Drop all genes but those with the largest row norms of the first kernel."""
         norms = np.linalg.norm(self.weights[0], axis=2)
-        self.gene_norms = norms
         # Stable sort: of equal norms the gene that comes first in the table is kept.
-        order = np.argsort(-norms, axis=1, kind="stable")[:, : self.n_selected]
-        self.selected = np.sort(order, axis=1)
-        self.weights[0] = np.take_along_axis(self.weights[0], self.selected[:, :, None], axis=1)
+        order = np.sort(np.argsort(-norms, axis=1, kind="stable")[:, :n_genes], axis=1)
+        self.selected = np.take_along_axis(self.selected, order, axis=1)
+        self.weights[0] = np.take_along_axis(self.weights[0], order[:, :, None], axis=1)
 
     def _tables(self, stage, target):
         """Put on the device what the networks gather from in this stage."""
@@ -304,11 +320,12 @@ class _StackRun:
             targets, target_rows, target_means, observed = self.Y, self.own_rows, self.y_mean, self.observed
         if stage.freeze_hidden:
             inputs, input_rows = self._frozen_activations(), own_positions
-        elif stage.name == "pruned":
+        elif self.hide_zero_genes or self.selected.shape[1] < self.X.shape[1]:
+            visible = self.weights[0].any(axis=2) | (not self.hide_zero_genes)
             inputs = np.concatenate(
                 [
-                    self.X[np.ix_(rows, genes)] - mean[genes]
-                    for rows, genes, mean in zip(self.own_rows, self.selected, self.x_mean, strict=True)
+                    (self.X[np.ix_(rows, genes)] - mean[genes]) * seen
+                    for rows, genes, mean, seen in zip(self.own_rows, self.selected, self.x_mean, visible, strict=True)
                 ]
             )
             input_rows = own_positions
@@ -342,24 +359,27 @@ class _StackRun:
         train_weights, test_weights = np.pad(self.train_weights, padding), np.pad(self.test_weights, padding)
         return _batches(tables, order, train_weights, n_steps), _cut(test_weights, n_steps)
 
-    def _record(self, stage, stack, state, tables, evaluations):
+    def _record(self, stage, residuals, n_epochs):
         """Append R2 on training and test cells of every network to the history."""
-        if evaluations is None:
-            self.on_epoch(stage.name, None)
+        if stage.name == "pretrained":
+            for _ in range(n_epochs):
+                self.on_epoch(stage.name, None)
             return
-        residuals = np.asarray(stack.residuals(state.weights, tables.data, *evaluations))
         train, test = residuals[:, 0], residuals[:, 1]
         r2_train = 1 - train.sum(axis=1) / self.train_total.sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             r2_test = 1 - test.sum(axis=1) / self.test_total.sum(axis=1)
             self.feature_r2 = 1 - test / self.test_total
+        self.n_epochs += n_epochs
         self.history.append((stage.name, self.n_epochs, r2_train, r2_test))
+        for _ in range(n_epochs - 1):
+            self.on_epoch(stage.name, None)
         self.on_epoch(stage.name, np.where(np.isnan(r2_test), r2_train, r2_test))
 
     def finish(self):
         """Return the networks one by one."""
         if self.gene_norms is None:
-            self.gene_norms = np.linalg.norm(self.weights[0], axis=2)
+            self.gene_norms = self.norms()
         networks = []
         for network in range(self.n_networks):
             history = pd.DataFrame(
@@ -405,13 +425,16 @@ def _batches(tables, order, weights, n_steps):
     )
 
 
-def shuffled_batches(tasks, stage, tables, shuffles, train_weights):
-    """Shuffle every network's cells and cut them into steps; the last, partial step is padded."""
+def shuffled_batches(tasks, stage, tables, shuffles, train_weights, n_epochs):
+    """Shuffle every network's cells for some epochs and cut them into steps; the last of an epoch is padded."""
     cells = [task.stage_cells(stage) for task in tasks]
     n_steps = -(-len(cells[0]) // stage.batch_size)
-    order = np.zeros((len(tasks), n_steps * stage.batch_size), dtype=np.int32)
+    order = np.zeros((len(tasks), n_epochs, n_steps * stage.batch_size), dtype=np.int32)
     weights = np.zeros(order.shape, dtype=np.float32)
     for network, (own, shuffle) in enumerate(zip(cells, shuffles, strict=True)):
-        order[network, : len(own)] = shuffle.permutation(own)
-        weights[network, : len(own)] = train_weights[network, order[network, : len(own)]]
-    return _batches(tables, order, weights, n_steps)
+        for epoch in range(n_epochs):
+            shuffled = shuffle.permutation(own)
+            order[network, epoch, : len(own)] = shuffled
+            weights[network, epoch, : len(own)] = train_weights[network, shuffled]
+    order, weights = (array.reshape(len(tasks), -1) for array in (order, weights))
+    return _batches(tables, order, weights, n_epochs * n_steps)

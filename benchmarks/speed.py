@@ -1,0 +1,224 @@
+"""Print a table of speeds and draw figures/benchmarks/speed: ours, plain Keras, and what the machine allows.
+
+Parts (all, or those named):
+  schedule   seconds a network of the paper's schedule: a whole cross-validation of ours (4 penalties x 10 folds, one
+             process a core, start and compilation of the workers included), plain Keras `fit` (stack_against_fit.py,
+             its better setting), and the limit: for each stage the larger of floating-point operations / rate of a
+             large matrix product and bytes that Adam moves / bandwidth, both measured here on all cores
+  fast       seconds of ten folds of the schedule "fast", workers started and Keras imported, compilation included
+  scaling    milliseconds an epoch and network against genes, cells and networks in a stack
+  linear     the path of 19 alphas against one scikit-learn fit an alpha
+
+Usage: python benchmarks/speed.py [schedule] [fast] [scaling] [linear] [--small]
+"""
+
+import argparse
+import os
+import time
+from itertools import pairwise
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import MultiTaskElasticNet
+from stack_against_fit import GROUP_LASSO, epoch_seconds, load, make_tasks, time_plain_fit
+
+from sbnn import ReducedRankRegressor, SparseBottleneckRegressor, cross_validate, simulate_patchseq
+from sbnn.folds import make_folds
+from sbnn.linear import reduced_rank_path
+from sbnn.network import layer_sizes
+from sbnn.plotting import use_style
+from sbnn.schedules import SCHEDULES, Stage
+from sbnn.training import TrainingTask, train_stack
+
+FIGURE = Path(__file__).parent.parent / "figures/benchmarks/speed"
+PENALTIES = (1e-4, 1e-2, 1e-1, 1.0)
+
+
+def matrix_rate(size=2048):
+    """Return floating-point operations a second of a large float32 matrix product."""
+    matrix = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        matrix @ matrix
+        seconds.append(time.perf_counter() - start)
+    return 2 * size**3 / min(seconds)
+
+
+def bandwidth(n_bytes=2**28):
+    """Return bytes a second of adding two arrays much larger than the caches (two read, one written)."""
+    first, second = np.ones(n_bytes // 4, np.float32), np.ones(n_bytes // 4, np.float32)
+    third, seconds = np.empty_like(first), []
+    for _ in range(5):
+        start = time.perf_counter()
+        np.add(first, second, out=third)
+        seconds.append(time.perf_counter() - start)
+    return 3 * n_bytes / min(seconds)
+
+
+def limit_seconds(data, schedule, n_train):
+    """Return the least seconds a network that arithmetic or memory allow, summed over the stages."""
+    rate, moved = matrix_rate(), bandwidth()
+    total = 0.0
+    for stage in schedule:
+        sizes = layer_sizes(25 if stage.name == "pruned" else data.n_genes, data.n_features)
+        widths = list(pairwise(sizes))[2 if stage.freeze_hidden else 0 :]
+        n_weights = sum(n_in * n_out for n_in, n_out in widths)
+        n_cells = round(stage.cell_fraction * n_train)
+        n_steps = -(-n_cells // stage.batch_size)
+        # Forward, and backward for weights and inputs, the latter not for the first layer; then evaluation.
+        operations = n_cells * (6 * n_weights - 2 * widths[0][0] * widths[0][1])
+        operations += 0 if stage.name == "pretrained" else 2 * data.n_cells * n_weights
+        total += stage.epochs * max(operations / rate, n_steps * 7 * 4 * n_weights / moved)
+    return total, rate, moved
+
+
+def networks(schedule, penalties, **settings):
+    """Return the networks of a grid of penalties."""
+    return {
+        "sBNN-2": [
+            SparseBottleneckRegressor(group_lasso=penalty, schedule=schedule, **settings) for penalty in penalties
+        ]
+    }
+
+
+def time_schedule(data, small):
+    """Compare the paper's schedule with plain Keras and with the limit."""
+    schedule = SCHEDULES["paper"].shortened(0.02 if small else 1)
+    models = networks(schedule, PENALTIES[:1] if small else PENALTIES)
+    start = time.perf_counter()
+    result = cross_validate(data, models, n_jobs=-1, keep=[], progress=False)
+    seconds = time.perf_counter() - start
+    n_networks = len(result.estimators)
+    task = make_tasks(data, 1)[0]
+    part = SCHEDULES["paper"].shortened(0.08 if small else 0.16)
+    plain = {}
+    for name, whole_epochs in (("1 step", False), ("1 epoch", True)):
+        stages = time_plain_fit(data, task, part, whole_epochs)
+        plain[name] = sum(stage.epochs * stages[stage.name] for stage in schedule)
+    limit, rate, moved = limit_seconds(data, schedule, len(task.train_cells))
+    ours, better = seconds / n_networks, min(plain.values())
+    r2 = result.scores.query("stage == 'pruned' and group_lasso == 0.1")["r2_test"].mean()
+    rows = [
+        ("paper schedule, ours", ours, f"{n_networks} networks in {seconds:.0f} s, R2 at 0.1: {r2:.4f}"),
+        *((f"paper schedule, plain fit, {name} an execution", value, "") for name, value in plain.items()),
+        ("paper schedule, limit", limit, f"{rate / 1e9:.0f} GFLOP/s, {moved / 1e9:.1f} GB/s"),
+        ("ratio plain fit / ours", better / ours, ""),
+        ("ratio ours / limit", ours / limit, ""),
+    ]
+    return rows
+
+
+def time_fast(data, small):
+    """Time ten folds of the schedule "fast" with workers that have nothing compiled."""
+    n_folds = 2 if small else 10
+    tiny = networks(SCHEDULES["fast"].shortened(0.01), (0.05, 0.06), hidden=(8, 4))
+    cross_validate(data, tiny, make_folds(data)[:2], n_jobs=-1, keep=[], progress=False)  # starts the workers
+    rows = []
+    for name in ("compilation included", "again, compiled"):
+        start = time.perf_counter()
+        models = networks("fast", (0.05,))
+        cross_validate(data, models, make_folds(data)[:n_folds], n_jobs=-1, keep=[], progress=False)
+        seconds = time.perf_counter() - start
+        rows.append((f"fast, {n_folds} folds, {name}", seconds, f"{seconds / n_folds:.2f} s a network"))
+    return rows
+
+
+def time_epochs(X, Y, n_networks):
+    """Return milliseconds an epoch and network of fine-tuning."""
+    stamps = []
+    tasks = [TrainingTask(np.arange(len(X)), group_lasso=GROUP_LASSO, fold=number) for number in range(n_networks)]
+    stages = [Stage("finetuned", 6, 1e-4, evaluate_every=6)]
+    train_stack(X, Y, tasks, stages, on_epoch=lambda *_: stamps.append(time.perf_counter()))
+    return 1e3 * epoch_seconds(stamps[:-1]) / n_networks
+
+
+def time_scaling(data, small):
+    """Vary genes, cells and the size of a stack around 1000 cells, 1000 genes, one network."""
+    random = np.random.default_rng(0)
+    genes, cells, stacks = (250, 1000, 4000, 16000, 32000), (1000, 5000, 20000, 50000), (1, 2, 5, 10, 20)
+    if small:
+        genes, cells, stacks = genes[:2], cells[:2], stacks[:2]
+    rows = []
+    for what, values in (("genes", genes), ("cells", cells), ("networks in a stack", stacks)):
+        for value in values:
+            n_cells, n_genes = (value if what == name else 1000 for name in ("cells", "genes"))
+            X, Y = (random.standard_normal((n_cells, width), dtype=np.float32) for width in (n_genes, 16))
+            milliseconds = time_epochs(X, Y, value if what == "networks in a stack" else 1)
+            rows.append((f"ms an epoch and network, {value} {what}", milliseconds, ""))
+    return rows
+
+
+def time_linear(data, small):
+    """Compare a path of alphas with one scikit-learn fit an alpha, full rank (where there is no alternation)."""
+    del small
+    fold = make_folds(data)[0]
+    X, Y = (np.float64(table[fold.train] - table[fold.train].mean(axis=0)) for table in (data.X, data.Y))
+    alphas = np.round(np.arange(0.1, 1.91, 0.1), 2)
+    rows = []
+    for rank in (2, data.n_features):
+        start = time.perf_counter()
+        path = reduced_rank_path(X, Y, alphas, rank, 1.0)
+        ours = time.perf_counter() - start
+        start = time.perf_counter()
+        alone = [ReducedRankRegressor(rank, alpha).fit(X, Y) for alpha in alphas]
+        each = time.perf_counter() - start
+        differences = [np.abs(fit.W @ fit.V.T - one.W_ @ one.V_.T).max() for fit, one in zip(path, alone, strict=True)]
+        note = f"{each:.2f} s one by one; coefficients differ by at most {max(differences):.1e}"
+        rows.append((f"linear path of {len(alphas)} alphas, rank {rank}", ours, note))
+        rows.append((f"ratio one by one / path, rank {rank}", each / ours, ""))
+    start = time.perf_counter()
+    models = [MultiTaskElasticNet(alpha=alpha, l1_ratio=1.0, fit_intercept=False).fit(X, Y) for alpha in alphas]
+    seconds = time.perf_counter() - start
+    difference = max(np.abs(fit.W @ fit.V.T - one.coef_.T).max() for fit, one in zip(path, models, strict=True))
+    rows.append(("scikit-learn, one fit an alpha, full rank", seconds, f"coefficients differ by {difference:.1e}"))
+    return [*rows, ("ratio scikit-learn / path, full rank", seconds / ours, "")]
+
+
+PARTS = {"schedule": time_schedule, "fast": time_fast, "scaling": time_scaling, "linear": time_linear}
+
+
+def draw(table):
+    """Draw seconds a network and the scaling."""
+    use_style()
+    figure, axes = plt.subplots(1, 4, figsize=(11, 2.6), width_ratios=(1.3, 1, 1, 1))
+    schedule = table[table["what"].str.startswith("paper schedule")]
+    labels = schedule["what"].str.removeprefix("paper schedule, ")
+    axes[0].barh(labels[::-1], schedule["value"][::-1], color=["#BBBBBB", "#BBBBBB", "#BBBBBB", "#228833"])
+    axes[0].set_xlabel("Seconds a network")
+    for axis, what in zip(axes[1:], ("genes", "cells", "networks in a stack"), strict=True):
+        rows = table[table["what"].str.fullmatch(rf"ms an epoch and network, \d+ {what}")]
+        numbers = rows["what"].str.extract(r", (\d+) ")[0].astype(int)
+        axis.loglog(numbers, rows["value"], "o-", color="#228833")
+        axis.set(xlabel=what.capitalize(), ylabel="ms an epoch and network")
+    figure.tight_layout()
+    FIGURE.parent.mkdir(parents=True, exist_ok=True)
+    for suffix in (".png", ".pdf"):
+        figure.savefig(FIGURE.with_suffix(suffix), dpi=200)
+
+
+def main():
+    """Run the parts, print the table, write it and draw it."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all if none is named")
+    parser.add_argument("--small", action="store_true", help="a few seconds, to see that it runs; nothing is written")
+    arguments = parser.parse_args()
+    data = simulate_patchseq(n_cells=200, n_genes=100)[0] if arguments.small else load()
+    rows = []
+    for part in arguments.parts or PARTS:
+        rows += PARTS[part](data, arguments.small)
+    table = pd.DataFrame(rows, columns=["what", "value", "note"])
+    print(f"{data.name}: {data.n_cells} cells x {data.n_genes} genes, {os.cpu_count()} cores")
+    print(table.to_string(index=False, float_format="{:.2f}".format))
+    if not arguments.small and not arguments.parts:
+        FIGURE.parent.mkdir(parents=True, exist_ok=True)
+        table.round(3).to_csv(FIGURE.with_suffix(".csv"), index=False)
+        draw(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""Exact sparsity: a path of growing penalties along which genes leave the network one after the other.
+
+The group lasso acts through its proximal map (`sbnn.compiled.proximal_step`), so that rows of the first kernel become
+exactly zero and the number of genes follows from the penalty. A gene that has gone stays away and is dropped from the
+computation: every step of the path starts from the network of the step before, and gets cheaper as it goes.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from sbnn.clusters import cluster_features, leave_out_small_clusters
+from sbnn.folds import fold_data, make_folds
+from sbnn.schedules import Stage, get_schedule
+
+#: Penalties of a path where none are given.
+GROUP_LASSO_PATH = tuple(np.geomspace(0.01, 1.0, 20).round(5).tolist())
+#: Networks of a path trained at once.
+STACK_SIZE = 5
+
+
+@dataclass
+class RegularisationPath:
+    """A path of penalties in every fold.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        `fold`, `group_lasso`, `n_selected` (genes whose rows are not zero), `r2_train`, `r2_test` under the penalty,
+        and `r2_train_refitted`, `r2_test_refitted` after the genes that are left were trained on without it.
+    selected : DataFrame
+        `fold`, `group_lasso`, `gene`, `norm`: the genes that are left.
+    """
+
+    scores: pd.DataFrame
+    selected: pd.DataFrame
+
+    def ranking(self, fold=0):
+        """Return the genes of a fold, those that stay longest first, of these the larger norm.
+
+        Parameters
+        ----------
+        fold : int
+
+        Returns
+        -------
+        Series
+            Largest penalty under which a gene is left, by gene.
+        """
+        rows = self.selected[self.selected["fold"] == fold].sort_values(["group_lasso", "norm"])
+        last = rows.drop_duplicates("gene", keep="last")[::-1]
+        return last.set_index("gene")["group_lasso"]
+
+    def choose(self, n_selected, fold=0):
+        """Return the names of any number of genes: the first of the ranking of a fold.
+
+        Parameters
+        ----------
+        n_selected : int
+        fold : int
+
+        Returns
+        -------
+        list of str
+
+        Raises
+        ------
+        ValueError
+            The path starts with fewer genes.
+        """
+        ranking = self.ranking(fold)
+        if not 1 <= n_selected <= len(ranking):
+            raise ValueError(
+                f"n_selected must be between 1 and the {len(ranking)} genes that the path starts with, got "
+                f"{n_selected}: begin with a smaller penalty"
+            )
+        return ranking.index[:n_selected].tolist()
+
+
+def regularisation_path(
+    data,
+    estimator=None,
+    group_lasso=GROUP_LASSO_PATH,
+    folds="paper",
+    epochs=5,
+    refit_epochs=10,
+    progress=True,
+):
+    """Train networks along growing penalties, from dense to sparse, in every fold.
+
+    The stages of the estimator's schedule before pruning come first, at the smallest penalty; then, penalty by penalty,
+    `epochs` of proximal steps from where the step before ended. Beside the path, the genes that are left are trained on
+    without penalty, as the stage "pruned" does.
+
+    Parameters
+    ----------
+    data : PairedData
+    estimator : SparseBottleneckRegressor, optional
+        Gives bottleneck, hidden layers, schedule and seed; its `group_lasso` and `n_selected` take no part.
+    group_lasso : sequence of float
+        Penalties, each larger than the one before.
+    folds : see `sbnn.folds.make_folds`
+        "all" trains one path on all cells.
+    epochs : int
+        At every penalty.
+    refit_epochs : int
+        Without penalty at the end of every step; 0 leaves the refit out (its R2 is NaN).
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    RegularisationPath
+
+    Raises
+    ------
+    ValueError
+        Penalties that do not grow or are negative, or fewer than one epoch.
+
+    References
+    ----------
+    Lemhadri et al. 2021, LassoNet (JMLR 22:127), for the path from dense to sparse; the proximal map of the group lasso
+    instead of their hierarchy.
+    """
+    from sbnn.estimator import SparseBottleneckRegressor
+    from sbnn.training import TrainingTask
+
+    penalties = np.asarray(group_lasso, dtype=float)
+    if penalties.ndim != 1 or not len(penalties) or penalties[0] < 0 or not (np.diff(penalties) > 0).all():
+        raise ValueError(f"group_lasso should be penalties that grow, from 0 or more, got {group_lasso!r}")
+    if epochs < 1 or refit_epochs < 0:
+        raise ValueError(f"epochs must be at least 1 and refit_epochs at least 0, got {epochs} and {refit_epochs}")
+    estimator = SparseBottleneckRegressor() if estimator is None else estimator
+    schedule = get_schedule(estimator.schedule)
+    splits = make_folds(data, folds)
+    clusters = None
+    if schedule.cluster_starts:
+        clusters = leave_out_small_clusters(cluster_features(data.Y, schedule.cluster_starts))
+    seen = fold_data(data, splits[0], within_fold=False)
+    tasks = [
+        TrainingTask(
+            split.train,
+            split.test,
+            random_state=estimator.random_state,
+            fold=number,
+            clusters=None if clusters is None else clusters[split.train],
+        )
+        for number, split in enumerate(splits)
+    ]
+    stacks = [tasks[start : start + STACK_SIZE] for start in range(0, len(tasks), STACK_SIZE)]
+    path = _Path(seen.X, seen.Y, estimator, penalties, epochs, refit_epochs)
+    with tqdm(total=len(tasks) * len(penalties), desc="networks x penalties", disable=not progress) as bar:
+        steps = [step for stack in stacks for step in path.follow(stack, bar.update)]
+    return RegularisationPath(
+        scores=pd.concat([scores for scores, _ in steps], ignore_index=True).sort_values(["fold", "group_lasso"]),
+        selected=pd.concat([_named(rows, data.gene_names) for _, rows in steps], ignore_index=True),
+    )
+
+
+def _named(rows, gene_names):
+    """Put names in the place of the numbers of genes."""
+    return rows.assign(gene=gene_names[rows["gene"].to_numpy()])
+
+
+class _Path:
+    """What the stacks of a path share."""
+
+    def __init__(self, X, Y, estimator, penalties, epochs, refit_epochs):
+        self.X, self.Y, self.estimator, self.penalties = X, Y, estimator, penalties
+        stages = list(get_schedule(estimator.schedule))
+        self.start = [
+            replace(stage, proximal=stage.name == "finetuned" and not stage.freeze_hidden, evaluate_every=stage.epochs)
+            for stage in stages
+            if stage.name != "pruned"
+        ]
+        last, pruned = self.start[-1], stages[-1]
+        self.step = Stage(
+            "finetuned",
+            epochs,
+            last.learning_rate,
+            batch_size=last.batch_size,
+            input_dropout=last.input_dropout,
+            proximal=True,
+            evaluate_every=epochs,
+        )
+        self.refit = replace(pruned, name="finetuned", epochs=max(1, refit_epochs), proximal=True)
+        self.refits = refit_epochs > 0
+
+    def follow(self, tasks, advance):
+        """Train a stack along the path; yield (scores, genes) of every step."""
+        from sbnn.training import StackRun
+
+        settings = self.estimator
+        run = StackRun(
+            self.X, self.Y, tasks, settings.bottleneck_dim, settings.hidden, settings.ridge, None, lambda *_: None
+        )
+        run.hide_zero_genes = True
+        for number, penalty in enumerate(self.penalties):
+            run.tasks = [replace(task, group_lasso=float(penalty)) for task in tasks]
+            for index, stage in enumerate(self.start if number == 0 else ()):
+                run.train(stage, index)
+            run.train(self.step, 10_000 + number)
+            norms = run.norms()
+            run.keep_largest(active_size((norms > 0).sum(axis=1).max(), self.X.shape[1]))
+            yield self._rows(run, tasks, float(penalty), norms, self._refit(run, number))
+            advance(len(tasks))
+
+    def _refit(self, run, number):
+        """Return R2 (train, test) after training without penalty; the run stays where it was."""
+        before = list(run.weights), run.tasks
+        penalised = run.history[-1][2:]
+        if not self.refits:
+            return penalised, (np.full(run.n_networks, np.nan),) * 2
+        run.tasks = [replace(task, group_lasso=0.0) for task in run.tasks]
+        run.train(replace(self.refit, evaluate_every=self.refit.epochs), 20_000 + number)
+        run.weights, run.tasks = before
+        return penalised, run.history[-1][2:]
+
+    def _rows(self, run, tasks, penalty, norms, r2):
+        """Tables of one step."""
+        (train, test), (train_refitted, test_refitted) = r2
+        folds = [task.fold for task in tasks]
+        scores = pd.DataFrame({
+            "fold": folds,
+            "group_lasso": penalty,
+            "n_selected": (norms > 0).sum(axis=1),
+            "r2_train": train,
+            "r2_test": test,
+            "r2_train_refitted": train_refitted,
+            "r2_test_refitted": test_refitted,
+        })  # fmt: skip
+        network, gene = np.nonzero(norms)
+        genes = {"fold": np.take(folds, network), "group_lasso": penalty, "gene": gene, "norm": norms[network, gene]}
+        return scores, pd.DataFrame(genes)
+
+
+def active_size(n_active, n_genes, smallest=32):
+    """Return how many genes are kept in the computation: n_genes halved as often as all active ones still fit.
+
+    Few sizes mean few compilations.
+    """
+    size = n_genes
+    while size // 2 >= max(n_active, min(smallest, n_genes)):
+        size //= 2
+    return size
