@@ -78,8 +78,10 @@ lock: $(READY)  ## write requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	    --extra cpu --extra jax --extra notebooks --extra dev pyproject.toml >> requirements.lock
 
-benchmark: $(READY)  ## time the stack of networks against a plain Keras fit
-	$(BIN)/python benchmarks/stack_against_fit.py
+benchmark: $(READY)  ## print tables of speed and memory, and draw benchmarks/speed.png
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/memory.py --memory-map
 
 clean:  ## remove the environment and everything that is built
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache

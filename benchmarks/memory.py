@@ -10,6 +10,7 @@ Usage: python benchmarks/memory.py [--cells 50000] [--genes 2000] [--features 50
 import argparse
 import os
 import resource
+import sys
 import tempfile
 from pathlib import Path
 
@@ -26,22 +27,26 @@ SCHEDULE = (Stage("finetuned", 1, 1e-3, batch_size=128), Stage("pruned", 1, 1e-3
 
 def peak():
     """Return the peak of the resident memory so far, in bytes."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def make_tables(n_cells, n_genes, n_features, memory_map):
-    """Return X and Y, X in blocks so that it is the only large table."""
+def make_tables(n_cells, n_genes, n_features, folder):
+    """Return X and Y, X made block by block so that it is the only large table, in a file where a folder is given."""
     random = np.random.default_rng(0)
-    if memory_map:
-        path = Path(tempfile.mkdtemp()) / "X.npy"
-        X = np.lib.format.open_memmap(path, "w+", np.float32, (n_cells, n_genes))
-    else:
+    blocks = (
+        random.standard_normal((min(1000, n_cells - start), n_genes), dtype=np.float32)
+        for start in range(0, n_cells, 1000)
+    )
+    if folder is None:
         X = np.empty((n_cells, n_genes), np.float32)
-    for start in range(0, n_cells, 1000):
-        X[start : start + 1000] = random.standard_normal((min(1000, n_cells - start), n_genes), dtype=np.float32)
-    if memory_map:
-        X.flush()
-        X = np.load(path, mmap_mode="r")
+        for number, block in enumerate(blocks):
+            X[1000 * number :][: len(block)] = block
+    else:
+        with open(Path(folder) / "X.raw", "wb") as file:
+            for block in blocks:
+                file.write(block.tobytes())
+        X = np.memmap(Path(folder) / "X.raw", np.float32, "r", shape=(n_cells, n_genes))
     return X, random.standard_normal((n_cells, n_features), dtype=np.float32)
 
 
@@ -55,7 +60,9 @@ def main():
     arguments = parser.parse_args()
     start_backend()
     before = peak()
-    X, Y = make_tables(arguments.cells, arguments.genes, arguments.features, arguments.memory_map)
+    folder = tempfile.TemporaryDirectory()
+    where = folder.name if arguments.memory_map else None
+    X, Y = make_tables(arguments.cells, arguments.genes, arguments.features, where)
     size = X.nbytes + Y.nbytes
     names = {
         "gene_names": [f"g{index}" for index in range(X.shape[1])],

@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 from sbnn.linear import ReducedRankFit, ReducedRankRegressor, reduced_rank_path, relax
 from sbnn.results import pack_table, unpack_table
+from sbnn.schedules import get_schedule
 from sbnn.tables import fit_tables, is_network
 
 #: Networks trained at once by one process that has several cores: on a CPU larger stacks gain nothing.
@@ -26,8 +27,8 @@ class Work(NamedTuple):
     data : PairedData
     runs : list of (name, estimator)
     seen : list of FoldData
-    clusters : list of arrays or None
-        Clusters of the training cells of each fold.
+    clusters : dict
+        Starts of k-means -> clusters of the training cells of each fold.
     keep : collection of str
         Large tables to fill.
     """
@@ -37,6 +38,14 @@ class Work(NamedTuple):
     seen: list
     clusters: list
     keep: tuple
+
+
+class Names(NamedTuple):
+    """What the tables of a fit need of the data."""
+
+    gene_names: np.ndarray
+    feature_names: np.ndarray
+    cell_names: np.ndarray
 
 
 @dataclass
@@ -86,8 +95,8 @@ def plan_chunks(work, stack_size):
 def fitting_stack(work, estimator, memory):
     """Return how many networks of an estimator fit into the memory of an accelerator.
 
-    Counted are weights, gradient and Adam's moments, twice over because a step makes them anew, and the cells'
-    activations before the bottleneck, which the frozen stage keeps.
+    Counted are weights, gradient and Adam's moments, twice over because a step makes them anew, and for every cell the
+    activations before the bottleneck, which the frozen stage keeps, and those of the widest layer.
 
     Parameters
     ----------
@@ -112,8 +121,17 @@ def holds_networks(work, chunk):
 
 def part_of(work, chunk):
     """Return what a chunk needs of the work, to be sent to another process."""
-    needed = {fold for _, fold in chunk}
-    return work._replace(seen=[fold if number in needed else None for number, fold in enumerate(work.seen)])
+    runs, folds = ({pair[place] for pair in chunk} for place in (0, 1))
+
+    def only(values, needed):
+        return [value if number in needed else None for number, value in enumerate(values)]
+
+    return work._replace(
+        data=Names(work.data.gene_names, work.data.feature_names, work.data.cell_names),
+        runs=only(work.runs, runs),
+        seen=only(work.seen, folds),
+        clusters={starts: only(clusters, folds) for starts, clusters in work.clusters.items()},
+    )
 
 
 def _task(work, run, number):
@@ -121,9 +139,9 @@ def _task(work, run, number):
     from sbnn.training import TrainingTask
 
     fold, estimator = work.seen[number], work.runs[run][1]
-    return TrainingTask(
-        fold.train, fold.test, estimator.group_lasso, estimator.random_state, number, work.clusters[number]
-    )
+    starts = get_schedule(estimator.schedule).cluster_starts
+    clusters = work.clusters[starts][number] if starts else None
+    return TrainingTask(fold.train, fold.test, estimator.group_lasso, estimator.random_state, number, clusters)
 
 
 def run_chunk(work, chunk, on_epoch=None):

@@ -1,4 +1,4 @@
-"""An epoch of a whole stack as one compiled function: the only place that knows the backends apart.
+"""Epochs of a whole stack as one compiled function: the only place that knows the backends apart.
 
 The functions are pure (weights in, weights out), built from a Keras model's `stateless_call`, so that TensorFlow
 (XLA) and JAX run the same code. On the paper's network an epoch compiled as a whole takes about two thirds of

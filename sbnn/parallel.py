@@ -6,13 +6,15 @@ Dask cluster ("dask"), for example one that dask-jobqueue starts under SLURM.
 
 import os
 import sys
+import threading
 
 from joblib import Parallel, cpu_count, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 
 #: Backends of joblib that run on this machine.
 _LOCAL = ("SequentialBackend", "ThreadingBackend", "LokyBackend", "MultiprocessingBackend")
-#: How TensorFlow and JAX are told, before they start, to use one thread.
+_PREPARING = threading.Lock()
+#: How TensorFlow and JAX are told, before they start, how many threads to use.
 _THREAD_VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")
 
 
@@ -45,7 +47,7 @@ def runs_here(n_jobs):
     return is_local() and effective_n_jobs(n_jobs) == 1
 
 
-def run_elsewhere(function, arguments, n_jobs):
+def run_elsewhere(function, arguments, n_jobs, networks=False):
     """Call a function for each tuple of arguments, in processes that share the cores among them.
 
     Parameters
@@ -53,6 +55,8 @@ def run_elsewhere(function, arguments, n_jobs):
     function : callable
     arguments : iterable of tuple
     n_jobs : int or None
+    networks : bool
+        Whether the function trains networks: then the processes start the Keras backend of this one.
 
     Yields
     ------
@@ -60,9 +64,11 @@ def run_elsewhere(function, arguments, n_jobs):
         (place of the arguments, result), in the order in which they finish.
     """
     n_threads = max(1, cpu_count() // effective_n_jobs(n_jobs)) if is_local() else None
-    first = _Preparation(_keras_backend(), n_threads)
+    first = _Preparation(_keras_backend() if networks else None, n_threads)
     calls = (delayed(_call)(first, place, function, values) for place, values in enumerate(arguments))
-    yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
+    # A cluster is given everything at once: workers that join it later take their share.
+    settings = {} if is_local() else {"pre_dispatch": "all"}
+    yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered", **settings)(calls)
 
 
 def is_local():
@@ -87,6 +93,12 @@ class _Preparation:
 
 def _prepare(keras_backend, n_threads):
     """Choose backend and number of threads, in another process."""
+    with _PREPARING:
+        return _prepare_once(keras_backend, n_threads)
+
+
+def _prepare_once(keras_backend, n_threads):
+    """Do so for the first of the threads that come."""
     if keras_backend is None or "keras" in sys.modules:
         found = _keras_backend()
         if keras_backend not in (None, found):
@@ -104,5 +116,5 @@ def _prepare(keras_backend, n_threads):
 
 
 def _call(_, place, function, arguments):
-    """Call the function in the other process."""
+    """Call the function in the other process; pickle brings the arguments in their order, the preparation first."""
     return place, function(*arguments)

@@ -5,20 +5,22 @@ exactly zero and the number of genes follows from the penalty. A gene that has g
 computation: every step of the path starts from the network of the step before, and gets cheaper as it goes.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from sbnn.chunks import STACK_SIZE
 from sbnn.clusters import cluster_features, leave_out_small_clusters
-from sbnn.folds import fold_data, make_folds
+from sbnn.folds import make_folds
 from sbnn.schedules import Stage, get_schedule
+from sbnn.tables import is_network
+from sbnn.validation import hide_bar
 
 #: Penalties of a path where none are given.
 GROUP_LASSO_PATH = tuple(np.geomspace(0.01, 1.0, 20).round(5).tolist())
-#: Networks of a path trained at once.
-STACK_SIZE = 5
 
 
 @dataclass
@@ -50,6 +52,10 @@ class RegularisationPath:
             Largest penalty under which a gene is left, by gene.
         """
         rows = self.selected[self.selected["fold"] == fold].sort_values(["group_lasso", "norm"])
+        if not len(rows):
+            raise ValueError(
+                f"the path has no fold {fold!r}, or no gene in it: folds are {sorted(set(self.scores['fold']))}"
+            )
         last = rows.drop_duplicates("gene", keep="last")[::-1]
         return last.set_index("gene")["group_lasso"]
 
@@ -92,7 +98,7 @@ def regularisation_path(
 
     The stages of the estimator's schedule before pruning come first, at the smallest penalty; then, penalty by penalty,
     `epochs` of proximal steps from where the step before ended. Beside the path, the genes that are left are trained on
-    without penalty, as the stage "pruned" does.
+    without penalty, with the settings of the schedule's last stage.
 
     Parameters
     ----------
@@ -117,7 +123,7 @@ def regularisation_path(
     Raises
     ------
     ValueError
-        Penalties that do not grow or are negative, or fewer than one epoch.
+        Penalties that do not grow or are negative, fewer than one epoch, or a schedule that does not fine-tune.
 
     References
     ----------
@@ -127,36 +133,45 @@ def regularisation_path(
     from sbnn.estimator import SparseBottleneckRegressor
     from sbnn.training import TrainingTask
 
+    estimator = SparseBottleneckRegressor() if estimator is None else estimator
+    penalties = _check_path(group_lasso, epochs, refit_epochs, estimator)
+    schedule = get_schedule(estimator.schedule)
+    splits = make_folds(data, folds)
+    clusters = [None] * len(splits)
+    if schedule.cluster_starts:
+        of_cells = cluster_features(data.Y, schedule.cluster_starts)
+        everything = isinstance(folds, str) and folds == "all"
+        of_cells = of_cells if everything else leave_out_small_clusters(of_cells)
+        clusters = [of_cells[split.train] for split in splits]
+    path = _Path(data.X, data.Y, estimator, penalties, epochs, refit_epochs)
+    stacks = defaultdict(list)
+    for number, (split, own) in enumerate(zip(splits, clusters, strict=True)):
+        task = TrainingTask(split.train, split.test, random_state=estimator.random_state, fold=number, clusters=own)
+        stacks[task.steps_per_epoch(path.stages)].append(task)
+    cut = [stack[start : start + STACK_SIZE] for stack in stacks.values() for start in range(0, len(stack), STACK_SIZE)]
+    with tqdm(total=len(splits) * len(penalties), desc="networks x penalties", disable=hide_bar(progress)) as bar:
+        steps = [step for stack in cut for step in path.follow(stack, bar.update)]
+    scores, selected = (pd.concat(tables, ignore_index=True) for tables in zip(*steps, strict=True))
+    order = ["fold", "group_lasso"]
+    return RegularisationPath(
+        scores.sort_values(order, ignore_index=True),
+        _named(selected, data.gene_names).sort_values(order, kind="stable", ignore_index=True),
+    )
+
+
+def _check_path(group_lasso, epochs, refit_epochs, estimator):
+    """Check the arguments of a path; return the penalties as an array."""
     penalties = np.asarray(group_lasso, dtype=float)
     if penalties.ndim != 1 or not len(penalties) or penalties[0] < 0 or not (np.diff(penalties) > 0).all():
         raise ValueError(f"group_lasso should be penalties that grow, from 0 or more, got {group_lasso!r}")
     if epochs < 1 or refit_epochs < 0:
         raise ValueError(f"epochs must be at least 1 and refit_epochs at least 0, got {epochs} and {refit_epochs}")
-    estimator = SparseBottleneckRegressor() if estimator is None else estimator
-    schedule = get_schedule(estimator.schedule)
-    splits = make_folds(data, folds)
-    clusters = None
-    if schedule.cluster_starts:
-        clusters = leave_out_small_clusters(cluster_features(data.Y, schedule.cluster_starts))
-    seen = fold_data(data, splits[0], within_fold=False)
-    tasks = [
-        TrainingTask(
-            split.train,
-            split.test,
-            random_state=estimator.random_state,
-            fold=number,
-            clusters=None if clusters is None else clusters[split.train],
-        )
-        for number, split in enumerate(splits)
-    ]
-    stacks = [tasks[start : start + STACK_SIZE] for start in range(0, len(tasks), STACK_SIZE)]
-    path = _Path(seen.X, seen.Y, estimator, penalties, epochs, refit_epochs)
-    with tqdm(total=len(tasks) * len(penalties), desc="networks x penalties", disable=not progress) as bar:
-        steps = [step for stack in stacks for step in path.follow(stack, bar.update)]
-    return RegularisationPath(
-        scores=pd.concat([scores for scores, _ in steps], ignore_index=True).sort_values(["fold", "group_lasso"]),
-        selected=pd.concat([_named(rows, data.gene_names) for _, rows in steps], ignore_index=True),
-    )
+    if not is_network(estimator):
+        raise ValueError(f"estimator should be a SparseBottleneckRegressor, got {estimator!r}")
+    names = [stage.name for stage in get_schedule(estimator.schedule)]
+    if "finetuned" not in names:
+        raise ValueError(f'estimator needs a schedule with a stage "finetuned", got {", ".join(names)}')
+    return penalties
 
 
 def _named(rows, gene_names):
@@ -175,7 +190,7 @@ class _Path:
             for stage in stages
             if stage.name != "pruned"
         ]
-        last, pruned = self.start[-1], stages[-1]
+        last, final = self.start[-1], stages[-1]
         self.step = Stage(
             "finetuned",
             epochs,
@@ -185,14 +200,23 @@ class _Path:
             proximal=True,
             evaluate_every=epochs,
         )
-        self.refit = replace(pruned, name="finetuned", epochs=max(1, refit_epochs), proximal=True)
+        # Proximal with a penalty of zero, so that it is compiled only once.
+        self.refit = replace(
+            final,
+            name="finetuned",
+            epochs=max(1, refit_epochs),
+            evaluate_every=max(1, refit_epochs),
+            proximal=True,
+        )
         self.refits = refit_epochs > 0
+        self.stages = (*self.start, self.step, self.refit)
 
     def follow(self, tasks, advance):
         """Train a stack along the path; yield (scores, genes) of every step."""
-        from sbnn.training import StackRun
+        from sbnn.training import StackRun, check_stack
 
         settings = self.estimator
+        check_stack(self.X, self.Y, tasks, [self.step], self.X.shape[1])
         run = StackRun(
             self.X, self.Y, tasks, settings.bottleneck_dim, settings.hidden, settings.ridge, None, lambda *_: None
         )
@@ -214,7 +238,7 @@ class _Path:
         if not self.refits:
             return penalised, (np.full(run.n_networks, np.nan),) * 2
         run.tasks = [replace(task, group_lasso=0.0) for task in run.tasks]
-        run.train(replace(self.refit, evaluate_every=self.refit.epochs), 20_000 + number)
+        run.train(self.refit, 20_000 + number)
         run.weights, run.tasks = before
         return penalised, run.history[-1][2:]
 

@@ -137,8 +137,8 @@ def train_stack(
     n_selected : int or None
         Genes kept by the stage "pruned"; None keeps all.
     on_epoch : callable, optional
-        Called after every epoch with (stage name, R2 on test or else training cells of each network, None where it is
-        not recorded).
+        Called once an epoch, for some epochs at a time, with (stage name, R2 on test or else training cells of each
+        network, None where it is not recorded).
 
     Returns
     -------
@@ -157,14 +157,14 @@ def train_stack(
     X, Y = check_matrix(X, "X", np.float32), check_matrix(Y, "Y", np.float32, allow_nan=True)
     stages = get_schedule(schedule)
     n_selected = X.shape[1] if n_selected is None else n_selected
-    _check_stack(X, Y, tasks, stages, n_selected)
+    check_stack(X, Y, tasks, stages, n_selected)
     run = StackRun(X, Y, tasks, bottleneck_dim, hidden, ridge, n_selected, on_epoch or (lambda *_: None))
     for index, stage in enumerate(stages):
         run.train(stage, index)
     return run.finish()
 
 
-def _check_stack(X, Y, tasks, stages, n_selected):
+def check_stack(X, Y, tasks, stages, n_selected):
     """Check that the tasks fit the data and each other."""
     if not tasks:
         raise ValueError("tasks is empty: give at least one TrainingTask")

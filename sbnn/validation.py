@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -28,7 +30,7 @@ class CrossValidation:
         `stage`, `n_selected` (genes in use), `r2_train`, `r2_test` (last epoch), `r2_test_best_epoch` (networks:
         the best epoch on the test cells, optimistic by construction).
     curves : DataFrame
-        Networks: `stage`, `epoch`, `r2_train`, `r2_test` after every epoch.
+        Networks: `stage`, `epoch`, `r2_train`, `r2_test` after every epoch that the schedule evaluates.
     feature_scores : DataFrame
         `feature`, `r2_test` of the final model.
     selected : DataFrame
@@ -109,8 +111,8 @@ def cross_validate(
     """Fit every model on the training cells of every fold and score it on the test cells.
 
     R2 = 1 - sum (Y - prediction)^2 / sum Y^2 over the test cells, all features pooled, Y centred on the training
-    cells; nothing is chosen on test cells. Networks of equal shape are trained in stacks, reduced-rank models
-    that differ in alpha as one path.
+    cells; nothing is chosen on test cells. Where one process trains networks, those of equal shape make stacks;
+    reduced-rank models that differ in alpha make a path.
 
     Parameters
     ----------
@@ -127,7 +129,8 @@ def cross_validate(
     n_jobs : int, optional
         Processes of this machine, as joblib counts them: None is 1 unless `joblib.parallel_config` says otherwise, -1
         all cores. On a CPU one process a core trains a third faster than one process on all cores; a GPU trains
-        large stacks in this process. Under `parallel_config("dask")` everything goes to that cluster.
+        large stacks in this process. Under `parallel_config("dask")` everything goes to that cluster, which should
+        have started more than one worker: joblib keeps to itself what only one could do.
     stack_size : int, optional
         Networks trained at once; by default what the processor and its memory suit.
     within_fold : bool
@@ -156,13 +159,13 @@ def cross_validate(
     runs = _list_runs(models)
     splits = make_folds(data, folds)
     seen = [fold_data(data, split, within_fold) for split in splits]
-    clusters = [None] * len(seen)
-    networks = [run for run in runs if is_network(run[1])]
-    if networks:
-        clusters = _clusters(seen, networks, within_fold, all_cells=isinstance(folds, str) and folds == "all")
+    schedules = [get_schedule(estimator.schedule) for _, estimator in runs if is_network(estimator)]
+    all_cells = isinstance(folds, str) and folds == "all"
+    starts = {schedule.cluster_starts for schedule in schedules} - {None}
+    clusters = {n_init: _clusters(seen, n_init, within_fold, all_cells) for n_init in sorted(starts)}
     work = Work(data, runs, seen, clusters, tuple(keep))
     protocol = "training cells" if within_fold else "all cells"
-    planned = plan_chunks(work, _stack_size(work, stack_size, n_jobs if networks else 1))
+    planned = plan_chunks(work, _stack_size(work, stack_size, n_jobs) if schedules else None)
     with open_store(store, _identity(work, splits, protocol), planned) as chunk_store:
         fits = _run_chunks(work, chunk_store, n_jobs, progress)
     # In the order in which the models were named, fold by fold.
@@ -191,14 +194,8 @@ def _list_runs(models):
     return runs
 
 
-def _clusters(seen, networks, within_fold, all_cells):
-    """Clusters of the training cells of each fold; None where no schedule pre-trains."""
-    starts = {get_schedule(estimator.schedule).cluster_starts for _, estimator in networks} - {None}
-    if not starts:
-        return [None] * len(seen)
-    if len(starts) > 1:
-        raise ValueError(f"networks cross-validated together need one number of k-means starts, got {sorted(starts)}")
-    n_init = starts.pop()
+def _clusters(seen, n_init, within_fold, all_cells):
+    """Clusters of the training cells of each fold, the best of n_init starts."""
     if all_cells:
         return [cluster_features(seen[0].Y, n_init)]
     if within_fold:
@@ -217,9 +214,19 @@ def _identity(work, splits, protocol):
         "data": f"{work.data.name} {work.data.fingerprint}",
         "protocol": protocol,
         "folds": cells.hexdigest(),
+        "code": _source_hash(),
         "models": "\n".join(f"{name}: {_settings_text(estimator)}" for name, estimator in work.runs),
         "tables to keep": ", ".join(sorted(work.keep)),
     }
+
+
+@lru_cache(maxsize=1)
+def _source_hash():
+    """Return a hash of the package, so that work of other code is not gone on with."""
+    content = hashlib.sha1()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        content.update(path.read_bytes())
+    return content.hexdigest()
 
 
 def _settings_text(estimator):
@@ -233,8 +240,8 @@ def _settings_text(estimator):
 def _stack_size(work, stack_size, n_jobs):
     """Return the function that gives the number of networks in a stack."""
     if stack_size is not None:
-        if stack_size < 1:
-            raise ValueError(f"stack_size must be at least 1, got {stack_size}")
+        if stack_size != int(stack_size) or stack_size < 1:
+            raise ValueError(f"stack_size must be a whole number, at least 1, got {stack_size}")
         return lambda estimator: stack_size
     if not _networks_run_here(n_jobs):
         return lambda estimator: 1
@@ -264,14 +271,16 @@ def _run_chunks(work, store, n_jobs, progress):
             unfinished[holds_networks(work, chunk)].append((index, chunk))
         else:
             fits += [unpack_fit(work, packed) for packed in content]
-    for index, finished in chain(
+    for chunks in (
         _run_networks(work, store.chunks, unfinished[True], n_jobs, progress),
         _run_others(work, unfinished[False], n_jobs, progress),
     ):
-        for fit in finished:  # processes return copies of the estimators
-            fit.setting = work.runs[fit.run][1]
-        store.save(index, finished)
-        fits.extend(finished)
+        with closing(chunks):  # an interruption while a chunk is saved stops the other processes, too
+            for index, finished in chunks:
+                for fit in finished:  # processes return copies of the estimators
+                    fit.setting = work.runs[fit.run][1]
+                store.save(index, finished)
+                fits.extend(finished)
     return fits
 
 
@@ -286,7 +295,7 @@ def _run_networks(work, chunks, unfinished, n_jobs, progress):
         return
     total = sum(n_epochs(chunk) for chunk in chunks if holds_networks(work, chunk))
     finished = total - sum(n_epochs(chunk) for _, chunk in unfinished)
-    with tqdm(total=total, initial=finished, desc="networks x epochs", disable=_no_bar(progress)) as bar:
+    with tqdm(total=total, initial=finished, desc="networks x epochs", disable=hide_bar(progress)) as bar:
         if _networks_run_here(n_jobs):
             for index, chunk in unfinished:
 
@@ -297,11 +306,14 @@ def _run_networks(work, chunks, unfinished, n_jobs, progress):
                 yield index, run_chunk(work, chunk, show)
             return
         parts = ((part_of(work, chunk), chunk) for _, chunk in unfinished)
-        for place, fits in run_elsewhere(run_chunk, parts, n_jobs):
-            index, chunk = unfinished[place]
-            bar.update(n_epochs(chunk))
-            bar.set_postfix_str(f"{fits[-1].name}, R2 {fits[-1].tables['scores']['r2_test'].iloc[-1]:.3f}")
-            yield index, fits
+        with closing(run_elsewhere(run_chunk, parts, n_jobs, networks=True)) as done:
+            for place, fits in done:
+                index, chunk = unfinished[place]
+                bar.update(n_epochs(chunk))
+                last = fits[-1].tables["scores"].iloc[-1]
+                r2 = last["r2_train"] if np.isnan(last["r2_test"]) else last["r2_test"]
+                bar.set_postfix_str(f"{fits[-1].name}, R2 {r2:.3f}")
+                yield index, fits
 
 
 def _run_others(work, unfinished, n_jobs, progress):
@@ -309,11 +321,12 @@ def _run_others(work, unfinished, n_jobs, progress):
     if not unfinished:
         return
     parts = ((part_of(work, chunk), chunk) for _, chunk in unfinished)
-    finished = run_elsewhere(run_chunk, parts, n_jobs)
-    for place, fits in tqdm(finished, total=len(unfinished), desc="linear models x folds", disable=_no_bar(progress)):
-        yield unfinished[place][0], fits
+    settings = {"total": len(unfinished), "desc": "linear models x folds", "disable": hide_bar(progress)}
+    with closing(run_elsewhere(run_chunk, parts, n_jobs)) as done:
+        for place, fits in tqdm(done, **settings):
+            yield unfinished[place][0], fits
 
 
-def _no_bar(progress):
+def hide_bar(progress):
     """Whether to hide the progress bar; tqdm's notebook bar does not heed TQDM_DISABLE by itself."""
     return not progress or bool(os.environ.get("TQDM_DISABLE"))

@@ -16,7 +16,7 @@ from sbnn import SparseBottleneckRegressor, cross_validate, simulate_patchseq
 from sbnn.chunks import Work, fitting_stack, plan_chunks
 from sbnn.folds import fold_data, make_folds
 from sbnn.parallel import _Preparation, runs_here
-from sbnn.schedules import SCHEDULES
+from sbnn.schedules import SCHEDULES, Stage
 
 NETWORKS = [
     SparseBottleneckRegressor(
@@ -94,7 +94,7 @@ def test_a_stack_fits_the_memory_of_an_accelerator():
     data = simulate_patchseq(n_cells=300, n_genes=200, n_features=6)[0]
     splits = make_folds(data, KFold(5))
     network = SparseBottleneckRegressor(schedule="paper_no_pretraining")
-    work = Work(data, [("sBNN-2", network)], [fold_data(data, split) for split in splits], [None] * 5, ())
+    work = Work(data, [("sBNN-2", network)], [fold_data(data, split) for split in splits], {}, ())
     assert fitting_stack(work, network, 0) == 1
     sizes = [fitting_stack(work, network, memory) for memory in (10**8, 10**9, 10**10)]
     assert sizes == sorted(sizes)
@@ -103,8 +103,22 @@ def test_a_stack_fits_the_memory_of_an_accelerator():
 
 
 def test_stack_size_is_checked(small):
-    with pytest.raises(ValueError, match="stack_size must be at least 1, got 0"):
-        validate(small[0], stack_size=0)
+    for stack_size in (0, 2.5):
+        with pytest.raises(ValueError, match=f"stack_size must be a whole number, at least 1, got {stack_size}"):
+            validate(small[0], stack_size=stack_size)
+
+
+def test_schedules_with_other_clusters_share_a_call(small):
+    schedules = [
+        (Stage("pretrained", 1, 1e-3, cluster_starts=starts), Stage("finetuned", 1, 1e-3)) for starts in (1, 2)
+    ]
+    networks = [SparseBottleneckRegressor(hidden=(16, 8), schedule=schedule) for schedule in schedules]
+    together = cross_validate(small[0], {"a": networks}, folds=KFold(2), progress=False).scores["r2_test"]
+    alone = [
+        cross_validate(small[0], {"a": network}, folds=KFold(2), progress=False).scores["r2_test"]
+        for network in networks
+    ]
+    np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-4)
 
 
 def test_threads_do_not_change_the_tables(small, here):

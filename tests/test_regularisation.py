@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 from sklearn.model_selection import KFold
 
-from sbnn import PairedData, SparseBottleneckRegressor, regularisation_path
+from sbnn import PairedData, ReducedRankRegressor, SparseBottleneckRegressor, regularisation_path
 from sbnn.compiled import proximal_step, start_state
 from sbnn.regularisation import active_size
 from sbnn.schedules import SCHEDULES, Schedule, Stage
@@ -130,6 +130,8 @@ def test_any_number_of_genes_can_be_chosen(path):
     assert ranking.is_monotonic_decreasing and ranking.index.is_unique
     with pytest.raises(ValueError, match="n_selected must be between 1 and the"):
         path.choose(10_000)
+    with pytest.raises(ValueError, match="the path has no fold 9"):
+        path.choose(3, fold=9)
 
 
 def test_penalties_must_grow(small):
@@ -140,12 +142,34 @@ def test_penalties_must_grow(small):
         regularisation_path(small[0], epochs=0)
 
 
+def test_folds_of_other_sizes_are_not_stacked(small):
+    """71 cells are three steps of 32, 60 are two: each fold follows the path that it follows alone."""
+    data, _ = small
+    cells = np.arange(data.n_cells)
+    folds = [(cells[:71], cells[100:]), (cells[:60], cells[100:])]
+    network = SparseBottleneckRegressor(hidden=(16, 8), schedule=SMALL)
+    settings = {"group_lasso": [0.01, 0.1], "epochs": 2, "refit_epochs": 0, "progress": False}
+    both = regularisation_path(data, network, folds=folds, **settings).scores
+    assert both["fold"].tolist() == [0, 0, 1, 1]
+    first = regularisation_path(data, network, folds=folds[:1], **settings).scores
+    np.testing.assert_allclose(both["r2_test"][:2], first["r2_test"], atol=1e-4)
+
+
+def test_an_estimator_that_has_no_path_is_refused(small):
+    with pytest.raises(ValueError, match="estimator should be a SparseBottleneckRegressor"):
+        regularisation_path(small[0], ReducedRankRegressor(2, 0.5))
+    frozen = SparseBottleneckRegressor(schedule=[Stage("frozen", 1, 1e-3, freeze_hidden=True)])
+    with pytest.raises(ValueError, match='needs a schedule with a stage "finetuned", got frozen'):
+        regularisation_path(small[0], frozen)
+
+
 def test_the_computation_shrinks_with_the_genes():
     assert [active_size(n, 1000) for n in (1000, 501, 500, 250, 40, 0)] == [1000, 1000, 500, 250, 62, 62]
     assert active_size(3, 20) == 20
 
 
 def test_only_fine_tuning_can_be_proximal():
-    with pytest.raises(ValueError, match='only the stage "finetuned" can be proximal'):
-        Stage("pruned", 1, 1e-3, proximal=True)
+    for stage in ({"name": "pruned"}, {"name": "finetuned", "freeze_hidden": True}):
+        with pytest.raises(ValueError, match='only the stage "finetuned" that trains all layers can be proximal'):
+            Stage(**stage, epochs=1, learning_rate=1e-3, proximal=True)
     assert not any(stage.proximal for schedule in SCHEDULES.values() for stage in schedule)

@@ -1,15 +1,19 @@
+from pathlib import Path
+
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from keras import ops
 
 from sbnn import SparseBottleneckRegressor, simulate_patchseq
 from sbnn.clusters import cluster_features, leave_out_small_clusters
-from sbnn.compiled import adam_step, start_state
+from sbnn.compiled import Dropout, adam_step, drop_inputs, start_state
 from sbnn.network import apply_layers, build_network, initial_weights, layer_activations, layer_sizes
 from sbnn.schedules import SCHEDULES, Schedule, Stage, get_schedule
 from sbnn.training import TrainingTask, train_stack
 
+ROOT = Path(__file__).parent.parent
 HIDDEN = (16, 8)
 ONE_EPOCH_EACH = SCHEDULES["paper"].shortened(0.001)
 
@@ -284,3 +288,111 @@ def test_planted_genes_are_found():
     model.fit(data.X[:320], data.Y[:320], validation_data=(data.X[320:], data.Y[320:]))
     assert truth.informative[model.selected_].sum() >= 8
     assert model.history_["r2_test"].iloc[-1] > 0.5
+
+
+def test_learning_rates_fall_along_half_a_cosine():
+    stage = Stage("finetuned", epochs=4, learning_rate=0.1, decay="cosine")
+    rates = np.concatenate([stage.learning_rates(epoch, 5) for epoch in range(4)])
+    np.testing.assert_allclose(rates, 0.1 * (1 + np.cos(np.pi * np.arange(20) / 20)) / 2)
+    assert (Stage("finetuned", 4, 0.1).learning_rates(2, 5) == 0.1).all()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "every", "parts"),
+    [
+        (100, 1, [(10, 1)] * 10),
+        (14, 1, [(7, 1)] * 2),
+        (1, 1, [(1, 1)]),
+        (20, 5, [(2, 5)] * 2),
+        (23, 10, [(1, 10)] * 2 + [(1, 3)]),
+        (3, 5, [(1, 3)]),
+    ],
+)
+def test_a_stage_is_cut_into_equal_calls(epochs, every, parts):
+    stage = Stage("finetuned", epochs, 1e-3, evaluate_every=every)
+    assert stage.parts() == parts
+    assert sum(records * between for records, between in parts) == epochs
+
+
+def test_recording_less_often_changes_nothing_else(small):
+    data, _ = small
+    tasks = tasks_of(data, 2)
+    every, third = (
+        train(data, tasks, [Stage("finetuned", epochs=7, learning_rate=1e-3, evaluate_every=number)])
+        for number in (1, 3)
+    )
+    for often, seldom in zip(every, third, strict=True):
+        for mine, theirs in zip(often.weights, seldom.weights, strict=True):
+            np.testing.assert_allclose(mine, theirs, atol=1e-6)
+        assert seldom.history["epoch"].tolist() == [3, 6, 7]
+        kept = often.history.set_index("epoch").loc[[3, 6, 7], "r2_test"]
+        np.testing.assert_allclose(seldom.history["r2_test"], kept, atol=1e-5)
+
+
+def test_every_epoch_is_announced(small):
+    data, _ = small
+    seen = []
+    clusters = tasks_of(data, 1)
+    stages = [
+        Stage("pretrained", 3, 1e-3, cluster_starts=2),
+        Stage("finetuned", 7, 1e-3, evaluate_every=3),
+        Stage("pruned", 2, 1e-3),
+    ]
+    train(data, clusters, stages, on_epoch=lambda stage, r2: seen.append((stage, r2 is not None)))
+    assert [stage for stage, _ in seen] == ["pretrained"] * 3 + ["finetuned"] * 7 + ["pruned"] * 2
+    assert sum(known for stage, known in seen if stage == "finetuned") == 3
+
+
+def dropped(shape, step, rate=0.4, seeds=(1, 2)):
+    inputs = ops.ones((len(seeds), *shape))
+    mask = drop_inputs(inputs, ops.convert_to_tensor(np.float32(step)), Dropout.at(rate, seeds))
+    return np.asarray(mask)
+
+
+def test_dropped_inputs_are_random_and_the_others_scaled_up():
+    first, second = dropped((64, 500), 0), dropped((64, 500), 1)
+    np.testing.assert_allclose(np.unique(first), [0, 1 / 0.6], rtol=1e-6)
+    for masks in (first, second):
+        np.testing.assert_allclose((masks > 0).mean(axis=(1, 2)), 0.6, atol=0.01)
+        assert (masks > 0).mean(axis=1).std() == pytest.approx(np.sqrt(0.24 / 64), rel=0.15)  # genes
+        assert (masks > 0).mean(axis=2).std() == pytest.approx(np.sqrt(0.24 / 500), rel=0.3)  # cells
+    pairs = [(first[0], first[1]), (first[0], second[0]), (first[0, 1:], first[0, :-1])]
+    pairs.append((first[0, :, 1:], first[0, :, :-1]))
+    for one, other in pairs:
+        assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.02
+    np.testing.assert_array_equal(dropped((64, 500), 0, seeds=(2,))[0], first[1])
+
+
+def test_genes_are_dropped_in_training_only(small):
+    data, _ = small
+    task = TrainingTask(np.arange(100), np.arange(100, 150), group_lasso=0.0)
+    stages = {rate: [Stage("finetuned", 30, 5e-3, input_dropout=rate)] for rate in (0.0, 0.5)}
+    plain, noisy = (train(data, [task], stages[rate])[0].history.iloc[-1] for rate in (0.0, 0.5))
+    assert noisy["r2_train"] < plain["r2_train"] - 0.02  # it cannot learn the training cells by heart
+    with pytest.raises(ValueError, match=r"needs input_dropout in \[0, 1\), and 0 where it freezes"):
+        Stage("frozen", 1, 1e-3, freeze_hidden=True, input_dropout=0.1)
+    with pytest.raises(ValueError, match="evaluate_every >= 1"):
+        Stage("pruned", 1, 1e-3, evaluate_every=0)
+
+
+def test_the_fast_schedule_is_made_of_settings_that_were_tried():
+    """The committed trials hold every setting of it; R2 there is that of held-out training cells."""
+    trials = pd.read_csv(ROOT / "benchmarks/fast_schedule_trials.csv")
+    stages = {stage.name: stage for stage in SCHEDULES["fast"]}
+    assert {stage.learning_rate for stage in stages.values()} == {1e-3}
+    settings = {
+        "bottleneck_dim": 2,
+        "group_lasso": SparseBottleneckRegressor().group_lasso,
+        "batch_size": stages["finetuned"].batch_size,
+        "pretrain_epochs": stages["pretrained"].epochs,
+        "pretrain_dropout": stages["pretrained"].input_dropout,
+        "frozen_epochs": stages["frozen"].epochs,
+        "finetune_epochs": stages["finetuned"].epochs,
+        "dropout": stages["finetuned"].input_dropout,
+        "prune_epochs": stages["pruned"].epochs,
+        "prune_dropout": stages["pruned"].input_dropout,
+    }
+    row = trials[(trials[list(settings)] == pd.Series(settings)).all(axis=1)]
+    assert len(row) == 1
+    alike = trials[trials["bottleneck_dim"] == 2]["r2_25_genes"]
+    assert row["r2_25_genes"].item() > alike.max() - 0.005
