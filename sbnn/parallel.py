@@ -112,7 +112,15 @@ def _prepare_once(keras_backend, n_threads):
         for variable in _THREAD_VARIABLES if n_threads else ():
             os.environ.setdefault(variable, str(n_threads))
         start_backend()
+        _keep_compiled_functions()
     return _Preparation(keras_backend, n_threads)
+
+
+def _keep_compiled_functions():
+    """Let memory grow: loky takes compiled functions for a leak above 300 MB, and starts the process anew."""
+    from joblib.externals.loky import process_executor
+
+    process_executor._MAX_MEMORY_LEAK_SIZE = float("inf")
 
 
 def _call(_, place, function, arguments):
