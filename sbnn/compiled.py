@@ -304,7 +304,7 @@ def adam_step(state, gradients, learning_rate):
     the squares.
     """
     step = state.step + 1
-    corrected = _corrected(learning_rate, step)
+    corrected = _second_corrected(learning_rate, step) / (1 - ops.power(FIRST_DECAY, step))
     first = [m + (1 - FIRST_DECAY) * (g - m) for m, g in zip(state.first, gradients, strict=True)]
     squares = [
         ops.square(g) if g.shape == v.shape else ops.mean(ops.square(g), axis=-1, keepdims=True)
@@ -318,9 +318,9 @@ def adam_step(state, gradients, learning_rate):
     return OptimiserState(tuple(weights), tuple(first), tuple(second), step)
 
 
-def _corrected(learning_rate, step):
-    """Learning rate with Adam's correction for moments that start at zero."""
-    return learning_rate * ops.sqrt(1 - ops.power(SECOND_DECAY, step)) / (1 - ops.power(FIRST_DECAY, step))
+def _second_corrected(learning_rate, step):
+    """Learning rate with Adam's correction for a second moment that starts at zero."""
+    return learning_rate * ops.sqrt(1 - ops.power(SECOND_DECAY, step))
 
 
 def proximal_step(state, gradients, learning_rate, group_lasso, sum_rows):
@@ -349,7 +349,7 @@ def proximal_step(state, gradients, learning_rate, group_lasso, sum_rows):
     Parikh & Boyd 2014, Proximal algorithms, section 6.5.4.
     """
     state = adam_step(state, gradients, learning_rate)
-    sizes = _corrected(learning_rate, state.step) / (ops.sqrt(state.second[0]) + EPSILON)
+    sizes = _second_corrected(learning_rate, state.step) / (ops.sqrt(state.second[0]) + EPSILON)
     kernel = state.weights[0]
     norms = ops.expand_dims(ops.sqrt(sum_rows(ops.square(kernel))), axis=-1)
     shrinkage = 1 - sizes * ops.reshape(group_lasso, (-1, 1, 1)) / ops.maximum(norms, 1e-30)

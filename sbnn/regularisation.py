@@ -147,7 +147,7 @@ def regularisation_path(
     stacks = defaultdict(list)
     for number, (split, own) in enumerate(zip(splits, clusters, strict=True)):
         task = TrainingTask(split.train, split.test, random_state=estimator.random_state, fold=number, clusters=own)
-        stacks[task.steps_per_epoch(path.stages)].append(task)
+        stacks[path.shape(task)].append(task)
     cut = [stack[start : start + STACK_SIZE] for stack in stacks.values() for start in range(0, len(stack), STACK_SIZE)]
     with tqdm(total=len(splits) * len(penalties), desc="networks x penalties", disable=hide_bar(progress)) as bar:
         steps = [step for stack in cut for step in path.follow(stack, bar.update)]
@@ -209,7 +209,10 @@ class _Path:
             proximal=True,
         )
         self.refits = refit_epochs > 0
-        self.stages = (*self.start, self.step, self.refit)
+
+    def shape(self, task):
+        """Return the steps of an epoch in every stage: networks stack where they agree."""
+        return task.steps_per_epoch(self.start) + task.steps_per_epoch([self.refit])
 
     def follow(self, tasks, advance):
         """Train a stack along the path; yield (scores, genes) of every step."""

@@ -48,7 +48,7 @@ def test_the_optimum_is_that_of_the_group_lasso():
     Y = X @ truth
     penalty = 0.9
     norms = np.linalg.norm(truth, axis=1, keepdims=True)
-    expected = truth * np.maximum(1 - penalty / (2 * norms), 0)
+    expected = truth * np.maximum(1 - penalty / (2 * np.maximum(norms, 1e-30)), 0)
     state = start_state([np.zeros((1, 6, 4), "f4")], proximal=True)
     for step in range(4000):
         gradient = 2 / 200 * X.T @ (X @ np.asarray(state.weights[0])[0] - Y)
@@ -90,7 +90,7 @@ def test_the_path_finds_genes_that_screening_one_by_one_misses():
     assert (screened < n_informative).sum() <= 11
     network = SparseBottleneckRegressor(hidden=(64, 32), schedule=SMALL)
     path = regularisation_path(
-        data, network, np.geomspace(0.005, 0.5, 20), folds="all", epochs=10, refit_epochs=0, progress=False
+        data, network, np.geomspace(0.005, 1.5, 20), folds="all", epochs=10, refit_epochs=0, progress=False
     )
     found = path.choose(n_informative)
     informative = set(data.gene_names[:n_informative])
