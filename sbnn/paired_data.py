@@ -122,7 +122,7 @@ class PairedData:
         """SHA-1 of the modelled values and names: tells whether a result belongs to these data."""
         digest = hashlib.sha1()
         for array in (self.X, self.Y):
-            digest.update(np.ascontiguousarray(array).tobytes())
+            digest.update(memoryview(np.ascontiguousarray(array)).cast("B"))
         for names in (self.gene_names, self.feature_names, self.cell_names):
             digest.update("\n".join(names).encode())
         return digest.hexdigest()
