@@ -36,7 +36,7 @@ class Work(NamedTuple):
     data: object
     runs: list
     seen: list
-    clusters: list
+    clusters: dict
     keep: tuple
 
 
@@ -85,11 +85,13 @@ def plan_chunks(work, stack_size):
                 others["path", estimator.rank, estimator.l1_ratio, estimator.solver, fold].append((run, fold))
             else:
                 others["alone", run, fold].append((run, fold))
-    cut = []
-    for stack in stacks.values():
-        size = stack_size(work.runs[stack[0][0]][1])
-        cut += [stack[start : start + size] for start in range(0, len(stack), size)]
+    cut = [part for stack in stacks.values() for part in cut_stack(stack, stack_size(work.runs[stack[0][0]][1]))]
     return [*cut, *others.values()]
+
+
+def cut_stack(stack, size):
+    """Cut a list into lists of at most `size`."""
+    return [stack[start : start + size] for start in range(0, len(stack), size)]
 
 
 def fitting_stack(work, estimator, memory):

@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from sbnn.chunks import STACK_SIZE
-from sbnn.clusters import cluster_features, leave_out_small_clusters
-from sbnn.folds import make_folds
-from sbnn.schedules import Stage, get_schedule
+from sbnn.chunks import STACK_SIZE, cut_stack
+from sbnn.folds import fold_data, make_folds
+from sbnn.schedules import get_schedule
 from sbnn.tables import is_network
-from sbnn.validation import hide_bar
+from sbnn.validation import fold_clusters, hide_bar
 
 #: Penalties of a path where none are given.
 GROUP_LASSO_PATH = tuple(np.geomspace(0.01, 1.0, 20).round(5).tolist())
@@ -139,16 +138,15 @@ def regularisation_path(
     splits = make_folds(data, folds)
     clusters = [None] * len(splits)
     if schedule.cluster_starts:
-        of_cells = cluster_features(data.Y, schedule.cluster_starts)
-        everything = isinstance(folds, str) and folds == "all"
-        of_cells = of_cells if everything else leave_out_small_clusters(of_cells)
-        clusters = [of_cells[split.train] for split in splits]
+        seen = [fold_data(data, split) for split in splits]
+        all_cells = isinstance(folds, str) and folds == "all"
+        clusters = fold_clusters(seen, schedule.cluster_starts, within_fold=False, all_cells=all_cells)
     path = _Path(data.X, data.Y, estimator, penalties, epochs, refit_epochs)
     stacks = defaultdict(list)
     for number, (split, own) in enumerate(zip(splits, clusters, strict=True)):
         task = TrainingTask(split.train, split.test, random_state=estimator.random_state, fold=number, clusters=own)
         stacks[path.shape(task)].append(task)
-    cut = [stack[start : start + STACK_SIZE] for stack in stacks.values() for start in range(0, len(stack), STACK_SIZE)]
+    cut = [part for stack in stacks.values() for part in cut_stack(stack, STACK_SIZE)]
     with tqdm(total=len(splits) * len(penalties), desc="networks x penalties", disable=hide_bar(progress)) as bar:
         steps = [step for stack in cut for step in path.follow(stack, bar.update)]
     scores, selected = (pd.concat(tables, ignore_index=True) for tables in zip(*steps, strict=True))
@@ -191,14 +189,8 @@ class _Path:
             if stage.name != "pruned"
         ]
         last, final = self.start[-1], stages[-1]
-        self.step = Stage(
-            "finetuned",
-            epochs,
-            last.learning_rate,
-            batch_size=last.batch_size,
-            input_dropout=last.input_dropout,
-            proximal=True,
-            evaluate_every=epochs,
+        self.step = replace(
+            last, epochs=epochs, evaluate_every=epochs, decay="constant", proximal=True, freeze_hidden=False
         )
         # Proximal with a penalty of zero, so that it is compiled only once.
         self.refit = replace(

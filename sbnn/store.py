@@ -61,7 +61,7 @@ def open_store(path, identity, chunks):
     ----------
     path : path-like or None
         A folder, made where it is missing; None keeps nothing.
-    identity : dict of str
+    identity : dict of str, or None without a folder
         What tells this cross-validation from others: data, folds, models, settings.
     chunks : list
         The plan, for a new store; an old one keeps its own.

@@ -162,11 +162,12 @@ def cross_validate(
     schedules = [get_schedule(estimator.schedule) for _, estimator in runs if is_network(estimator)]
     all_cells = isinstance(folds, str) and folds == "all"
     starts = {schedule.cluster_starts for schedule in schedules} - {None}
-    clusters = {n_init: _clusters(seen, n_init, within_fold, all_cells) for n_init in sorted(starts)}
+    clusters = {n_init: fold_clusters(seen, n_init, within_fold, all_cells) for n_init in sorted(starts)}
     work = Work(data, runs, seen, clusters, tuple(keep))
     protocol = "training cells" if within_fold else "all cells"
     planned = plan_chunks(work, _stack_size(work, stack_size, n_jobs) if schedules else None)
-    with open_store(store, _identity(work, splits, protocol), planned) as chunk_store:
+    identity = None if store is None else _identity(work, splits, protocol)
+    with open_store(store, identity, planned) as chunk_store:
         fits = _run_chunks(work, chunk_store, n_jobs, progress)
     # In the order in which the models were named, fold by fold.
     fits.sort(key=lambda fit: (fit.run, fit.fold))
@@ -194,7 +195,7 @@ def _list_runs(models):
     return runs
 
 
-def _clusters(seen, n_init, within_fold, all_cells):
+def fold_clusters(seen, n_init, within_fold, all_cells):
     """Clusters of the training cells of each fold, the best of n_init starts."""
     if all_cells:
         return [cluster_features(seen[0].Y, n_init)]
