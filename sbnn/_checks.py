@@ -3,6 +3,9 @@
 import numpy as np
 from scipy import sparse
 
+#: Rows of a matrix looked at in one go.
+CHECKED_AT_ONCE = 4096
+
 
 def check_choice(value, choices, name):
     """Raise ValueError unless `value` is one of `choices`."""
@@ -19,15 +22,27 @@ def check_matrix(matrix, name, dtype=np.float64, allow_nan=False):
         raise ValueError(f"{name} must hold numbers only: {error}") from None
     if matrix.ndim != 2:
         raise ValueError(f"{name} must be two-dimensional (cells x columns), got shape {matrix.shape}")
-    bad = np.isinf(matrix) if allow_nan else ~np.isfinite(matrix)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
+    # In blocks: a mask of a whole large table would take a quarter of its memory.
+    bad = np.concatenate(
+        [np.empty((0, 2), dtype=int)]
+        + [_bad_places(matrix, start, allow_nan) for start in range(0, len(matrix), CHECKED_AT_ONCE)]
+    )
+    if len(bad):
+        row, column = bad[0]
         what = "infinite" if allow_nan else "NaN or infinite"
         raise ValueError(
-            f"{name} holds {int(bad.sum())} {what} value(s), the first at row {row}, column {column}; "
+            f"{name} holds {len(bad)} {what} value(s), the first at row {row}, column {column}; "
             "remove or replace them first"
         )
     return matrix
+
+
+def _bad_places(matrix, start, allow_nan):
+    """Return row and column of each value of a block that is not finite, or of the infinite ones only."""
+    block = matrix[start : start + CHECKED_AT_ONCE]
+    places = np.argwhere(np.isinf(block) if allow_nan else ~np.isfinite(block))
+    places[:, 0] += start
+    return places
 
 
 def check_counts(counts, name="counts"):

@@ -181,7 +181,7 @@ def _train_networks(work, chunk, on_epoch):
 def _adopted(work, run, fold, network):
     """Fit of a trained network."""
     name, estimator = work.runs[run]
-    model = clone(estimator).adopt(network, work.seen[fold].X[work.seen[fold].train])
+    model = clone(estimator).adopt(network, work.seen[fold].X, work.seen[fold].train)
     return Fit(run, name, estimator, fold, model, feature_r2=network.feature_r2)
 
 

@@ -95,13 +95,27 @@ class Penalties(NamedTuple):
 
 
 class _BackendTools(NamedTuple):
-    """What differs between backends: compilation, gradient of a function of weights, sums along the last axis."""
+    """What differs between backends.
+
+    Attributes
+    ----------
+    jit : callable
+        Compiles a function.
+    gradient : callable
+        Turns a function of weights into that of its gradient.
+    sum_rows : callable
+        Sums along the last axis.
+    take_over : callable
+        Makes a tensor of an aligned array on the CPU without a copy.
+    """
 
     jit: object
     gradient: object
     sum_rows: object
+    take_over: object
 
 
+@lru_cache(maxsize=1)
 def _backend_tools():
     """Return the tools of the current backend."""
     if keras.backend.backend() == "tensorflow":
@@ -124,12 +138,30 @@ def _backend_tools():
             jit=lambda function: tf.function(function, jit_compile=True),
             gradient=gradient,
             sum_rows=lambda values: ops.matmul(values, ops.ones((values.shape[-1], 1), values.dtype))[..., 0],
+            take_over=lambda array: tf.experimental.dlpack.from_dlpack(array.__dlpack__()),
         )
     if keras.backend.backend() == "jax":
         import jax
 
-        return _BackendTools(jit=jax.jit, gradient=jax.grad, sum_rows=lambda values: ops.sum(values, axis=-1))
+        return _BackendTools(
+            jit=jax.jit,
+            gradient=jax.grad,
+            sum_rows=lambda values: ops.sum(values, axis=-1),
+            take_over=jax.dlpack.from_dlpack,
+        )
     raise RuntimeError(f"Keras runs on {keras.backend.backend()!r}; sbnn trains with tensorflow or jax")
+
+
+def on_device(array):
+    """Return an array as a tensor, at the price of one copy; both backends by themselves make two of a large one."""
+    if accelerator_memory() is not None or not array.size:
+        return ops.convert_to_tensor(array)
+    # Memory that starts at a multiple of 64 bytes is taken over as it is.
+    memory = np.empty(array.nbytes + 64, dtype=np.uint8)
+    start = -memory.ctypes.data % 64
+    aligned = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    aligned[...] = array
+    return _backend_tools().take_over(aligned)
 
 
 def accelerator_memory():

@@ -140,14 +140,15 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             "n_selected": self.n_selected,
         }
 
-    def adopt(self, trained, X):
+    def adopt(self, trained, X, cells=slice(None)):
         """Take over a network that `train_stack` trained.
 
         Parameters
         ----------
         trained : TrainedNetwork
         X : array, shape (n_cells, n_genes)
-            The cells it was trained on; the gene decoder learns from them.
+        cells : int array or slice
+            The rows of X it was trained on; the gene decoder learns from them.
 
         Returns
         -------
@@ -158,7 +159,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         self.history_ = trained.history
         self.weights_, self.x_mean_, self.y_mean_ = trained.weights, trained.x_mean, trained.y_mean
         self.n_features_in_ = len(trained.selected)
-        self._training_genes = X[:, self.selected_]
+        self._training_genes = X[:, self.selected_][cells]
         for cached in ("network_", "_gene_decoder"):
             self.__dict__.pop(cached, None)
         return self

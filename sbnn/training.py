@@ -9,7 +9,7 @@ from keras import ops
 
 from sbnn._checks import check_length, check_matrix, check_same_cells
 from sbnn.clusters import N_CLUSTERS
-from sbnn.compiled import Batches, Dropout, Penalties, StackData, compiled_stack, start_state
+from sbnn.compiled import Batches, Dropout, Penalties, StackData, compiled_stack, on_device, start_state
 from sbnn.network import initial_weights, layer_activations, layer_sizes
 from sbnn.schedules import SCHEDULES, Stage, get_schedule
 
@@ -17,6 +17,8 @@ __all__ = ["SCHEDULES", "Stage", "TrainedNetwork", "TrainingTask", "train_stack"
 
 #: Cells evaluated at once.
 EVALUATION_BLOCK = 256
+#: Cells averaged at once.
+MEAN_BLOCK = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,7 +230,9 @@ class StackRun:
             weights, rows = self.train_weights[network], self.own_rows[network]
             train = weights > 0
             weights, rows = weights[train].astype(np.float64), rows[train]
-            x_means.append(weights @ self.X[rows] / weights.sum())
+            # In blocks, because the product makes a copy in double precision.
+            blocks = [slice(start, start + MEAN_BLOCK) for start in range(0, len(rows), MEAN_BLOCK)]
+            x_means.append(sum(weights[block] @ self.X[rows[block]] for block in blocks) / weights.sum())
             observed = weights[:, None] * self.observed[rows]
             y_means.append((observed * self.Y[rows]).sum(axis=0) / np.maximum(observed.sum(axis=0), 1e-12))
         return np.stack(x_means).astype(np.float32), np.stack(y_means).astype(np.float32)
@@ -408,7 +412,7 @@ class StackRun:
 
 def tensors(*arrays):
     """Put arrays on the device as float32."""
-    return tuple(ops.convert_to_tensor(np.asarray(array, dtype=np.float32)) for array in arrays)
+    return tuple(on_device(np.asarray(array, dtype=np.float32)) for array in arrays)
 
 
 def _cut(array, n_steps):

@@ -71,3 +71,12 @@ def test_subset_takes_every_table_along(data):
 def test_bare_tables_are_enough():
     data = PairedData(np.eye(3), np.eye(3)[:, :2], ["a", "b", "c"], ["f", "g"], ["1", "2", "3"])
     assert data.cell_types is None and "3 cells" in repr(data)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_found_in_every_block(monkeypatch, bad):
+    monkeypatch.setattr("sbnn._checks.CHECKED_AT_ONCE", 4)
+    X = np.ones((10, 3))
+    X[5, 1] = X[9, 0] = bad
+    with pytest.raises(ValueError, match=r"X holds 2 .* the first at row 5, column 1"):
+        PairedData(X, np.ones((10, 2)), gene_names=list("abc"), feature_names=list("de"), cell_names=range(10))

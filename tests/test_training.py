@@ -8,7 +8,7 @@ from keras import ops
 
 from sbnn import SparseBottleneckRegressor, simulate_patchseq
 from sbnn.clusters import cluster_features, leave_out_small_clusters
-from sbnn.compiled import Dropout, adam_step, drop_inputs, start_state
+from sbnn.compiled import Dropout, adam_step, drop_inputs, on_device, start_state
 from sbnn.network import apply_layers, build_network, initial_weights, layer_activations, layer_sizes
 from sbnn.schedules import SCHEDULES, Schedule, Stage, get_schedule
 from sbnn.training import TrainingTask, train_stack
@@ -396,3 +396,22 @@ def test_the_fast_schedule_is_made_of_settings_that_were_tried():
     assert len(row) == 1
     alike = trials[trials["bottleneck_dim"] == 2]["r2_25_genes"]
     assert row["r2_25_genes"].item() > alike.max() - 0.005
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (1000, 3), (5, 0), ()])
+def test_arrays_come_to_the_device_as_they_are(shape):
+    array = np.random.default_rng(0).standard_normal((*shape, 2)).astype(np.float32)[..., 0]
+    tensor = on_device(array)
+    assert tuple(tensor.shape) == shape
+    np.testing.assert_array_equal(np.asarray(tensor), array)
+    copy = array.copy()
+    array[...] = 0
+    np.testing.assert_array_equal(np.asarray(tensor), copy)
+
+
+def test_means_are_those_of_all_blocks(small, monkeypatch):
+    data, _ = small
+    tasks = tasks_of(data, 1, cell_weights=np.linspace(0.5, 2, 120))
+    whole = train(data, tasks)[0].x_mean
+    monkeypatch.setattr("sbnn.training.MEAN_BLOCK", 33)
+    np.testing.assert_allclose(train(data, tasks)[0].x_mean, whole, atol=1e-6)

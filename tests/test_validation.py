@@ -182,6 +182,17 @@ def test_within_folds_stacks_see_their_own_tables(small):
         assert score == pytest.approx(expected, abs=1e-4)
 
 
+def test_a_memory_mapped_table_gives_the_same(small, tmp_path):
+    data, _ = small
+    data.X.tofile(tmp_path / "X.raw")
+    mapped = replace(data, X=np.memmap(tmp_path / "X.raw", np.float32, "r", shape=data.X.shape))
+    assert not mapped.X.flags.writeable
+    one, other = (
+        cross_validate(table, {"sBNN-2": network()}, folds=KFold(2), progress=False) for table in (data, mapped)
+    )
+    pd.testing.assert_frame_equal(one.scores, other.scores)
+
+
 def test_results_join(small, result):
     data, _ = small
     splitter = KFold(3, shuffle=True, random_state=0)
