@@ -112,6 +112,28 @@ def test_full_rank_is_the_unconstrained_elastic_net(tables):
     np.testing.assert_allclose(model.predict(X), reference.predict(X), atol=5e-3)
 
 
+@pytest.mark.parametrize(("n_cells", "alpha"), [(120, 0.01), (20, 0.01), (20, 0.3), (120, 2.0)])
+def test_genes_that_come_in_one_by_one_are_those_of_all_at_once(tables, n_cells, alpha):
+    X, Y = centred(*(table[:n_cells] for table in tables))
+    fit = reduced_rank_path(X, Y, [alpha], None)[0]
+    reference = MultiTaskElasticNet(alpha=alpha, l1_ratio=1.0, tol=1e-10, max_iter=100_000).fit(X, Y).coef_.T
+    np.testing.assert_allclose(fit.W @ fit.V.T, reference, atol=1e-4)
+    np.testing.assert_array_equal(fit.selected, (np.abs(reference) > 1e-9).any(axis=1))
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("rank", [2, 16])
+def test_a_path_is_one_scikit_learn_fit_an_alpha(m1, rank):
+    X, Y = centred(m1.X[:600].astype(float), m1.Y[:600].astype(float))
+    alphas = [1.3, 0.7, 0.4]
+    for alpha, fit in zip(alphas, reduced_rank_path(X, Y, alphas, rank), strict=True):
+        target = Y if rank == 16 else Y @ fit.V
+        reference = MultiTaskElasticNet(alpha=alpha, l1_ratio=1.0, fit_intercept=False, tol=1e-8).fit(X, target)
+        expected = reference.coef_.T if rank == 16 else reference.coef_.T @ fit.V.T
+        # At rank 2 the last V is half a round ahead of W.
+        np.testing.assert_allclose(fit.W @ fit.V.T, expected, atol=1e-4 if rank == 16 else 1e-3)
+
+
 def test_one_response_is_the_lasso(tables):
     X, Y = tables
     model = ReducedRankRegressor(1, alpha=0.1).fit(X, Y[:, :1])
