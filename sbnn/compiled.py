@@ -6,7 +6,7 @@ the time of `Model.fit` (see benchmarks/).
 """
 
 import logging
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import keras
@@ -135,7 +135,7 @@ def _backend_tools():
 
         # TensorFlow's XLA does not vectorise a sum along the last axis; as a matrix product it takes a third.
         return _BackendTools(
-            jit=lambda function: tf.function(function, jit_compile=True),
+            jit=lambda function: tf.function(function, jit_compile=True, autograph=False),
             gradient=gradient,
             sum_rows=lambda values: ops.matmul(values, ops.ones((values.shape[-1], 1), values.dtype))[..., 0],
             take_over=lambda array: tf.experimental.dlpack.from_dlpack(array.__dlpack__()),
@@ -147,7 +147,7 @@ def _backend_tools():
             jit=jax.jit,
             gradient=jax.grad,
             sum_rows=lambda values: ops.sum(values, axis=-1),
-            take_over=jax.dlpack.from_dlpack,
+            take_over=lambda array: jax.device_put(array, may_alias=True),
         )
     raise RuntimeError(f"Keras runs on {keras.backend.backend()!r}; sbnn trains with tensorflow or jax")
 
@@ -208,7 +208,8 @@ class CompiledStack:
     def __init__(self, sizes, activations, n_networks, penalise_genes, drop_inputs=False, proximal=False):
         # Products of two axes are faster than a stack of one (a pruned network: by a fifth).
         self.alone = n_networks == 1
-        layer = keras.layers.Dense if self.alone else StackedDense
+        # The weights come with each call: none are drawn for the layers.
+        layer = partial(keras.layers.Dense, kernel_initializer="zeros") if self.alone else StackedDense
         inputs = keras.Input(batch_shape=(None, sizes[0]) if self.alone else (n_networks, None, sizes[0]))
         outputs = inputs
         for units, activation in zip(sizes[1:], activations, strict=True):
