@@ -45,6 +45,18 @@ def _bad_places(matrix, start, allow_nan):
     return places
 
 
+def check_targets(Y, dtype=np.float64, feature_names=None, cell_names=None):
+    """Return Y as a 2-D array in which every feature and every cell has at least one value that is not NaN."""
+    Y = check_matrix(Y, "Y", dtype, allow_nan=True)
+    for axis, what, names in ((0, "feature", feature_names), (1, "cell", cell_names)):
+        empty = np.isnan(Y).all(axis=axis) if Y.size else np.zeros(0, dtype=bool)
+        if empty.any():
+            places = np.flatnonzero(empty)
+            shown = preview(places if names is None else np.asarray(names)[places])
+            raise ValueError(f"Y has no value at all for {what}(s) {shown}: leave out what was never measured")
+    return Y
+
+
 def check_counts(counts, name="counts"):
     """Return counts (dense or CSR / CSC) after checking that they are 2-D, finite and not negative."""
     values = counts.data if sparse.issparse(counts) else np.asarray(counts)

@@ -214,6 +214,8 @@ def _fit_others(work, chunk):
     settings = [(run, *work.runs[run]) for run, _ in chunk]
     first = settings[0][2]
     if not isinstance(first, ReducedRankRegressor):
+        complete = ~np.isnan(Y).any(axis=1)
+        X, Y = X[complete], Y[complete]
         return [Fit(run, name, estimator, number, clone(estimator).fit(X, Y)) for run, name, estimator in settings]
     alphas = [estimator.alpha for *_, estimator in settings]
     path = dict(zip(alphas, reduced_rank_path(X, Y, alphas, first.rank, first.l1_ratio, first.solver), strict=True))
@@ -221,7 +223,7 @@ def _fit_others(work, chunk):
     for run, name, estimator in settings:
         sparse = path[estimator.alpha]
         final = relax(X, Y, sparse, estimator.alpha) if estimator.relaxed else sparse
-        model = clone(estimator).adopt(final, sparse.selected, sparse.norms, X.mean(axis=0), Y.mean(axis=0))
+        model = clone(estimator).adopt(final, sparse.selected, sparse.norms, X.mean(axis=0), np.nanmean(Y, axis=0))
         enough = sparse.selected.sum() >= sparse.W.shape[1]
         fits.append(Fit(run, name, estimator, number, model, has_score=bool(enough)))
     return fits

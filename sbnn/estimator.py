@@ -1,11 +1,14 @@
 """The sparse bottleneck network as a scikit-learn estimator."""
 
+import numbers
 from functools import cached_property
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight
 
-from sbnn._checks import check_length, check_matrix, check_same_cells
+from sbnn._checks import check_length, check_matrix
 from sbnn.clusters import cluster_features
 from sbnn.decoder import train_gene_decoder
 from sbnn.network import apply_layers, build_network, layer_activations
@@ -37,11 +40,15 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         Widths of the layers before the bottleneck, mirrored behind it.
     schedule : str, Schedule, or sequence of Stage
         A key of `sbnn.schedules.SCHEDULES` ("paper" for what the paper did), or stages of your own.
-    random_state : int
-        Determines initial weights and the order of cells.
+    random_state : int, RandomState or None
+        Determines initial weights and the order of cells; None draws a number.
 
     Attributes
     ----------
+    n_features_in_ : int
+        Number of genes.
+    feature_names_in_ : str array, shape (n_genes,)
+        Their names, where X was a DataFrame.
     selected_ : bool array, shape (n_genes,)
         Genes that the network reads.
     gene_norms_ : array, shape (n_genes,)
@@ -51,6 +58,12 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
     network_ : keras.Model
         The trained network: takes the selected genes of X, gives Y. Centring is part of its biases; it has no
         penalties, so that a saved file is an ordinary Keras model.
+
+    Notes
+    -----
+    A scikit-learn estimator: it passes `check_estimator` but for the equivalence of weighted and repeated cells,
+    because it learns from batches of cells in single precision. Expression and features are taken as they are: for
+    counts in, units out, and genes matched by name see `sbnn.PairedModel`.
 
     References
     ----------
@@ -75,14 +88,14 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         self.schedule = schedule
         self.random_state = random_state
 
-    def fit(self, X, Y, sample_weight=None, validation_data=None):
+    def fit(self, X, y, sample_weight=None, validation_data=None):
         """Train the network.
 
         Parameters
         ----------
         X : array, shape (n_cells, n_genes)
             Expression, log-normalised and z-scored; centred here.
-        Y : array, shape (n_cells, n_features)
+        y : array, shape (n_cells, n_features)
             Features, z-scored; centred here; NaN where not measured.
         sample_weight : array, shape (n_cells,), optional
             Weight of each cell in the loss and the means.
@@ -99,10 +112,10 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         ValueError
             Where X is not finite, shapes disagree, or n_selected exceeds the number of genes.
         """
-        X, Y = check_matrix(X, "X", np.float32), check_matrix(Y, "Y", np.float32, allow_nan=True)
-        check_same_cells(X, Y)
+        X, Y = self._check_training(X, y, np.float32)
         if sample_weight is not None:
             check_length(sample_weight, len(X), "sample_weight", "cell")
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
         starts = get_schedule(self.schedule).cluster_starts
         clusters = cluster_features(Y, starts) if starts else None
         n_train = len(X)
@@ -112,7 +125,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             np.arange(n_train),
             np.arange(n_train, len(X)),
             group_lasso=self.group_lasso,
-            random_state=self.random_state,
+            random_state=self._seed(),
             clusters=clusters,
             cell_weights=sample_weight,
         )
@@ -129,6 +142,18 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
                 f"shapes {validation_X.shape} and {validation_Y.shape}"
             )
         return np.concatenate([X, validation_X]), np.concatenate([Y, validation_Y])
+
+    def _seed(self):
+        """Return a whole number for `random_state`, as scikit-learn reads it."""
+        if isinstance(self.random_state, numbers.Integral):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31))
+
+    def __sklearn_tags__(self):
+        """Say that a few epochs on a small table need not reach the R2 that scikit-learn asks of regressors."""
+        tags = super().__sklearn_tags__()
+        tags.regressor_tags.poor_score = True
+        return tags
 
     def stack_settings(self):
         """Return the arguments of `train_stack` that all networks of a stack must share."""
@@ -164,12 +189,13 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             self.__dict__.pop(cached, None)
         return self
 
-    def transform(self, X):
-        """Return the latent coordinates of cells X (n_cells, n_genes), shape (n_cells, bottleneck_dim)."""
-        X = check_matrix(X, "X", np.float32)
-        if X.shape[1] != self.n_features_in_:
-            raise ValueError(f"X has {X.shape[1]} genes, but the model was fitted on {self.n_features_in_}")
-        return self._encode(X[:, self.selected_] - self.x_mean_[self.selected_])
+    @property
+    def _n_latent(self):
+        return self.bottleneck_dim
+
+    def _latent(self, X):
+        """Latent coordinates, shape (n_cells, bottleneck_dim)."""
+        return self._encode(self._check_cells(X, np.float32)[:, self.selected_] - self.x_mean_[self.selected_])
 
     def _encode(self, centred):
         n_layers = len(self.hidden) + 1
@@ -192,7 +218,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
 
         Returns
         -------
-        float32 array, shape (n_cells, n_selected)
+        float64 array, shape (n_cells, n_selected)
             In the order of the selected genes in X, in the units of X.
         """
         activations = layer_activations(self.hidden)[len(self.hidden) + 1 :]

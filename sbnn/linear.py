@@ -1,5 +1,6 @@
 """Sparse reduced-rank regression: the linear counterpart of the bottleneck network, and its paths."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.linear_model import enet_path
 
-from sbnn._checks import check_choice, check_matrix, check_same_cells
+from sbnn._checks import check_choice, check_matrix, check_same_cells, check_targets
 from sbnn.scoring import LatentRegressorMixin
 
 SOLVERS = ("sklearn", "glmnet_python")
@@ -71,6 +72,10 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
 
     Attributes
     ----------
+    n_features_in_ : int
+        Number of genes.
+    feature_names_in_ : str array, shape (n_genes,)
+        Their names, where X was a DataFrame.
     W_ : float64 array, shape (n_genes, rank)
         Encoder, components ordered by explained variance at full rank; signs such that the entry of largest
         absolute value in each column of V is positive.
@@ -96,15 +101,15 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         self.relaxed = relaxed
         self.solver = solver
 
-    def fit(self, X, Y):
+    def fit(self, X, y):
         """Fit W and V.
 
         Parameters
         ----------
         X : array, shape (n_cells, n_genes)
             Expression; centred here.
-        Y : array, shape (n_cells, n_features)
-            Features; centred here.
+        y : array, shape (n_cells, n_features)
+            Features; centred here; NaN where not measured (see `reduced_rank_path`).
 
         Returns
         -------
@@ -114,16 +119,16 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         Raises
         ------
         ValueError
-            Where an argument is out of range, or X or Y holds anything but finite numbers.
+            Where an argument is out of range, X is not finite, Y infinite, or a feature or a cell has no value.
         ImportError
             Where solver="glmnet_python" cannot be imported.
         """
-        X, Y = check_matrix(X, "X"), check_matrix(Y, "Y")
+        X, Y = self._check_training(X, y, np.float64)
         sparse = reduced_rank_path(
             X, Y, alphas=[self.alpha], rank=self.rank, l1_ratio=self.l1_ratio, solver=self.solver
         )[0]
         final = relax(X, Y, sparse, self.alpha) if self.relaxed else sparse
-        return self.adopt(final, sparse.selected, sparse.norms, X.mean(axis=0), Y.mean(axis=0))
+        return self.adopt(final, sparse.selected, sparse.norms, X.mean(axis=0), np.nanmean(Y, axis=0))
 
     def adopt(self, final, selected, gene_norms, x_mean, y_mean):
         """Take over a fit of `reduced_rank_path`.
@@ -148,12 +153,13 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         self.n_features_in_ = len(final.W)
         return self
 
-    def transform(self, X):
-        """Return the latent coordinates (X - mean) W, shape (n_cells, rank)."""
-        X = check_matrix(X, "X")
-        if X.shape[1] != self.n_features_in_:
-            raise ValueError(f"X has {X.shape[1]} genes, but the model was fitted on {self.n_features_in_}")
-        return (X - self.x_mean_) @ self.W_
+    @property
+    def _n_latent(self):
+        return self.V_.shape[1]
+
+    def _latent(self, X):
+        """Latent coordinates (X - mean) W, shape (n_cells, rank)."""
+        return (self._check_cells(X, np.float64) - self.x_mean_) @ self.W_
 
     def decode_features(self, Z):
         """Return the features predicted from latent coordinates Z (n_cells, rank)."""
@@ -172,7 +178,8 @@ def reduced_rank_path(X, Y, alphas, rank=2, l1_ratio=1.0, solver="sklearn"):
     X : array, shape (n_cells, n_genes)
         Expression; centred here.
     Y : array, shape (n_cells, n_features)
-        Features; centred here.
+        Features; centred here. Where a value is missing (NaN), the model's own prediction stands in for it, and is
+        renewed until it settles: that minimises the squared error over the observed values (majorisation).
     alphas : sequence of float
         Penalties, in any order.
     rank, l1_ratio, solver
@@ -188,21 +195,47 @@ def reduced_rank_path(X, Y, alphas, rank=2, l1_ratio=1.0, solver="sklearn"):
     ValueError, ImportError
         As `ReducedRankRegressor.fit`.
     """
-    X, Y = check_matrix(X, "X"), check_matrix(Y, "Y")
+    X, Y = check_matrix(X, "X"), check_targets(Y)
     rank = _check_settings(X, Y, alphas, rank, l1_ratio, solver)
-    X, Y = np.asfortranarray(X - X.mean(axis=0)), Y - Y.mean(axis=0)
+    X, Y = np.asfortranarray(X - X.mean(axis=0)), Y - np.nanmean(Y, axis=0)
     if l1_ratio == 0:
-        return [_ridge(X, Y, alpha, rank) for alpha in alphas]
+        return [_fit_observed(X, Y, lambda filled, alpha=alpha: _ridge(X, filled, alpha, rank)) for alpha in alphas]
     rows = _elastic_net_rows(solver)
     full_rank = rank == Y.shape[1]
-    start = np.eye(rank) if full_rank else np.linalg.svd(X.T @ Y, full_matrices=False)[2][:rank].T
+    at_zero = np.nan_to_num(Y)
+    start = np.eye(rank) if full_rank else np.linalg.svd(X.T @ at_zero, full_matrices=False)[2][:rank].T
     first = np.zeros((X.shape[1], rank))
+
+    def fit(filled, alpha):
+        # Every alpha starts at the same V; its first W is warm-started from the first W of the alpha before.
+        nonlocal first
+        first = rows(X, filled @ start, alpha, l1_ratio, first)
+        if full_rank:
+            return _rotated_to_axes(X, first, rank)
+        return _alternate(X, filled, first, alpha, l1_ratio, rows)
+
     fits = {}
     for alpha in sorted(set(alphas), reverse=True):
-        # Every alpha starts at the same V; its first W is warm-started from the first W of the alpha before.
-        first = rows(X, Y @ start, alpha, l1_ratio, first)
-        fits[alpha] = _rotated_to_axes(X, first, rank) if full_rank else _alternate(X, Y, first, alpha, l1_ratio, rows)
+        fits[alpha] = _fit_observed(X, Y, partial(fit, alpha=alpha))
     return [fits[alpha] for alpha in alphas]
+
+
+def _fit_observed(X, Y, fit):
+    """Fit centred Y where it is observed: `fit(filled)` again and again, predictions standing in for what is missing.
+
+    The squared error against the filled Y lies above that over the observed values and touches it at the current
+    predictions, so that every round lowers the latter (Mazumder, Hastie & Tibshirani, JMLR 11:2287, 2010).
+    """
+    missing = np.isnan(Y)
+    filled = np.where(missing, 0, Y)
+    for _ in range(MAX_ROUNDS):
+        found = fit(filled)
+        predicted = (X @ found.W @ found.V.T)[missing]
+        change = np.sum((filled[missing] - predicted) ** 2)
+        if change <= ALTERNATION_TOLERANCE * np.sum(filled**2):
+            break
+        filled[missing] = predicted
+    return found
 
 
 def _check_settings(X, Y, alphas, rank, l1_ratio, solver):
@@ -241,8 +274,8 @@ def relax(X, Y, fit, alpha):
     rank = fit.W.shape[1]
     if fit.selected.sum() < rank:
         return fit
-    chosen = X[:, fit.selected]
-    refit = _ridge(chosen - chosen.mean(axis=0), Y - Y.mean(axis=0), alpha, rank)
+    chosen = X[:, fit.selected] - X[:, fit.selected].mean(axis=0)
+    refit = _fit_observed(chosen, Y - np.nanmean(Y, axis=0), lambda filled: _ridge(chosen, filled, alpha, rank))
     W = np.zeros_like(fit.W)
     W[fit.selected] = refit.W
     return ReducedRankFit(W, refit.V)

@@ -234,21 +234,23 @@ def initial_weights(sizes, generators):
 
 
 def apply_layers(weights, activations, inputs):
-    """Apply the layers of one network to cells.
+    """Apply the layers of one network to cells, in double precision and without a backend.
 
     Parameters
     ----------
     weights : list of arrays
         kernel (n_in, n_out) and bias (n_out,) of each layer in turn.
-    activations : sequence of str
+    activations : sequence of {"elu", "linear"}
         Activation of each layer.
     inputs : array, shape (n_cells, n_in)
 
     Returns
     -------
-    float32 array, shape (n_cells, n_out)
+    float64 array, shape (n_cells, n_out)
     """
-    outputs = ops.convert_to_tensor(np.asarray(inputs, dtype=np.float32))
+    outputs = np.asarray(inputs, dtype=np.float64)
     for kernel, bias, activation in zip(weights[::2], weights[1::2], activations, strict=True):
-        outputs = keras.activations.get(activation)(ops.matmul(outputs, kernel) + bias)
-    return np.asarray(outputs)
+        outputs = outputs @ np.asarray(kernel, dtype=np.float64) + bias
+        if activation == "elu":
+            outputs = np.where(outputs > 0, outputs, np.expm1(np.minimum(outputs, 0)))
+    return outputs

@@ -1,8 +1,10 @@
 """R2 as the paper defines it: pooled over features, around the means of the training cells."""
 
 import numpy as np
+from sklearn.base import TransformerMixin
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from sbnn._checks import check_matrix
+from sbnn._checks import check_matrix, check_same_cells, check_targets
 
 
 def r2(Y, predictions, centre, sample_weight=None):
@@ -44,27 +46,64 @@ def _sums(Y, predictions, centre, sample_weight):
     return tuple(np.nansum(weight * (Y - values) ** 2, axis=0) for values in (np.asarray(predictions), centre))
 
 
-class LatentRegressorMixin:
-    """What network and linear model share: they predict by decoding latent coordinates, and score pooled R2.
+class LatentRegressorMixin(TransformerMixin):
+    """What network and linear model share: checks, latent coordinates, predictions decoded from them, pooled R2.
 
-    Expects `transform`, `decode_features` and the fitted `y_mean_`.
+    Expects `_latent`, `_n_latent`, `decode_features` and the fitted `y_mean_`.
     """
+
+    def _check_training(self, X, Y, dtype):
+        """Return X and two-dimensional Y as numbers; remember names of genes, and whether Y was one-dimensional."""
+        if Y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        X = check_matrix(validate_data(self, X, dtype=dtype, ensure_all_finite=False, ensure_min_samples=2), "X", dtype)
+        Y = check_array(Y, dtype=dtype, ensure_2d=False, ensure_all_finite=False, input_name="Y")
+        self._one_target = Y.ndim == 1
+        Y = check_targets(Y[:, None] if self._one_target else Y, dtype)
+        check_same_cells(X, Y)
+        return X, Y
+
+    def _check_cells(self, X, dtype):
+        """Return X as numbers, with the genes that the model was fitted on."""
+        check_is_fitted(self, "y_mean_")
+        return check_matrix(validate_data(self, X, dtype=dtype, ensure_all_finite=False, reset=False), "X", dtype)
+
+    def transform(self, X):
+        """Return the latent coordinates of cells.
+
+        Parameters
+        ----------
+        X : array or DataFrame, shape (n_cells, n_genes)
+
+        Returns
+        -------
+        float64 array, shape (n_cells, number of coordinates)
+            A DataFrame after `set_output(transform="pandas")`.
+        """
+        return self._latent(X)
 
     def predict(self, X):
         """Return predicted features of cells X (n_cells, n_genes), shape (n_cells, n_features)."""
-        return self.decode_features(self.transform(X))
+        predictions = self.decode_features(self._latent(X))
+        return predictions[:, 0] if getattr(self, "_one_target", False) else predictions
 
-    def score(self, X, Y, sample_weight=None):
+    def score(self, X, y, sample_weight=None):
         """Return R2 pooled over observed features: 1 - sum (Y - prediction)^2 / sum (Y - training mean)^2.
 
         Parameters
         ----------
         X : array, shape (n_cells, n_genes)
-        Y : array, shape (n_cells, n_features)
+        y : array, shape (n_cells, n_features)
         sample_weight : array, shape (n_cells,), optional
 
         Returns
         -------
         float
         """
-        return r2(Y, self.predict(X), self.y_mean_, sample_weight)
+        Y, predictions = np.asarray(y), self.decode_features(self._latent(X))
+        return r2(Y[:, None] if Y.ndim == 1 else Y, predictions, self.y_mean_, sample_weight)
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the latent coordinates, z1, z2, ..., as the tables call them."""
+        check_is_fitted(self, "y_mean_")
+        return np.array([f"z{index + 1}" for index in range(self._n_latent)], dtype=object)

@@ -35,11 +35,12 @@ def fit_tables(data, fold, fit, keep):
     rows = _network_tables(keys, fit, data) if is_network(fit.setting) else _linear_tables(keys, fit, fold, data)
     cells = fold.test if len(fold.test) else fold.train
     keys = {**keys, "stage": fit.model.history_["stage"].iloc[-1] if is_network(fit.setting) else "fitted"}
+    dtype = np.float32 if is_network(fit.setting) else None
     if "predictions" in keep:
-        predictions = pd.DataFrame(fit.model.predict(fold.X[cells]), columns=data.feature_names)
+        predictions = pd.DataFrame(fit.model.predict(fold.X[cells]), columns=data.feature_names, dtype=dtype)
         rows["predictions"] = _with_keys(keys, {"cell": data.cell_names[cells]}, predictions)
     if "latents" in keep and hasattr(fit.model, "transform"):
-        latents = pd.DataFrame(fit.model.transform(fold.X)).rename(columns=lambda index: f"z{index + 1}")
+        latents = pd.DataFrame(fit.model.transform(fold.X), dtype=dtype).rename(columns=lambda index: f"z{index + 1}")
         held_out = np.isin(np.arange(len(fold.X)), fold.test)
         used = np.sort(np.concatenate([fold.train, fold.test]))
         rows["latents"] = _with_keys(keys, {"cell": data.cell_names, "held_out": held_out}, latents).iloc[used]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from sbnn._checks import check_targets, preview
 from sbnn.chunks import STACK_SIZE, Work, fitting_stack, holds_networks, part_of, plan_chunks, run_chunk, unpack_fit
 from sbnn.clusters import cluster_features, leave_out_small_clusters
 from sbnn.folds import fold_data, make_folds
@@ -119,7 +120,8 @@ def cross_validate(
     data : PairedData
     models : dict
         Name -> estimator or list of estimators: `SparseBottleneckRegressor`, `ReducedRankRegressor`, or any
-        scikit-learn regressor.
+        scikit-learn regressor. Where Y has missing values, the first two learn from those that are there; other
+        regressors see the cells without any.
     folds : "paper", "donor", "all", splitter, or list of (train, test)
         See `sbnn.folds.make_folds`.
     store : path-like, optional
@@ -158,6 +160,7 @@ def cross_validate(
     """
     runs = _list_runs(models)
     splits = make_folds(data, folds)
+    _check_observed(data, splits)
     seen = [fold_data(data, split, within_fold) for split in splits]
     schedules = [get_schedule(estimator.schedule) for _, estimator in runs if is_network(estimator)]
     all_cells = isinstance(folds, str) and folds == "all"
@@ -193,6 +196,18 @@ def _list_runs(models):
         if not hasattr(estimator, "fit"):
             raise ValueError(f"models[{name!r}] should be an estimator or a list of estimators, got {estimator!r}")
     return runs
+
+
+def _check_observed(data, splits):
+    """Raise ValueError where a feature or a cell has no value, or a feature none among a fold's training cells."""
+    Y = check_targets(data.Y, np.float32, data.feature_names, data.cell_names)
+    for number, split in enumerate(splits):
+        empty = np.isnan(Y[split.train]).all(axis=0)
+        if empty.any():
+            raise ValueError(
+                f"fold {number} has no training cell with a value of {preview(data.feature_names[empty])}: "
+                "leave the feature out, or choose other folds"
+            )
 
 
 def fold_clusters(seen, n_init, within_fold, all_cells):

@@ -73,7 +73,7 @@ def test_history_names_the_stages(fitted):
 
 def test_bad_input_is_named(small, fitted):
     data, _ = small
-    with pytest.raises(ValueError, match="X has 59 genes, but the model was fitted on 60"):
+    with pytest.raises(ValueError, match="X has 59 features, but SparseBottleneckRegressor is expecting 60"):
         fitted.predict(data.X[:, 1:])
     with pytest.raises(ValueError, match="X holds 150 NaN or infinite"):
         make().fit(np.where(np.arange(60) == 3, np.inf, data.X), data.Y)

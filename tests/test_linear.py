@@ -272,5 +272,5 @@ def test_bad_tables_are_named(tables):
         ReducedRankRegressor().fit(np.where(X[3, 4] == X, np.nan, X), Y)
     with pytest.raises(ValueError, match="X and Y must have the same cells, got 119 and 120 rows"):
         ReducedRankRegressor().fit(X[1:], Y)
-    with pytest.raises(ValueError, match="X has 29 genes, but the model was fitted on 30"):
+    with pytest.raises(ValueError, match="X has 29 features, but ReducedRankRegressor is expecting 30"):
         ReducedRankRegressor().fit(X, Y).predict(X[:, 1:])
