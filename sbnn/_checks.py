@@ -67,7 +67,8 @@ def check_counts(counts, name="counts"):
     if values.size and not np.isfinite(values).all():
         raise ValueError(f"{name} holds NaN or infinite values")
     if values.size and values.min() < 0:
-        raise ValueError(f"{name} must not be negative, the smallest value is {values.min()}")
+        overflow = ": an integer overflow?" if np.issubdtype(values.dtype, np.integer) else ""
+        raise ValueError(f"{name} must not be negative, the smallest value is {values.min()}{overflow}")
     return counts if sparse.issparse(counts) else values
 
 

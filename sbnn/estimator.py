@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 
-from sbnn._checks import check_length, check_matrix
+from sbnn._checks import check_matrix
 from sbnn.clusters import cluster_features
 from sbnn.decoder import train_gene_decoder
 from sbnn.network import apply_layers, build_network, layer_activations
@@ -114,7 +114,6 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         """
         X, Y = self._check_training(X, y, np.float32)
         if sample_weight is not None:
-            check_length(sample_weight, len(X), "sample_weight", "cell")
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
         starts = get_schedule(self.schedule).cluster_starts
         clusters = cluster_features(Y, starts) if starts else None

@@ -127,6 +127,114 @@ class PairedData:
             digest.update("\n".join(names).encode())
         return digest.hexdigest()
 
+    @classmethod
+    def from_tables(cls, counts, features, genes=1000, detection_threshold=0, genes_as_rows=False, **more):
+        """Pair tables of counts and of features of the reader's own cells.
+
+        Cells are matched by name; those that one table lacks are left out with a warning. Genes are chosen, counts
+        divided by depth, logarithms taken, both sides z-scored (see `sbnn.Preprocessor`).
+
+        Parameters
+        ----------
+        counts : DataFrame or path of a CSV file, cells x genes
+        features : DataFrame or path of a CSV file, cells x features
+            In their own units, NaN where not measured.
+        genes : int, sequence of str or None
+            The most variable genes, this many; or these; or all that are detected.
+        detection_threshold : float
+            For the choice of variable genes: a gene is detected in a cell with more counts than this (0 for UMIs, about
+            30 for full-length reads).
+        genes_as_rows : bool
+            The table of counts has a row for each gene.
+        **more
+            `name`, `feature_units`, `type_colors`, `family_colors` as in `PairedData`; `cell_types`, `cell_families`,
+            `donors` as Series indexed by cell.
+
+        Returns
+        -------
+        PairedData
+            Cells in the order of `features`.
+
+        Raises
+        ------
+        ValueError
+            No cell in common, a transposed table, text among numbers, negative counts, a feature or a cell without
+            any value, a cell without counts.
+        """
+        from sbnn.containers import pair_tables
+
+        return pair_tables(
+            counts, features, genes_as_rows, genes=genes, detection_threshold=detection_threshold, **more
+        )
+
+    @classmethod
+    def from_anndata(cls, adata, features, counts=None, genes=1000, **more):
+        """Pair what an AnnData holds, in memory or backed by a file; counts stay sparse until genes are chosen.
+
+        Parameters
+        ----------
+        adata : anndata.AnnData
+        features : str or list of str
+            Key of `adata.obsm`, or columns of `adata.obs`.
+        counts : str or None
+            Layer that holds counts; None for `adata.X`.
+        genes : int, str, sequence of str or None
+            As in `from_tables`; or a bool column of `adata.var`, for example "highly_variable".
+        **more
+            As in `from_tables`, but `cell_types`, `cell_families` and `donors` are columns of `adata.obs`; their
+            colours are taken from `adata.uns`, where scanpy leaves them.
+
+        Returns
+        -------
+        PairedData
+
+        Raises
+        ------
+        ValueError
+            A key, column or layer that is not there, and as `from_tables`.
+        """
+        from sbnn.containers import pair_anndata
+
+        return pair_anndata(adata, features, counts, genes, **more)
+
+    @classmethod
+    def from_mudata(cls, mdata, x="rna", y="ephys", counts=None, genes=1000, **more):
+        """Pair two modalities of a MuData.
+
+        Parameters
+        ----------
+        mdata : mudata.MuData
+        x, y : str
+            Modalities of genes and of features.
+        counts : str or None
+            Layer of modality `x` that holds counts; None for its X.
+        genes, **more
+            As in `from_anndata`; columns of the obs of modality `x`.
+
+        Returns
+        -------
+        PairedData
+        """
+        from sbnn.containers import pair_mudata
+
+        return pair_mudata(mdata, x, y, counts=counts, genes=genes, **more)
+
+    def to_anndata(self):
+        """Return an AnnData: z-scored expression in X, `layers["counts"]`, features in `obsm["features"]`.
+
+        Types, families and donors are columns of `obs` ("cell_type", "cell_family", "donor"), with their colours where
+        scanpy looks for them. `PairedData.from_anndata(adata, "features", "counts", genes=None)` leads back.
+        """
+        from sbnn.containers import make_anndata
+
+        return make_anndata(self)
+
+    def to_mudata(self):
+        """Return a MuData with the modalities "rna" (as `to_anndata`) and "ephys" (features in their own units)."""
+        from sbnn.containers import make_mudata
+
+        return make_mudata(self)
+
     def subset(self, cells):
         """Return the chosen cells only.
 

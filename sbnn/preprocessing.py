@@ -45,14 +45,14 @@ def gene_statistics(counts, threshold=0, min_cells=10):
     if sparse.issparse(counts):
         counts = counts.tocsc()
         detected = counts.data > threshold
-        logs = np.log2(counts.data, out=np.zeros(counts.data.shape), where=detected)
+        logs = np.log2(counts.data, out=np.zeros(counts.data.shape), where=detected, dtype=np.float64)
         gene = np.repeat(np.arange(counts.shape[1]), np.diff(counts.indptr))
         n_detected = np.bincount(gene, weights=detected, minlength=counts.shape[1])
         sum_log = np.bincount(gene, weights=logs, minlength=counts.shape[1])
     else:
         detected = counts > threshold
         n_detected = detected.sum(axis=0)
-        sum_log = np.log2(counts, out=np.zeros(counts.shape), where=detected).sum(axis=0)
+        sum_log = np.log2(counts, out=np.zeros(counts.shape), where=detected, dtype=np.float64).sum(axis=0)
     enough = n_detected >= max(min_cells, 1)
     zero_rate = np.where(enough, 1 - n_detected / n_cells, np.nan)
     mean_log = np.divide(sum_log, n_detected, out=np.full(len(enough), np.nan), where=enough)

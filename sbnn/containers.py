@@ -1,0 +1,245 @@
+"""Tables, AnnData and MuData of the reader's own cells, turned into PairedData and back."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from scipy import sparse
+
+from sbnn._checks import check_counts, check_targets, check_unique, preview
+from sbnn._reading import CountTable, paired
+from sbnn.preprocessing import select_variable_genes
+
+#: Rows of a dense table on disk that are read at once.
+ROWS_AT_ONCE = 1000
+
+
+def read_table(table, what):
+    """Return a DataFrame with names as text, read from CSV where a path is given.
+
+    Parameters
+    ----------
+    table : DataFrame or path-like
+        A path ends in .csv (commas), .tsv or .txt (tabs), .gz or not; its first column holds the names of the rows.
+    what : str
+        Name of the argument in errors.
+    """
+    if not isinstance(table, pd.DataFrame):
+        tabs = str(table).removesuffix(".gz").endswith((".tsv", ".txt"))
+        table = pd.read_csv(table, sep="\t" if tabs else ",", index_col=0)
+    text = [str(column) for column, kind in table.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
+    if text:
+        raise ValueError(
+            f"{what} must hold numbers only, but column(s) {preview(text)} hold text: drop or convert them"
+        )
+    return table.set_axis(table.index.astype(str), axis=0).set_axis(table.columns.astype(str), axis=1)
+
+
+def pair_tables(counts, features, genes_as_rows=False, **settings):
+    """Pair two tables of the same cells; arguments of `PairedData.from_tables`."""
+    counts, features = read_table(counts, "counts"), read_table(features, "features")
+    if genes_as_rows:
+        counts = counts.T
+    if not counts.index.isin(features.index).any() and counts.columns.isin(features.index).any():
+        raise ValueError(
+            "counts is transposed: its columns, not its rows, are the cells of features; "
+            f"give genes_as_rows={not genes_as_rows}"
+        )
+    table = CountTable(counts.to_numpy(), counts.columns.to_numpy(), counts.index.to_numpy())
+    return pair(table, features, **settings)
+
+
+def pair_anndata(adata, features, counts=None, genes=1000, **settings):
+    """Pair what an AnnData holds; arguments of `PairedData.from_anndata`."""
+    if not isinstance(features, str):
+        table = adata.obs[_present(list(features), adata.obs, "obs")]
+        return _pair_genes(adata, table, "features", counts, genes, settings)
+    if features not in adata.obsm:
+        raise ValueError(f"adata.obsm lacks {features!r} (features); it has {preview(adata.obsm, 12)}")
+    table = adata.obsm[features]
+    if not isinstance(table, pd.DataFrame):
+        names = adata.uns.get(f"{features}_names", [f"{features}{column + 1}" for column in range(table.shape[1])])
+        table = pd.DataFrame(np.asarray(table), index=adata.obs_names, columns=list(names))
+    if f"{features}_units" in adata.uns:
+        settings.setdefault("feature_units", _units(adata.uns[f"{features}_units"]))
+    return _pair_genes(adata, table, f"obsm[{features!r}]", counts, genes, settings)
+
+
+def pair_mudata(mdata, x="rna", y="ephys", counts=None, genes=1000, **settings):
+    """Pair two modalities of a MuData; arguments of `PairedData.from_mudata`."""
+    missing = [name for name in (x, y) if name not in mdata.mod]
+    if missing:
+        raise ValueError(f"mdata lacks the modalities {preview(missing)}; it has {preview(mdata.mod)}")
+    features = mdata.mod[y]
+    values = features.X.toarray() if sparse.issparse(features.X) else np.asarray(features.X)
+    table = pd.DataFrame(values, index=features.obs_names, columns=features.var_names)
+    if "unit" in features.var:
+        settings.setdefault("feature_units", _units(features.var["unit"]))
+    return _pair_genes(mdata.mod[x], table, f"modality {y!r}", counts, genes, settings)
+
+
+def _pair_genes(adata, table, what, layer, genes, settings):
+    """Pair the counts of an AnnData with a table of features, with the columns of obs that are asked for."""
+    if isinstance(genes, str):
+        genes = adata.var_names[adata.var[_present([genes], adata.var, "var")[0]].to_numpy(bool)]
+    for key, colors in (("cell_types", "type_colors"), ("cell_families", "family_colors"), ("donors", None)):
+        name = settings.pop(key, None)
+        if name is None:
+            continue
+        settings[key] = adata.obs[_present([name], adata.obs, "obs")[0]]
+        if colors and hasattr(settings[key], "cat") and f"{name}_colors" in adata.uns:
+            found = zip(settings[key].cat.categories.astype(str), adata.uns[f"{name}_colors"], strict=False)
+            settings.setdefault(colors, {category: str(color) for category, color in found})
+    counts = CountTable(_counts_of(adata, layer), adata.var_names.to_numpy(str), adata.obs_names.to_numpy(str))
+    return pair(counts, read_table(table, what), genes=genes, **settings)
+
+
+def _units(units):
+    """Units as PairedData has them: None where there is none."""
+    return tuple(str(unit) or None for unit in units)
+
+
+def _present(names, table, where):
+    """Return the names after checking that a table of an AnnData has them as columns."""
+    missing = [name for name in names if name not in table]
+    if missing:
+        raise ValueError(f"adata.{where} lacks the column(s) {preview(missing)}; it has {preview(table.columns, 12)}")
+    return names
+
+
+def _counts_of(adata, layer):
+    """Return counts in memory: sparse where they are, or where they come from disk."""
+    if layer is not None and layer not in adata.layers:
+        raise ValueError(f"adata.layers lacks {layer!r} (counts); it has {preview(adata.layers)}; None takes adata.X")
+    counts = adata.X if layer is None else adata.layers[layer]
+    if counts is None:
+        raise ValueError(f"adata.X is empty: name the layer that holds counts, one of {preview(adata.layers)}")
+    if sparse.issparse(counts) or isinstance(counts, np.ndarray):
+        return counts
+    if hasattr(counts, "to_memory"):  # a sparse matrix on disk
+        return counts.to_memory()
+    rows = (counts[start : start + ROWS_AT_ONCE] for start in range(0, counts.shape[0], ROWS_AT_ONCE))
+    return sparse.vstack([sparse.csr_matrix(block) for block in rows], format="csr")
+
+
+def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **more):
+    """Match counts and features by cell, choose genes, normalise, z-score.
+
+    Parameters
+    ----------
+    table : CountTable
+        Counts of all genes, dense or sparse.
+    features : DataFrame, cells x features
+        Numbers; NaN where not measured.
+    genes, detection_threshold, name
+        As in `PairedData.from_tables`.
+    **more
+        `cell_types`, `cell_families`, `donors`: Series indexed by cell, or arrays in the order of `features`; colours
+        and units as in `PairedData`.
+
+    Returns
+    -------
+    PairedData
+        Cells in the order of `features`.
+    """
+    cells = _match(check_unique(table.cell_names, "cells in counts"), features.index)
+    rows = pd.Index(table.cell_names).get_indexer(cells)
+    counts = table.counts.tocsr() if sparse.issparse(table.counts) else table.counts
+    counts = check_counts(counts if np.array_equal(rows, np.arange(counts.shape[0])) else counts[rows])
+    gene_names = check_unique(table.gene_names, "genes in counts")
+    chosen = _choose_genes(counts, gene_names, genes, detection_threshold)
+    values = features.loc[cells].to_numpy(np.float64)
+    check_targets(values, np.float64, features.columns, cells)
+    for what in ("cell_types", "cell_families", "donors"):
+        if isinstance(more.get(what), pd.Series):
+            more[what] = _aligned(more[what], cells, what)
+    for what, colors in (("cell_types", "type_colors"), ("cell_families", "family_colors")):
+        if more.get(what) is not None and more.get(colors) is None:
+            names = np.unique(np.asarray(more[what], dtype=str))
+            more[colors] = dict(zip(names.tolist(), sns.color_palette("husl", len(names)).as_hex(), strict=True))
+    names = {"gene_names": gene_names[chosen], "feature_names": features.columns, "cell_names": cells}
+    return paired(counts[:, chosen], values, **names, name=name, **more)
+
+
+def _match(cells, measured):
+    """Cells that both tables have, in the order of the features; warns of the others."""
+    measured = check_unique(measured, "cells in features")
+    common = measured[np.isin(measured, cells)]
+    if not len(common):
+        raise ValueError(
+            f"counts and features have no cell in common: counts has {preview(cells, 3)}, features "
+            f"{preview(measured, 3)}; give both the same names"
+        )
+    for what, other, names in (("counts", "features", cells), ("features", "counts", measured)):
+        left_out = names[~np.isin(names, common)]
+        if len(left_out):
+            report = f"{len(left_out)} of {len(names)} cells of {what} are left out, {other} lacks them"
+            warnings.warn(f"{report}: {preview(left_out, 3)}", stacklevel=5)
+    return common
+
+
+def _choose_genes(counts, gene_names, genes, detection_threshold):
+    """Places of the genes to model: the most variable, those named, or all that were detected."""
+    if genes is None or isinstance(genes, (int, np.integer)):
+        detected = np.flatnonzero(np.asarray(counts.sum(axis=0)).ravel() > 0)
+        if genes is None or genes >= len(detected):
+            return detected
+        return np.flatnonzero(select_variable_genes(counts, genes, detection_threshold))
+    places = pd.Index(gene_names).get_indexer(list(genes))
+    if (places < 0).any():
+        raise ValueError(f"counts lacks the genes {preview(np.asarray(list(genes))[places < 0])}")
+    return places
+
+
+def _aligned(series, cells, what):
+    """Values of a Series for the named cells."""
+    series = series.set_axis(series.index.astype(str))
+    missing = cells[~np.isin(cells, series.index)]
+    if len(missing):
+        raise ValueError(f"{what} lacks {len(missing)} of the {len(cells)} cells: {preview(missing, 3)}")
+    return series.loc[cells].astype(str).to_numpy(str)
+
+
+def make_anndata(data):
+    """Return PairedData as AnnData; see `PairedData.to_anndata`."""
+    anndata = import_extra("anndata")
+    named = {"cell_types": "cell_type", "cell_families": "cell_family", "donors": "donor"}
+    present = {what: column for what, column in named.items() if getattr(data, what) is not None}
+    obs = pd.DataFrame(
+        {column: pd.Categorical(getattr(data, what)) for what, column in present.items()}, index=data.cell_names
+    )
+    features = data.Y if data.features is None else data.features
+    uns = {"name": data.name}
+    if data.feature_units is not None:
+        uns["features_units"] = np.array([unit or "" for unit in data.feature_units])
+    for what, colors in (("cell_types", data.type_colors), ("cell_families", data.family_colors)):
+        if what in present and colors is not None:
+            uns[f"{named[what]}_colors"] = [colors[name] for name in obs[named[what]].cat.categories]
+    return anndata.AnnData(
+        X=data.X,
+        obs=obs,
+        var=pd.DataFrame(index=data.gene_names),
+        obsm={"features": pd.DataFrame(features, index=data.cell_names, columns=data.feature_names)},
+        layers=None if data.counts is None else {"counts": data.counts},
+        uns=uns,
+    )
+
+
+def make_mudata(data):
+    """Return PairedData as MuData; see `PairedData.to_mudata`."""
+    mudata, genes = import_extra("mudata"), make_anndata(data)
+    features = import_extra("anndata").AnnData(genes.obsm.pop("features"))
+    if data.feature_units is not None:
+        features.var["unit"] = genes.uns.pop("features_units")
+    return mudata.MuData({"rna": genes, "ephys": features})
+
+
+def import_extra(package):
+    """Import a package of the extra "anndata", or say how to get it."""
+    import importlib
+
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ImportError(f"this needs the package {package}: pip install 'sbnn[anndata]' ({error})") from error
