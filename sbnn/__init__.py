@@ -15,6 +15,8 @@ _PUBLIC = {
     "select_variable_genes": "preprocessing",
     "SparseBottleneckRegressor": "estimator",
     "ReducedRankRegressor": "linear",
+    "PairedModel": "paired_model",
+    "load_model": "model_file",
     "cross_validate": "validation",
     "CrossValidation": "validation",
     "regularisation_path": "regularisation",

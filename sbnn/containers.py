@@ -91,7 +91,7 @@ def _pair_genes(adata, table, what, layer, genes, settings):
         if colors and hasattr(settings[key], "cat") and f"{name}_colors" in adata.uns:
             found = zip(settings[key].cat.categories.astype(str), adata.uns[f"{name}_colors"], strict=False)
             settings.setdefault(colors, {category: str(color) for category, color in found})
-    counts = CountTable(_counts_of(adata, layer), adata.var_names.to_numpy(str), adata.obs_names.to_numpy(str))
+    counts = CountTable(counts_of(adata, layer), adata.var_names.to_numpy(str), adata.obs_names.to_numpy(str))
     return pair(counts, read_table(table, what), genes=genes, **settings)
 
 
@@ -108,7 +108,7 @@ def _present(names, table, where):
     return names
 
 
-def _counts_of(adata, layer):
+def counts_of(adata, layer):
     """Return counts in memory: sparse where they are, or where they come from disk."""
     if layer is not None and layer not in adata.layers:
         raise ValueError(f"adata.layers lacks {layer!r} (counts); it has {preview(adata.layers)}; None takes adata.X")

@@ -1,0 +1,180 @@
+"""A fitted model as one file: a zip of JSON, NumPy arrays without pickles, and the network in Keras' own format."""
+
+import json
+import tempfile
+import zipfile
+from dataclasses import asdict
+from importlib import metadata
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sbnn.linear import ReducedRankFit, ReducedRankRegressor
+from sbnn.paired_model import PairedModel
+from sbnn.preprocessing import Preprocessor
+from sbnn.results import write_atomically
+from sbnn.schedules import Schedule, Stage, get_schedule
+from sbnn.tables import is_network
+
+_FORMAT = "sbnn model"
+#: Files of another major version are refused.
+FORMAT_VERSION = (1, 0)
+_MOMENTS = ("gene_means_", "gene_sds_", "feature_means_", "feature_sds_")
+_OF_MODEL = ("gene_shares_", "training_genes_")
+_OF_ESTIMATOR = ("selected_", "gene_norms_", "x_mean_", "y_mean_")
+
+
+def save_model(model, path):
+    """Write a PairedModel; see `PairedModel.save`."""
+    estimator, fitted = model.estimator_, model.preprocessor_
+    arrays = {name: getattr(fitted, name) for name in _MOMENTS}
+    arrays |= {name: getattr(model, name) for name in _OF_MODEL if getattr(model, name) is not None}
+    arrays |= {name: getattr(estimator, name) for name in _OF_ESTIMATOR}
+    arrays |= {"gene_names": model.gene_names_, "feature_names": model.feature_names_}
+    if is_network(estimator):
+        arrays |= {f"history {column}": estimator.history_[column].to_numpy() for column in estimator.history_}
+        arrays["history stage"] = arrays["history stage"].astype(str)
+    else:
+        arrays |= {"W": estimator.W_, "V": estimator.V_}
+    config = {
+        "format": _FORMAT,
+        "format_version": FORMAT_VERSION,
+        "versions": {name: metadata.version(name) for name in ("sbnn", "keras", "numpy", "scikit-learn")},
+        "estimator": type(estimator).__name__,
+        "settings": _plain_settings(estimator),
+        "median_depth": fitted.median_depth_,
+        "outlier_distance": model.outlier_distance_,
+        "feature_units": model.feature_units_,
+    }
+    content, stored = BytesIO(), BytesIO()
+    np.savez_compressed(stored, allow_pickle=False, **arrays)
+    with zipfile.ZipFile(content, "w") as file:
+        file.writestr("config.json", json.dumps(config, indent=1))
+        file.writestr("arrays.npz", stored.getvalue())
+        if is_network(estimator):
+            file.writestr("network.keras", _network_bytes(estimator))
+    write_atomically(Path(path), content.getvalue())
+    return Path(path)
+
+
+def load_model(path):
+    """Read a model that `PairedModel.save` wrote; nothing in the file is run.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    PairedModel
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        The file is cut short, is no model, or was written by another major version.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            config = json.loads(file.read("config.json"))
+            version = config.get("format_version", (None,))
+            if config.get("format") != _FORMAT or version[0] != FORMAT_VERSION[0]:
+                raise ValueError(
+                    f"{path} has the format {config.get('format')!r}, version {version[0]}; this sbnn reads "
+                    f"{_FORMAT!r}, version {FORMAT_VERSION[0]}: use the sbnn that wrote it "
+                    f"({config.get('versions', {}).get('sbnn')})"
+                )
+            with np.load(BytesIO(file.read("arrays.npz")), allow_pickle=False) as stored:
+                arrays = dict(stored)
+            network = file.read("network.keras") if "network.keras" in file.namelist() else None
+    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, EOFError) as error:
+        raise ValueError(
+            f"{path} is no model of sbnn, or cut short ({error}): save it anew, or copy it again"
+        ) from None
+    return _rebuild(config, arrays, network)
+
+
+def _rebuild(config, arrays, network):
+    """Put a PairedModel together again."""
+    from sbnn.estimator import SparseBottleneckRegressor
+
+    settings = _settings_from_plain(config["settings"])
+    kinds = {"SparseBottleneckRegressor": SparseBottleneckRegressor, "ReducedRankRegressor": ReducedRankRegressor}
+    estimator = kinds[config["estimator"]](**settings)
+    of_estimator = {name.rstrip("_"): arrays[name] for name in _OF_ESTIMATOR}
+    if network is None:
+        estimator.adopt(ReducedRankFit(arrays["W"], arrays["V"]), **of_estimator)
+    else:
+        from sbnn.tasks import TrainedNetwork
+
+        columns = {name.removeprefix("history "): arrays[name] for name in arrays if name.startswith("history ")}
+        trained = TrainedNetwork(
+            _network_weights(network), **of_estimator, history=pd.DataFrame(columns), feature_r2=None
+        )
+        estimator.adopt(trained, np.zeros((0, len(trained.selected)), dtype=np.float32))
+        estimator._training_genes = arrays["training_genes_"]
+    model = PairedModel(kinds[config["estimator"]](**settings))
+    model.estimator_, model.preprocessor_ = estimator, Preprocessor(allow_constant=True)
+    for name in _MOMENTS:
+        setattr(model.preprocessor_, name, arrays[name])
+    for name in _OF_MODEL:
+        setattr(model, name, arrays.get(name))
+    model.preprocessor_.median_depth_ = config["median_depth"]
+    model.gene_names_, model.feature_names_ = arrays["gene_names"], arrays["feature_names"]
+    model.outlier_distance_ = config["outlier_distance"]
+    model.feature_units_ = None if config["feature_units"] is None else tuple(config["feature_units"])
+    return model
+
+
+def _plain_settings(estimator):
+    """Arguments of an estimator as JSON has them."""
+    settings = estimator.get_params(deep=False)
+    if is_network(estimator) and not isinstance(settings["schedule"], str):
+        schedule = get_schedule(settings["schedule"])
+        settings["schedule"] = {"name": schedule.name, "stages": [asdict(stage) for stage in schedule]}
+    return {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in settings.items()
+        if isinstance(value, (int, float, str, bool, tuple, list, dict, np.generic, type(None)))
+    }
+
+
+def _settings_from_plain(settings):
+    """Arguments of an estimator from what JSON kept."""
+    settings = dict(settings)
+    if isinstance(settings.get("schedule"), dict):
+        stages = [Stage(**stage) for stage in settings["schedule"]["stages"]]
+        settings["schedule"] = Schedule(settings["schedule"]["name"], stages)
+    if "hidden" in settings:
+        settings["hidden"] = tuple(settings["hidden"])
+    return settings
+
+
+def _network_bytes(estimator):
+    """Content of the .keras file of the network, which takes centred genes and gives centred features."""
+    from sbnn.network import build_network
+
+    network = build_network(
+        len(estimator.weights_[0]),
+        len(estimator.y_mean_),
+        bottleneck_dim=estimator.bottleneck_dim,
+        hidden=tuple(estimator.hidden),
+        group_lasso=0.0,
+        ridge=0.0,
+    )
+    network.set_weights(estimator.weights_)
+    with tempfile.TemporaryDirectory() as folder:
+        network.save(Path(folder) / "network.keras")
+        return (Path(folder) / "network.keras").read_bytes()
+
+
+def _network_weights(content):
+    """Weights in a .keras file."""
+    import keras
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.keras"
+        path.write_bytes(content)
+        return keras.saving.load_model(path, compile=False).get_weights()

@@ -1,0 +1,240 @@
+"""A fitted map of one's own cells: counts in, units out, genes by name, new cells judged."""
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.model_selection import KFold
+from sklearn.neighbors import NearestNeighbors
+
+from sbnn._checks import check_unique, preview
+from sbnn.containers import counts_of, read_table
+from sbnn.paired_data import PairedData
+from sbnn.preprocessing import Preprocessor
+
+#: Neighbours over which the distance of a cell is averaged.
+N_NEIGHBOURS = 10
+#: Share of held-out training cells that are called outliers.
+OUTLIER_RATE = 0.01
+
+
+class PairedModel:
+    """A network or linear model of paired data, with everything that it takes to use it on other cells.
+
+    Parameters
+    ----------
+    estimator : SparseBottleneckRegressor or ReducedRankRegressor, optional
+        What is fitted; a SparseBottleneckRegressor as it is if None.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        Fitted on z-scores.
+    preprocessor_ : Preprocessor
+        Depth, means and SDs of the training cells.
+    gene_names_, feature_names_ : str arrays
+        The genes it was fitted on (all are needed for the depth of a cell), and the features.
+    selected_genes_ : str array
+        The genes that it reads.
+    feature_units_ : tuple of str or None
+    gene_shares_ : array, shape (n_genes,)
+        Share of each gene in all counts.
+    training_genes_ : array, shape (n_cells, n_selected)
+        The training cells, z-scored.
+    outlier_distance_ : float
+        Distance above which a cell is far outside the training data.
+    """
+
+    def __init__(self, estimator=None):
+        self.estimator = estimator
+
+    def fit(self, data):
+        """Fit the estimator on all cells of PairedData.
+
+        Parameters
+        ----------
+        data : PairedData
+            With counts and features as measured; without, new cells must come as X came, and Y goes out.
+
+        Returns
+        -------
+        PairedModel
+            Itself.
+        """
+        from sbnn.estimator import SparseBottleneckRegressor
+
+        features = data.Y if data.features is None else data.features
+        genes = {"expression": data.X} if data.counts is None else {"counts": data.counts}
+        self.preprocessor_ = Preprocessor(allow_constant=True).fit(features=features, **genes)
+        X, Y = self.preprocessor_.transform_genes(**genes), self.preprocessor_.transform_features(features)
+        self.estimator_ = clone(SparseBottleneckRegressor() if self.estimator is None else self.estimator).fit(X, Y)
+        self.gene_names_, self.feature_names_ = data.gene_names, data.feature_names
+        self.feature_units_ = data.feature_units
+        # What genes contribute to the depth of a cell: stands in for those that other cells lack.
+        self.gene_shares_ = _gene_shares(data.counts)
+        self.training_genes_ = X[:, self.estimator_.selected_]
+        self.outlier_distance_ = _calibrate(self.training_genes_)
+        return self
+
+    @property
+    def selected_genes_(self):
+        """Names of the genes that the model reads."""
+        return self.gene_names_[self.estimator_.selected_]
+
+    def predict(self, cells, layer=None, fill_missing=False):
+        """Predict features of cells, in their own units.
+
+        Parameters
+        ----------
+        cells : DataFrame (cells x genes), AnnData or PairedData
+            Counts, or expression where the model was fitted without counts; genes are found by name, in any order.
+        layer : str, optional
+            Layer of an AnnData that holds the counts; its X if None.
+        fill_missing : bool
+            Let the mean of the training cells stand in for genes that `cells` lack, instead of refusing them.
+
+        Returns
+        -------
+        DataFrame, cells x features
+        """
+        X, names = self._align(cells, layer, fill_missing)
+        Y = self.preprocessor_.inverse_transform_features(self.estimator_.predict(X))
+        return pd.DataFrame(Y, index=names, columns=self.feature_names_)
+
+    def transform(self, cells, layer=None, fill_missing=False):
+        """Return the latent coordinates of cells; arguments as for `predict`.
+
+        Returns
+        -------
+        DataFrame
+            One row a cell, columns z1, z2, ...
+        """
+        X, names = self._align(cells, layer, fill_missing)
+        return pd.DataFrame(
+            self.estimator_.transform(X), index=names, columns=list(self.estimator_.get_feature_names_out())
+        )
+
+    def outliers(self, cells, layer=None, fill_missing=False):
+        """Judge how far cells are from the training cells; arguments as for `predict`.
+
+        The distance of a cell is the mean Euclidean distance to its ten nearest training cells, in z-scores of the
+        selected genes. It is an outlier above what 99 % of held-out training cells stay below (five folds).
+
+        Returns
+        -------
+        DataFrame
+            `distance`, `is_outlier`.
+        """
+        X, names = self._align(cells, layer, fill_missing)
+        distance = _distances(self.training_genes_, X[:, self.estimator_.selected_])
+        return pd.DataFrame({"distance": distance, "is_outlier": distance > self.outlier_distance_}, index=names)
+
+    def annotate(self, adata, layer=None, fill_missing=False):
+        """Write what the model says of the cells of an AnnData into it, where scanpy plots it from.
+
+        `.obsm["X_sbnn"]` (coordinates), `.obsm["sbnn_predictions"]` (features in their own units),
+        `.obs["sbnn_outlier"]`, `.var["sbnn_selected"]` and `.var["sbnn_norm"]` (row norms of the first layer; NaN for
+        genes it never saw).
+
+        Parameters
+        ----------
+        adata : anndata.AnnData
+        layer, fill_missing
+            As for `predict`.
+        """
+        arguments = adata, layer, fill_missing
+        norms = pd.Series(self.estimator_.gene_norms_, index=self.gene_names_)
+        outliers, predictions, latents = self.outliers(*arguments), self.predict(*arguments), self.transform(*arguments)
+        adata.obsm["X_sbnn"], adata.obsm["sbnn_predictions"] = latents.to_numpy(), predictions
+        adata.obs["sbnn_outlier"] = outliers["is_outlier"]
+        adata.var["sbnn_selected"] = adata.var_names.isin(self.selected_genes_)
+        adata.var["sbnn_norm"] = norms.reindex(adata.var_names).to_numpy()
+
+    def _align(self, cells, layer, fill_missing):
+        """Return X as the estimator takes it, and the names of the cells."""
+        values, genes, names = _cells(cells, layer, self.preprocessor_.median_depth_ is not None)
+        places = pd.Index(check_unique(genes, "genes")).get_indexer(self.gene_names_)
+        present = places >= 0
+        if not present.any():
+            raise ValueError(
+                f"the cells have none of the {len(present)} genes of the model ({preview(self.gene_names_, 3)}); they "
+                f"have {preview(genes, 3)}: give cells as rows and genes as columns, named alike"
+            )
+        if not present.all() and not fill_missing:
+            lacking = self.gene_names_[~present]
+            n_selected = int(np.isin(lacking, self.selected_genes_).sum())
+            raise ValueError(
+                f"the cells lack {len(lacking)} of the {len(present)} genes of the model, {n_selected} of them "
+                f"selected: {preview(lacking)}; fill_missing=True sets them to their training mean"
+            )
+        chosen = values[:, places[present]]
+        chosen = chosen.toarray() if sparse.issparse(chosen) else np.asarray(chosen)
+        return self._standardised(chosen, present), names
+
+    def _standardised(self, values, present):
+        """Z-scores of the genes that are there, 0 (the training mean) for the others."""
+        fitted = self.preprocessor_
+        partial = Preprocessor()
+        partial.gene_means_, partial.gene_sds_ = fitted.gene_means_[present], fitted.gene_sds_[present]
+        X = np.zeros((len(values), len(present)), dtype=np.float32)
+        if fitted.median_depth_ is None:
+            X[:, present] = partial.transform_genes(expression=values)
+        else:
+            # Fewer genes, less depth: by the share that these genes have in the training cells.
+            partial.median_depth_ = fitted.median_depth_ * self.gene_shares_[present].sum()
+            X[:, present] = partial.transform_genes(counts=values)
+        return X
+
+    def save(self, path):
+        """Write the model to one file, all or nothing; `sbnn.load_model` reads it, under either backend.
+
+        Parameters
+        ----------
+        path : path-like
+            Target, for example "map.sbnn": a zip of JSON, NumPy arrays and the network in Keras' format.
+
+        Returns
+        -------
+        Path
+        """
+        from sbnn.model_file import save_model
+
+        return save_model(self, path)
+
+
+def _cells(cells, layer, raw):
+    """Return values (cells x genes), gene names and cell names of whatever holds cells."""
+    if isinstance(cells, PairedData):
+        values = cells.counts if raw else cells.X
+        if values is None:
+            raise ValueError(f"the model takes counts, but PairedData {cells.name!r} has none")
+        return values, cells.gene_names, cells.cell_names
+    if isinstance(cells, pd.DataFrame):
+        table = read_table(cells, "cells")
+        return table.to_numpy(), table.columns.to_numpy(str), table.index.to_numpy(str)
+    if hasattr(cells, "obs_names") and hasattr(cells, "var_names"):
+        return counts_of(cells, layer), cells.var_names.to_numpy(str), cells.obs_names.to_numpy(str)
+    raise ValueError(
+        f"cells must be a DataFrame, an AnnData or PairedData, which name their genes, got {type(cells).__name__}"
+    )
+
+
+def _gene_shares(counts):
+    """Share of each gene in all counts of the training cells; None where there are no counts."""
+    if counts is None:
+        return None
+    total = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel()
+    return total / total.sum()
+
+
+def _distances(training, cells):
+    """Mean distance of each cell to its nearest training cells."""
+    neighbours = NearestNeighbors(n_neighbors=min(N_NEIGHBOURS, len(training))).fit(training)
+    return neighbours.kneighbors(cells)[0].mean(axis=1)
+
+
+def _calibrate(training):
+    """Distance that all but a share of held-out training cells stay below."""
+    folds = KFold(min(5, len(training)), shuffle=True, random_state=0).split(training)
+    held_out = np.concatenate([_distances(training[kept], training[left]) for kept, left in folds])
+    return float(np.quantile(held_out, 1 - OUTLIER_RATE))

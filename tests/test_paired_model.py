@@ -1,0 +1,173 @@
+"""A model that takes counts and gives units, finds genes by name, judges new cells, and lives in one file."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sbnn import PairedModel, ReducedRankRegressor, SparseBottleneckRegressor, load_model, simulate_patchseq
+from sbnn.schedules import Schedule, Stage
+
+STAGES = Schedule("test", (Stage("finetuned", 40, 3e-3), Stage("pruned", 20, 3e-3)))
+NETWORK = SparseBottleneckRegressor(hidden=(32, 16), n_selected=10, schedule=STAGES, group_lasso=0.03)
+
+
+@pytest.fixture(scope="module")
+def cells():
+    data, _ = simulate_patchseq(n_cells=400, n_genes=80, n_features=6, n_informative=10, n_types=4, random_state=3)
+    features = data.features * np.array([1, 10, 100, 1000, 0.1, 0.01]) + np.array([0, 5, -70, 300, 0, 1])
+    return replace(data, features=features, Y=((features - features.mean(0)) / features.std(0)))
+
+
+@pytest.fixture(scope="module", params=[NETWORK, ReducedRankRegressor(2, 0.1)], ids=["network", "linear"])
+def fitted(request, cells):
+    return PairedModel(request.param).fit(cells.subset(np.arange(300)))
+
+
+def table_of(data):
+    return pd.DataFrame(data.counts, index=data.cell_names, columns=data.gene_names)
+
+
+def test_counts_in_units_out(cells, fitted):
+    new = cells.subset(np.arange(300, 400))
+    predictions = fitted.predict(table_of(new))
+    assert list(predictions.columns) == list(cells.feature_names) and list(predictions.index) == list(new.cell_names)
+    spread = np.std(new.features, axis=0)
+    errors = np.sqrt(np.mean((predictions.to_numpy() - new.features) ** 2, axis=0))
+    assert (errors < 1.1 * spread).all() and np.mean(errors < 0.95 * spread) > 0.5
+    z_scores = fitted.preprocessor_.transform_genes(new.counts)
+    expected = fitted.preprocessor_.inverse_transform_features(fitted.estimator_.predict(z_scores))
+    np.testing.assert_allclose(predictions, expected, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(fitted.predict(new), predictions)
+
+
+def test_genes_are_found_by_name_in_any_order(cells, fitted):
+    new = table_of(cells.subset(np.arange(300, 400)))
+    shuffled = new.assign(Xist=7, Malat1=10_000).iloc[:, np.random.default_rng(0).permutation(82)]
+    pd.testing.assert_frame_equal(fitted.predict(shuffled), fitted.predict(new))
+    pd.testing.assert_frame_equal(fitted.transform(shuffled), fitted.transform(new))
+    assert list(fitted.transform(new).columns) == ["z1", "z2"]
+
+
+def test_missing_genes_are_refused_or_filled(cells, fitted):
+    new = table_of(cells.subset(np.arange(300, 400)))
+    unread = [gene for gene in cells.gene_names if gene not in set(fitted.selected_genes_)]
+    without = new.drop(columns=unread[::2])
+    with pytest.raises(ValueError, match=rf"lack {len(unread[::2])} of the 80 genes of the model, 0 of them selected"):
+        fitted.predict(without)
+    filled, whole = (fitted.transform(table, fill_missing=True).to_numpy() for table in (without, new))
+    # Depth is estimated from fewer genes: places on the map hardly move.
+    assert np.corrcoef(filled[:, 0], whole[:, 0])[0, 1] > 0.95
+    lost = new.drop(columns=fitted.selected_genes_[:1])
+    with pytest.raises(ValueError, match="1 of them selected: .*fill_missing=True sets them to their training mean"):
+        fitted.predict(lost)
+    X, _ = fitted._align(lost, None, True)
+    assert (X[:, np.flatnonzero(cells.gene_names == fitted.selected_genes_[0])] == 0).all()
+
+
+def test_cells_far_outside_are_flagged(cells, fitted):
+    new = table_of(cells.subset(np.arange(300, 400)))
+    assert fitted.outliers(new)["is_outlier"].mean() < 0.1
+    strange = new.copy()
+    strange[fitted.selected_genes_] = new[fitted.selected_genes_].to_numpy() * 50 + 500
+    judged = fitted.outliers(strange)
+    assert judged["is_outlier"].all() and (judged["distance"] > fitted.outlier_distance_).all()
+
+
+def test_anndata_gets_what_scanpy_plots(cells, fitted):
+    pytest.importorskip("anndata")
+    adata = cells.to_anndata()[:, ::-1].copy()
+    fitted.annotate(adata, layer="counts")
+    np.testing.assert_allclose(adata.obsm["X_sbnn"], fitted.transform(cells), atol=1e-6)
+    pd.testing.assert_frame_equal(adata.obsm["sbnn_predictions"], fitted.predict(cells), check_names=False)
+    assert set(adata.var_names[adata.var["sbnn_selected"]]) == set(fitted.selected_genes_)
+    norms = dict(zip(cells.gene_names, fitted.estimator_.gene_norms_, strict=True))
+    assert adata.var["sbnn_norm"].to_dict() == pytest.approx(norms)
+    assert adata.obs["sbnn_outlier"].dtype == bool
+
+
+READ = """
+import sys
+import numpy as np, pandas as pd
+from sbnn import load_model
+model = load_model("map.sbnn")
+cells = pd.read_csv("cells.csv", index_col=0)
+np.savez(
+    "out.npz", predictions=model.predict(cells), latents=model.transform(cells), norms=model.estimator_.gene_norms_,
+    genes=model.selected_genes_.astype(str), outliers=model.outliers(cells)["distance"]
+)
+import keras
+assert keras.backend.backend() == sys.argv[1]
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_a_saved_model_predicts_the_same_in_a_new_process(cells, fitted, tmp_path, backend):
+    pytest.importorskip(backend)
+    table_of(cells).to_csv(tmp_path / "cells.csv")
+    assert fitted.save(tmp_path / "map.sbnn") == tmp_path / "map.sbnn"
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    command = [sys.executable, "-c", READ, backend]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = np.load(tmp_path / "out.npz")
+    table = table_of(cells)
+    np.testing.assert_allclose(found["predictions"], fitted.predict(table), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found["latents"], fitted.transform(table), atol=1e-5)
+    np.testing.assert_allclose(found["outliers"], fitted.outliers(table)["distance"], atol=1e-5)
+    np.testing.assert_allclose(found["norms"], fitted.estimator_.gene_norms_)
+    np.testing.assert_array_equal(found["genes"], fitted.selected_genes_)
+
+
+def test_everything_comes_back(cells, fitted, tmp_path):
+    fitted.save(tmp_path / "map.sbnn")
+    loaded = load_model(tmp_path / "map.sbnn")
+    assert repr(loaded.estimator_) == repr(fitted.estimator_)
+    assert loaded.feature_units_ == fitted.feature_units_ and loaded.outlier_distance_ == fitted.outlier_distance_
+    if isinstance(fitted.estimator_, SparseBottleneckRegressor):
+        pd.testing.assert_frame_equal(loaded.estimator_.history_, fitted.estimator_.history_, check_dtype=False)
+        Z = fitted.transform(cells).to_numpy()
+        np.testing.assert_allclose(loaded.estimator_.decode_genes(Z), fitted.estimator_.decode_genes(Z), atol=1e-4)
+    names = zipfile.ZipFile(tmp_path / "map.sbnn").namelist()
+    assert set(names) <= {"config.json", "arrays.npz", "network.keras"}
+    assert not any(file.name.startswith(".") for file in tmp_path.iterdir())
+
+
+def test_damaged_and_foreign_files_are_refused(fitted, tmp_path):
+    path = fitted.save(tmp_path / "map.sbnn")
+    content = path.read_bytes()
+    for length in (0, 10, len(content) // 2, len(content) - 1):
+        (tmp_path / "cut.sbnn").write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"cut.sbnn is no model of sbnn, or cut short"):
+            load_model(tmp_path / "cut.sbnn")
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(tmp_path / "new.sbnn", "w") as target:
+        config = json.loads(source.read("config.json")) | {"format_version": [2, 0]}
+        target.writestr("config.json", json.dumps(config))
+        target.writestr("arrays.npz", source.read("arrays.npz"))
+    with pytest.raises(ValueError, match="version 2; this sbnn reads 'sbnn model', version 1: use the sbnn that wrote"):
+        load_model(tmp_path / "new.sbnn")
+    with pytest.raises(FileNotFoundError):
+        load_model(tmp_path / "none.sbnn")
+
+
+def test_cells_without_names_or_genes_are_refused(cells, fitted):
+    with pytest.raises(ValueError, match="cells must be a DataFrame, an AnnData or PairedData, .* got ndarray"):
+        fitted.predict(cells.counts)
+    with pytest.raises(ValueError, match="the cells have none of the 80 genes of the model"):
+        fitted.predict(table_of(cells).T)
+    with pytest.raises(ValueError, match="the model takes counts, but PairedData 'simulated' has none"):
+        fitted.predict(replace(cells, counts=None))
+
+
+def test_without_counts_expression_goes_in(cells):
+    data = replace(cells, counts=None, features=None)
+    model = PairedModel(ReducedRankRegressor(2, 0.1)).fit(data)
+    table = pd.DataFrame(data.X, index=data.cell_names, columns=data.gene_names)
+    reference = ReducedRankRegressor(2, 0.1).fit(data.X, data.Y)
+    np.testing.assert_allclose(model.predict(table), reference.predict(data.X), atol=1e-3)
