@@ -149,17 +149,27 @@ def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **m
     counts = check_counts(counts if np.array_equal(rows, np.arange(counts.shape[0])) else counts[rows])
     gene_names = check_unique(table.gene_names, "genes in counts")
     chosen = _choose_genes(counts, gene_names, genes, detection_threshold)
+    counts = counts[:, chosen]
+    empty = np.asarray(counts.sum(axis=1)).ravel() == 0
+    if empty.any():
+        warnings.warn(
+            f"{empty.sum()} of {len(cells)} cells are left out, without any count of the chosen genes: "
+            f"{preview(cells[empty], 3)}",
+            stacklevel=4,
+        )
+        counts, cells = counts[~empty], cells[~empty]
     values = features.loc[cells].to_numpy(np.float64)
     check_targets(values, np.float64, features.columns, cells)
     for what in ("cell_types", "cell_families", "donors"):
-        if isinstance(more.get(what), pd.Series):
-            more[what] = _aligned(more[what], cells, what)
+        if more.get(what) is not None:
+            series = more[what] if isinstance(more[what], pd.Series) else pd.Series(more[what], index=features.index)
+            more[what] = _aligned(series, cells, what)
     for what, colors in (("cell_types", "type_colors"), ("cell_families", "family_colors")):
         if more.get(what) is not None and more.get(colors) is None:
             names = np.unique(np.asarray(more[what], dtype=str))
             more[colors] = dict(zip(names.tolist(), sns.color_palette("husl", len(names)).as_hex(), strict=True))
     names = {"gene_names": gene_names[chosen], "feature_names": features.columns, "cell_names": cells}
-    return paired(counts[:, chosen], values, **names, name=name, **more)
+    return paired(counts, values, **names, name=name, **more)
 
 
 def _match(cells, measured):

@@ -133,7 +133,8 @@ def plot_latent_space(panels, cells):
         _draw_overlays(figure, places[0], triangulation, panel["genes"], panel.get("gene_limit", 2), "genes")
         contours = _draw_overlays(figure, places[2], triangulation, panel["features"], 2, "features")
         centre = draw_cells(figure.add_subplot(places[1]), panel["coordinates"], cells)
-        centre.set_title(f"{letter}  {panel['title']}", loc="left", fontweight="bold")
+        title = f"{letter}  {panel['title']}" if len(panels) > 1 else panel["title"]
+        centre.set_title(title, loc="left", fontweight="bold")
         box = places[2].get_position(figure)
         scale = figure.add_axes((0.945, box.y0 + 0.3 * box.height, 0.008, 0.4 * box.height))
         colorbar = figure.colorbar(contours, cax=scale, ticks=[-2, 0, 2], extendfrac=0)

@@ -131,7 +131,8 @@ class PairedData:
     def from_tables(cls, counts, features, genes=1000, detection_threshold=0, genes_as_rows=False, **more):
         """Pair tables of counts and of features of the reader's own cells.
 
-        Cells are matched by name; those that one table lacks are left out with a warning. Genes are chosen, counts
+        Cells are matched by name; those that one table lacks, or without a count of the chosen genes, are left out with
+        a warning. Genes are chosen, counts
         divided by depth, logarithms taken, both sides z-scored (see `sbnn.Preprocessor`).
 
         Parameters
@@ -159,7 +160,7 @@ class PairedData:
         ------
         ValueError
             No cell in common, a transposed table, text among numbers, negative counts, a feature or a cell without
-            any value, a cell without counts.
+            any value.
         """
         from sbnn.containers import pair_tables
 

@@ -1,5 +1,6 @@
 """A fitted map of one's own cells: counts in, units out, genes by name, new cells judged."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -14,6 +15,8 @@ from sbnn.preprocessing import Preprocessor
 
 #: Neighbours over which the distance of a cell is averaged.
 N_NEIGHBOURS = 10
+#: Colour of cells whose type is not known.
+UNKNOWN_COLOR = "#4477AA"
 #: Share of held-out training cells that are called outliers.
 OUTLIER_RATE = 0.01
 
@@ -150,6 +153,46 @@ class PairedModel:
         adata.var["sbnn_selected"] = adata.var_names.isin(self.selected_genes_)
         adata.var["sbnn_norm"] = norms.reindex(adata.var_names).to_numpy()
 
+    def plot(self, data):
+        """Draw cells on the map (t-SNE of it where it has more than two dimensions), genes and features over it.
+
+        Shown are the nine genes with the largest norms, and the nine features that the model predicts to vary most.
+
+        Parameters
+        ----------
+        data : PairedData
+            Its types and families, where it has any, colour and label the cells.
+
+        Returns
+        -------
+        Figure
+        """
+        from sbnn.embedding import tsne
+        from sbnn.maps import plot_latent_space
+        from sbnn.plotting import use_style
+
+        X, _ = self._align(data, None, False)
+        Z, estimator = self.estimator_.transform(X), self.estimator_
+        genes, features = estimator.decode_genes(Z), pd.DataFrame(estimator.predict(X), columns=self.feature_names_)
+        if genes.shape[1] > len(self.selected_genes_):  # a linear model decodes all
+            genes = genes[:, estimator.selected_]
+        largest = np.argsort(-estimator.gene_norms_[estimator.selected_], kind="stable")[:9]
+        panel = {
+            "title": f"{data.n_cells} cells, {len(self.selected_genes_)} genes",
+            "coordinates": Z if Z.shape[1] == 2 else tsne(Z),
+            "genes": pd.DataFrame(genes, columns=self.selected_genes_).iloc[:, largest],
+            "features": features[features.var().nlargest(9).index],
+        }
+        plain = np.full(data.n_cells, "")
+        families = data.cell_families if data.cell_families is not None else data.cell_types
+        colors = [UNKNOWN_COLOR] * data.n_cells
+        if data.cell_types is not None and data.type_colors is not None:
+            colors = [data.type_colors[name] for name in data.cell_types]
+        cells = pd.DataFrame({"type_color": colors, "cell_family": plain if families is None else families})
+        with plt.rc_context():  # the reader's own settings stay as they are
+            use_style()
+            return plot_latent_space([panel], cells)
+
     def _align(self, cells, layer, fill_missing):
         """Return X as the estimator takes it, and the names of the cells."""
         values, genes, names = _cells(cells, layer, self.preprocessor_.median_depth_ is not None)
@@ -169,6 +212,9 @@ class PairedModel:
             )
         chosen = values[:, places[present]]
         chosen = chosen.toarray() if sparse.issparse(chosen) else np.asarray(chosen)
+        empty = chosen.sum(axis=1) == 0
+        if self.preprocessor_.median_depth_ is not None and empty.any():
+            raise ValueError(f"the cells {preview(names[empty])} have no count of the model's genes: leave them out")
         return self._standardised(chosen, present), names
 
     def _standardised(self, values, present):

@@ -102,6 +102,16 @@ def test_cells_are_matched_by_name_and_the_others_reported(tables):
     np.testing.assert_array_equal(data.features, features.to_numpy()[10:-5])
 
 
+def test_cells_without_counts_are_left_out_and_reported(tables):
+    counts, features = tables[0].copy(), tables[1]
+    counts.iloc[7] = 0
+    message = "1 of 150 cells are left out, without any count of the chosen genes: 'cell007'"
+    with pytest.warns(UserWarning, match=message):
+        data = PairedData.from_tables(counts, features, cell_types=np.arange(150).astype(str))
+    assert data.n_cells == 149 and "cell007" not in data.cell_names
+    assert list(data.cell_types[6:8]) == ["6", "8"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
