@@ -143,7 +143,7 @@ def _task(work, run, number):
     fold, estimator = work.seen[number], work.runs[run][1]
     starts = get_schedule(estimator.schedule).cluster_starts
     clusters = work.clusters[starts][number] if starts else None
-    return TrainingTask(fold.train, fold.test, estimator.group_lasso, estimator.random_state, number, clusters)
+    return TrainingTask(fold.train, fold.test, estimator.group_lasso, estimator.seed(), number, clusters)
 
 
 def run_chunk(work, chunk, on_epoch=None):
@@ -245,7 +245,8 @@ def _pack_model(fit):
     if isinstance(fit.setting, ReducedRankRegressor):
         state = {"W": model.W_[model.selected_], "V": model.V_}
         state |= {"selected": model.selected_, "gene_norms": model.gene_norms_}
-        return {**state, "x_mean": model.x_mean_, "y_mean": model.y_mean_}
+        state |= {"x_mean": model.x_mean_, "y_mean": model.y_mean_}
+        return {**state, "offset": model.intercept_ - model.y_mean_}
     return None
 
 
@@ -272,4 +273,4 @@ def _restored_linear(estimator, state):
     W = np.zeros((len(state["selected"]), state["V"].shape[1]))
     W[state["selected"]] = state["W"]
     kept = (state[name] for name in ("selected", "gene_norms", "x_mean", "y_mean"))
-    return clone(estimator).adopt(ReducedRankFit(W, state["V"]), *kept)
+    return clone(estimator).adopt(ReducedRankFit(W, state["V"], state["offset"]), *kept)

@@ -1,5 +1,7 @@
 """Tables, AnnData and MuData of the reader's own cells, turned into PairedData and back."""
 
+import csv
+import gzip
 import warnings
 
 import numpy as np
@@ -11,6 +13,8 @@ from sbnn._checks import check_counts, check_targets, check_unique, preview
 from sbnn._reading import CountTable, paired
 from sbnn.preprocessing import select_variable_genes
 
+#: What cells without a type, family or donor are called, and their colour.
+UNKNOWN, UNKNOWN_COLOR = "unknown", "#BBBBBB"
 #: Rows of a dense table on disk that are read at once.
 ROWS_AT_ONCE = 1000
 
@@ -26,8 +30,13 @@ def read_table(table, what):
         Name of the argument in errors.
     """
     if not isinstance(table, pd.DataFrame):
-        tabs = str(table).removesuffix(".gz").endswith((".tsv", ".txt"))
-        table = pd.read_csv(table, sep="\t" if tabs else ",", index_col=0)
+        separator = "\t" if str(table).removesuffix(".gz").endswith((".tsv", ".txt")) else ","
+        with (gzip.open if str(table).endswith(".gz") else open)(table, "rt", newline="") as file:
+            header = next(csv.reader(file, delimiter=separator), [])
+        check_unique(header[1:], f"columns in {what}")  # pandas would number them
+        # Names are text, even where they look like numbers or like a missing value.
+        table = pd.read_csv(table, sep=separator, converters={0: str})
+        table = table.set_index(table.columns[0])
     text = [str(column) for column, kind in table.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
     if text:
         raise ValueError(
@@ -82,7 +91,10 @@ def pair_mudata(mdata, x="rna", y="ephys", counts=None, genes=1000, **settings):
 def _pair_genes(adata, table, what, layer, genes, settings):
     """Pair the counts of an AnnData with a table of features, with the columns of obs that are asked for."""
     if isinstance(genes, str):
-        genes = adata.var_names[adata.var[_present([genes], adata.var, "var")[0]].to_numpy(bool)]
+        marked = adata.var[_present([genes], adata.var, "var")[0]]
+        if marked.dtype != bool:
+            raise ValueError(f"adata.var[{genes!r}] (genes) must hold True and False only, got dtype {marked.dtype}")
+        genes = adata.var_names[marked.to_numpy()]
     for key, colors in (("cell_types", "type_colors"), ("cell_families", "family_colors"), ("donors", None)):
         name = settings.pop(key, None)
         if name is None:
@@ -97,7 +109,7 @@ def _pair_genes(adata, table, what, layer, genes, settings):
 
 def _units(units):
     """Units as PairedData has them: None where there is none."""
-    return tuple(str(unit) or None for unit in units)
+    return tuple(None if pd.isna(unit) or not str(unit) else str(unit) for unit in units)
 
 
 def _present(names, table, where):
@@ -168,6 +180,8 @@ def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **m
         if more.get(what) is not None and more.get(colors) is None:
             names = np.unique(np.asarray(more[what], dtype=str))
             more[colors] = dict(zip(names.tolist(), sns.color_palette("husl", len(names)).as_hex(), strict=True))
+        if more.get(what) is not None and UNKNOWN in more[what]:
+            more[colors] = {UNKNOWN: UNKNOWN_COLOR} | more[colors]
     names = {"gene_names": gene_names[chosen], "feature_names": features.columns, "cell_names": cells}
     return paired(counts, values, **names, name=name, **more)
 
@@ -196,6 +210,8 @@ def _choose_genes(counts, gene_names, genes, detection_threshold):
         if genes is None or genes >= len(detected):
             return detected
         return np.flatnonzero(select_variable_genes(counts, genes, detection_threshold))
+    if isinstance(genes, str):
+        raise ValueError(f"genes must be a number, a list of names or None, got {genes!r}")
     places = pd.Index(gene_names).get_indexer(list(genes))
     if (places < 0).any():
         raise ValueError(f"counts lacks the genes {preview(np.asarray(list(genes))[places < 0])}")
@@ -204,11 +220,12 @@ def _choose_genes(counts, gene_names, genes, detection_threshold):
 
 def _aligned(series, cells, what):
     """Values of a Series for the named cells."""
-    series = series.set_axis(series.index.astype(str))
+    series = series.set_axis(check_unique(series.index, f"cells in {what}"))
     missing = cells[~np.isin(cells, series.index)]
     if len(missing):
         raise ValueError(f"{what} lacks {len(missing)} of the {len(cells)} cells: {preview(missing, 3)}")
-    return series.loc[cells].astype(str).to_numpy(str)
+    found = series.loc[cells].astype(object)
+    return found.where(found.notna(), UNKNOWN).astype(str).to_numpy(str)
 
 
 def make_anndata(data):
@@ -221,17 +238,17 @@ def make_anndata(data):
     )
     features = data.Y if data.features is None else data.features
     uns = {"name": data.name}
-    if data.feature_units is not None:
+    if data.feature_units is not None and data.features is not None:
         uns["features_units"] = np.array([unit or "" for unit in data.feature_units])
     for what, colors in (("cell_types", data.type_colors), ("cell_families", data.family_colors)):
         if what in present and colors is not None:
             uns[f"{named[what]}_colors"] = [colors[name] for name in obs[named[what]].cat.categories]
     return anndata.AnnData(
-        X=data.X,
+        X=data.X.copy(),
         obs=obs,
         var=pd.DataFrame(index=data.gene_names),
         obsm={"features": pd.DataFrame(features, index=data.cell_names, columns=data.feature_names)},
-        layers=None if data.counts is None else {"counts": data.counts},
+        layers=None if data.counts is None else {"counts": data.counts.copy()},
         uns=uns,
     )
 
@@ -240,7 +257,7 @@ def make_mudata(data):
     """Return PairedData as MuData; see `PairedData.to_mudata`."""
     mudata, genes = import_extra("mudata"), make_anndata(data)
     features = import_extra("anndata").AnnData(genes.obsm.pop("features"))
-    if data.feature_units is not None:
+    if "features_units" in genes.uns:
         features.var["unit"] = genes.uns.pop("features_units")
     return mudata.MuData({"rna": genes, "ephys": features})
 

@@ -124,7 +124,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             np.arange(n_train),
             np.arange(n_train, len(X)),
             group_lasso=self.group_lasso,
-            random_state=self._seed(),
+            random_state=self.seed(),
             clusters=clusters,
             cell_weights=sample_weight,
         )
@@ -142,7 +142,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             )
         return np.concatenate([X, validation_X]), np.concatenate([Y, validation_Y])
 
-    def _seed(self):
+    def seed(self):
         """Return a whole number for `random_state`, as scikit-learn reads it."""
         if isinstance(self.random_state, numbers.Integral):
             return int(self.random_state)
@@ -228,7 +228,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         """Weights from the bottleneck to the selected genes."""
         centred = self._training_genes - self.x_mean_[self.selected_]
         start = self.weights_[2 * (len(self.hidden) + 1) :]
-        return train_gene_decoder(self._encode(centred), centred, start, self.hidden, self.ridge, self.random_state)
+        return train_gene_decoder(self._encode(centred), centred, start, self.hidden, self.ridge, self.seed())
 
     @cached_property
     def network_(self):

@@ -1,11 +1,13 @@
 """Sparse reduced-rank regression: the linear counterpart of the bottleneck network, and its paths."""
 
+import warnings
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import enet_path
 
 from sbnn._checks import check_choice, check_matrix, check_same_cells, check_targets
@@ -16,6 +18,9 @@ SOLVERS = ("sklearn", "glmnet_python")
 #: Alternation stops when the relative residual changes by less than this, or after MAX_ROUNDS rounds.
 ALTERNATION_TOLERANCE = 1e-6
 MAX_ROUNDS = 100
+#: What stands in for missing values has settled when it changes by less than this, relative to Y; else after so many.
+FILLING_TOLERANCE = 1e-9
+MAX_FILLINGS = 1000
 #: Duality gap, relative to the response, at which an elastic net counts as solved.
 SOLVER_TOLERANCE = 1e-7
 
@@ -29,10 +34,13 @@ class ReducedRankFit(NamedTuple):
         Encoder; a gene is selected where its row is not zero.
     V : float64 array, shape (n_features, rank)
         Decoder; all zero where nothing was selected.
+    offset : float64 array, shape (n_features,), or 0
+        Intercept beyond the means of the observed values; zero where none is missing.
     """
 
     W: np.ndarray
     V: np.ndarray
+    offset: object = 0.0
 
     @property
     def selected(self):
@@ -86,7 +94,9 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
     gene_norms_ : float64 array, shape (n_genes,)
         Row norms of W before relaxation.
     x_mean_, y_mean_ : arrays
-        Means of the training cells.
+        Means of the training cells (of y: of the values that are there).
+    intercept_ : float64 array, shape (n_features,)
+        Prediction for a cell at the mean of X; `y_mean_` unless values are missing.
 
     References
     ----------
@@ -148,7 +158,7 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
             Itself.
         """
         self.W_, self.V_ = final.W, final.V
-        self.x_mean_, self.y_mean_ = x_mean, y_mean
+        self.x_mean_, self.y_mean_, self.intercept_ = x_mean, y_mean, y_mean + final.offset
         self.selected_, self.gene_norms_ = selected, gene_norms
         self.n_features_in_ = len(final.W)
         return self
@@ -163,7 +173,7 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
 
     def decode_features(self, Z):
         """Return the features predicted from latent coordinates Z (n_cells, rank)."""
-        return Z @ self.V_.T + self.y_mean_
+        return Z @ self.V_.T + self.intercept_
 
     def decode_genes(self, Z):
         """Return the expression Z pinv(W) of every gene, shape (n_cells, n_genes), in the units of X."""
@@ -228,13 +238,21 @@ def _fit_observed(X, Y, fit):
     """
     missing = np.isnan(Y)
     filled = np.where(missing, 0, Y)
-    for _ in range(MAX_ROUNDS):
-        found = fit(filled)
-        predicted = (X @ found.W @ found.V.T)[missing]
+    if not missing.any():
+        return fit(filled)
+    for _ in range(MAX_FILLINGS):
+        offset = filled.mean(axis=0)
+        found = fit(filled - offset)._replace(offset=offset)
+        predicted = (X @ found.W @ found.V.T + offset)[missing]
         change = np.sum((filled[missing] - predicted) ** 2)
-        if change <= ALTERNATION_TOLERANCE * np.sum(filled**2):
-            break
+        if change <= FILLING_TOLERANCE * np.sum(filled**2):
+            return found
         filled[missing] = predicted
+    warnings.warn(
+        f"the values that stand in for missing ones had not settled after {MAX_FILLINGS} rounds: raise alpha",
+        ConvergenceWarning,
+        stacklevel=4,
+    )
     return found
 
 
@@ -278,7 +296,7 @@ def relax(X, Y, fit, alpha):
     refit = _fit_observed(chosen, Y - np.nanmean(Y, axis=0), lambda filled: _ridge(chosen, filled, alpha, rank))
     W = np.zeros_like(fit.W)
     W[fit.selected] = refit.W
-    return ReducedRankFit(W, refit.V)
+    return refit._replace(W=W)
 
 
 def _ridge(X, Y, alpha, rank):
@@ -417,7 +435,7 @@ def biplot_tables(model, data):
         `name`, `r1`, `r2`, correlations of selected genes (features) with the two axes of their side.
     """
     sides = {
-        "x": (model.transform(data.X)[:, :2], data.X[:, model.selected_], data.gene_names[model.selected_]),
+        "x": (np.asarray(model.transform(data.X))[:, :2], data.X[:, model.selected_], data.gene_names[model.selected_]),
         "y": ((data.Y - model.y_mean_) @ model.V_[:, :2], data.Y, data.feature_names),
     }
     biplot, arrows = pd.DataFrame(), {}

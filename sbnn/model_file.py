@@ -37,7 +37,7 @@ def save_model(model, path):
         arrays |= {f"history {column}": estimator.history_[column].to_numpy() for column in estimator.history_}
         arrays["history stage"] = arrays["history stage"].astype(str)
     else:
-        arrays |= {"W": estimator.W_, "V": estimator.V_}
+        arrays |= {"W": estimator.W_, "V": estimator.V_, "offset": estimator.intercept_ - estimator.y_mean_}
     config = {
         "format": _FORMAT,
         "format_version": FORMAT_VERSION,
@@ -46,12 +46,12 @@ def save_model(model, path):
         "settings": _plain_settings(estimator),
         "median_depth": fitted.median_depth_,
         "outlier_distance": model.outlier_distance_,
-        "feature_units": model.feature_units_,
+        "feature_units": None if model.feature_units_ is None else list(model.feature_units_),
     }
     content, stored = BytesIO(), BytesIO()
     np.savez_compressed(stored, allow_pickle=False, **arrays)
     with zipfile.ZipFile(content, "w") as file:
-        file.writestr("config.json", json.dumps(config, indent=1))
+        file.writestr("config.json", json.dumps(config, indent=1, default=lambda value: value.item()))
         file.writestr("arrays.npz", stored.getvalue())
         if is_network(estimator):
             file.writestr("network.keras", _network_bytes(estimator))
@@ -60,7 +60,7 @@ def save_model(model, path):
 
 
 def load_model(path):
-    """Read a model that `PairedModel.save` wrote; nothing in the file is run.
+    """Read a model that `PairedModel.save` wrote: no pickles, and the network in Keras' safe mode.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def _rebuild(config, arrays, network):
     estimator = kinds[config["estimator"]](**settings)
     of_estimator = {name.rstrip("_"): arrays[name] for name in _OF_ESTIMATOR}
     if network is None:
-        estimator.adopt(ReducedRankFit(arrays["W"], arrays["V"]), **of_estimator)
+        estimator.adopt(ReducedRankFit(arrays["W"], arrays["V"], arrays["offset"]), **of_estimator)
     else:
         from sbnn.tasks import TrainedNetwork
 

@@ -224,7 +224,8 @@ class PairedData:
         """Return an AnnData: z-scored expression in X, `layers["counts"]`, features in `obsm["features"]`.
 
         Types, families and donors are columns of `obs` ("cell_type", "cell_family", "donor"), with their colours where
-        scanpy looks for them. `PairedData.from_anndata(adata, "features", "counts", genes=None)` leads back.
+        scanpy looks for them. `PairedData.from_anndata(adata, "features", "counts", genes=None,
+        cell_types="cell_type", ...)` leads back, with z-scores over the cells that are there.
         """
         from sbnn.containers import make_anndata
 

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import KFold
 from sklearn.neighbors import NearestNeighbors
 
@@ -72,7 +73,9 @@ class PairedModel:
         X, Y = self.preprocessor_.transform_genes(**genes), self.preprocessor_.transform_features(features)
         self.estimator_ = clone(SparseBottleneckRegressor() if self.estimator is None else self.estimator).fit(X, Y)
         self.gene_names_, self.feature_names_ = data.gene_names, data.feature_names
-        self.feature_units_ = data.feature_units
+        self.feature_units_ = None if data.features is None else data.feature_units
+        if not self.estimator_.selected_.any():
+            raise ValueError("the model selects no gene: lower its penalty")
         # What genes contribute to the depth of a cell: stands in for those that other cells lack.
         self.gene_shares_ = _gene_shares(data.counts)
         self.training_genes_ = X[:, self.estimator_.selected_]
@@ -114,7 +117,7 @@ class PairedModel:
         """
         X, names = self._align(cells, layer, fill_missing)
         return pd.DataFrame(
-            self.estimator_.transform(X), index=names, columns=list(self.estimator_.get_feature_names_out())
+            np.asarray(self.estimator_.transform(X)), index=names, columns=list(self.estimator_.get_feature_names_out())
         )
 
     def outliers(self, cells, layer=None, fill_missing=False):
@@ -172,7 +175,7 @@ class PairedModel:
         from sbnn.plotting import use_style
 
         X, _ = self._align(data, None, False)
-        Z, estimator = self.estimator_.transform(X), self.estimator_
+        Z, estimator = np.asarray(self.estimator_.transform(X)), self.estimator_
         genes, features = estimator.decode_genes(Z), pd.DataFrame(estimator.predict(X), columns=self.feature_names_)
         if genes.shape[1] > len(self.selected_genes_):  # a linear model decodes all
             genes = genes[:, estimator.selected_]
@@ -195,6 +198,8 @@ class PairedModel:
 
     def _align(self, cells, layer, fill_missing):
         """Return X as the estimator takes it, and the names of the cells."""
+        if not hasattr(self, "preprocessor_"):
+            raise NotFittedError("this PairedModel is not fitted yet: call fit(data) first")
         values, genes, names = _cells(cells, layer, self.preprocessor_.median_depth_ is not None)
         places = pd.Index(check_unique(genes, "genes")).get_indexer(self.gene_names_)
         present = places >= 0
@@ -203,6 +208,8 @@ class PairedModel:
                 f"the cells have none of the {len(present)} genes of the model ({preview(self.gene_names_, 3)}); they "
                 f"have {preview(genes, 3)}: give cells as rows and genes as columns, named alike"
             )
+        if not present[self.estimator_.selected_].any():
+            raise ValueError(f"the cells lack every gene that the model reads: {preview(self.selected_genes_)}")
         if not present.all() and not fill_missing:
             lacking = self.gene_names_[~present]
             n_selected = int(np.isin(lacking, self.selected_genes_).sum())

@@ -144,7 +144,7 @@ def regularisation_path(
     path = _Path(data.X, data.Y, estimator, penalties, epochs, refit_epochs)
     stacks = defaultdict(list)
     for number, (split, own) in enumerate(zip(splits, clusters, strict=True)):
-        task = TrainingTask(split.train, split.test, random_state=estimator.random_state, fold=number, clusters=own)
+        task = TrainingTask(split.train, split.test, random_state=estimator.seed(), fold=number, clusters=own)
         stacks[path.shape(task)].append(task)
     cut = [part for stack in stacks.values() for part in cut_stack(stack, STACK_SIZE)]
     with tqdm(total=len(splits) * len(penalties), desc="networks x penalties", disable=hide_bar(progress)) as bar:

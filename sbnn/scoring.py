@@ -101,6 +101,7 @@ class LatentRegressorMixin(TransformerMixin):
         float
         """
         Y, predictions = np.asarray(y), self.decode_features(self._latent(X))
+        check_same_cells(predictions, Y)
         return r2(Y[:, None] if Y.ndim == 1 else Y, predictions, self.y_mean_, sample_weight)
 
     def get_feature_names_out(self, input_features=None):

@@ -40,7 +40,9 @@ def fit_tables(data, fold, fit, keep):
         predictions = pd.DataFrame(fit.model.predict(fold.X[cells]), columns=data.feature_names, dtype=dtype)
         rows["predictions"] = _with_keys(keys, {"cell": data.cell_names[cells]}, predictions)
     if "latents" in keep and hasattr(fit.model, "transform"):
-        latents = pd.DataFrame(fit.model.transform(fold.X), dtype=dtype).rename(columns=lambda index: f"z{index + 1}")
+        latents = pd.DataFrame(np.asarray(fit.model.transform(fold.X)), dtype=dtype).rename(
+            columns=lambda index: f"z{index + 1}"
+        )
         held_out = np.isin(np.arange(len(fold.X)), fold.test)
         used = np.sort(np.concatenate([fold.train, fold.test]))
         rows["latents"] = _with_keys(keys, {"cell": data.cell_names, "held_out": held_out}, latents).iloc[used]

@@ -133,12 +133,12 @@ def _project(reference, cohort, aligned, models, families):
     """Place new and old cells in the two-dimensional models, and let neighbours vote on families."""
     latents, training_latents, votes = [], [], []
     for name, model in models.items():
-        training = model.transform(reference.X)
+        training = np.asarray(model.transform(reference.X))
         if training.shape[1] != 2:
             continue
         training_latents.append(_with_names(_coordinates(reference, training), model=name))
         for standardise in STANDARDISATIONS:
-            Z = model.transform(aligned[standardise].X)
+            Z = np.asarray(model.transform(aligned[standardise].X))
             latents.append(_with_names(_coordinates(cohort, Z), model=name, standardise=standardise))
             right = neighbours_family(training, reference.cell_families, Z) == families
             by_family = pd.Series(right).groupby(families).agg(["size", "mean"]).reset_index()

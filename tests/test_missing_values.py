@@ -22,7 +22,7 @@ def replaced(data, Y):
 
 
 def observed_error(X, Y, fit):
-    predicted = (X - X.mean(axis=0)) @ fit.W @ fit.V.T + np.nanmean(Y, axis=0)
+    predicted = (X - X.mean(axis=0)) @ fit.W @ fit.V.T + np.nanmean(Y, axis=0) + fit.offset
     return np.nansum((Y - predicted) ** 2)
 
 
@@ -32,19 +32,28 @@ def test_a_linear_fit_minimises_the_error_over_observed_values(small, rank, l1_r
     X, Y = data.X.astype(float), holes(data.Y.astype(float))
     fit = reduced_rank_path(X, Y, [0.1], rank, l1_ratio)[0]
 
-    def objective(W, V):
-        predicted = (X - X.mean(axis=0)) @ W @ V.T + np.nanmean(Y, axis=0)
+    def objective(W, V, offset):
+        predicted = (X - X.mean(axis=0)) @ W @ V.T + np.nanmean(Y, axis=0) + offset
         penalty = l1_ratio * np.linalg.norm(W, axis=1).sum() + (1 - l1_ratio) / 2 * np.sum(W**2)
         return np.nansum((Y - predicted) ** 2) / (2 * len(X)) + 0.1 * penalty
 
-    best = objective(fit.W, fit.V)
+    best = objective(*fit)
     dropped = reduced_rank_path(X, np.where(np.isnan(Y), np.nanmean(Y, axis=0), Y), [0.1], rank, l1_ratio)[0]
-    assert best < objective(dropped.W, dropped.V)
+    assert best < objective(*dropped)
     # No small step of the encoder leads further down, but for the tolerance of the alternation.
     for seed in range(5):
         step = np.random.default_rng(seed).normal(size=fit.W.shape) * (fit.W != 0)
         for size in (-1e-2, 1e-2):
-            assert objective(fit.W + size * step, fit.V) > best - 1e-5
+            assert objective(fit.W + size * step, fit.V, fit.offset) > best - 1e-5
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 1.0])
+def test_values_missing_where_they_are_low_do_not_bend_the_line(l1_ratio):
+    X = np.random.default_rng(0).normal(size=(300, 3))
+    truth = 2 * X[:, 0] + 0.1 * np.random.default_rng(1).normal(size=300)
+    Y = np.column_stack([np.where(X[:, 0] < 0, np.nan, truth), truth])
+    model = ReducedRankRegressor(None, 1e-3, l1_ratio).fit(X, Y)
+    np.testing.assert_allclose(model.predict(X), 2 * X[:, [0, 0]], atol=0.15)
 
 
 def test_with_none_missing_nothing_changes_and_relaxation_takes_holes(small):
