@@ -2,17 +2,19 @@
 
 import csv
 import gzip
+import importlib
 import warnings
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from scipy import sparse
 
 from sbnn._checks import check_counts, check_targets, check_unique, preview
 from sbnn._reading import CountTable, paired
 from sbnn.preprocessing import select_variable_genes
 
+#: What has colours, and where PairedData keeps them.
+_COLORS = {"cell_types": "type_colors", "cell_families": "family_colors"}
 #: What cells without a type, family or donor are called, and their colour.
 UNKNOWN, UNKNOWN_COLOR = "unknown", "#BBBBBB"
 #: Rows of a dense table on disk that are read at once.
@@ -95,14 +97,14 @@ def _pair_genes(adata, table, what, layer, genes, settings):
         if marked.dtype != bool:
             raise ValueError(f"adata.var[{genes!r}] (genes) must hold True and False only, got dtype {marked.dtype}")
         genes = adata.var_names[marked.to_numpy()]
-    for key, colors in (("cell_types", "type_colors"), ("cell_families", "family_colors"), ("donors", None)):
+    for key in ("cell_types", "cell_families", "donors"):
         name = settings.pop(key, None)
         if name is None:
             continue
         settings[key] = adata.obs[_present([name], adata.obs, "obs")[0]]
-        if colors and hasattr(settings[key], "cat") and f"{name}_colors" in adata.uns:
+        if key in _COLORS and hasattr(settings[key], "cat") and f"{name}_colors" in adata.uns:
             found = zip(settings[key].cat.categories.astype(str), adata.uns[f"{name}_colors"], strict=False)
-            settings.setdefault(colors, {category: str(color) for category, color in found})
+            settings.setdefault(_COLORS[key], {category: str(color) for category, color in found})
     counts = CountTable(counts_of(adata, layer), adata.var_names.to_numpy(str), adata.obs_names.to_numpy(str))
     return pair(counts, read_table(table, what), genes=genes, **settings)
 
@@ -176,12 +178,8 @@ def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **m
         if more.get(what) is not None:
             series = more[what] if isinstance(more[what], pd.Series) else pd.Series(more[what], index=features.index)
             more[what] = _aligned(series, cells, what)
-    for what, colors in (("cell_types", "type_colors"), ("cell_families", "family_colors")):
-        if more.get(what) is not None and more.get(colors) is None:
-            names = np.unique(np.asarray(more[what], dtype=str))
-            more[colors] = dict(zip(names.tolist(), sns.color_palette("husl", len(names)).as_hex(), strict=True))
-        if more.get(what) is not None and UNKNOWN in more[what]:
-            more[colors] = {UNKNOWN: UNKNOWN_COLOR} | more[colors]
+            if what in _COLORS:
+                more[_COLORS[what]] = _colors_of(more[what], more.get(_COLORS[what]))
     names = {"gene_names": gene_names[chosen], "feature_names": features.columns, "cell_names": cells}
     return paired(counts, values, **names, name=name, **more)
 
@@ -218,6 +216,16 @@ def _choose_genes(counts, gene_names, genes, detection_threshold):
     return places
 
 
+def _colors_of(names, given):
+    """Colours of types or families: those given, or as many as there are names; grey for cells without one."""
+    names = np.unique(names).tolist()
+    if given is None:
+        from seaborn import color_palette
+
+        given = dict(zip(names, color_palette("husl", len(names)).as_hex(), strict=True))
+    return {UNKNOWN: UNKNOWN_COLOR} | given if UNKNOWN in names else given
+
+
 def _aligned(series, cells, what):
     """Values of a Series for the named cells."""
     series = series.set_axis(check_unique(series.index, f"cells in {what}"))
@@ -240,7 +248,8 @@ def make_anndata(data):
     uns = {"name": data.name}
     if data.feature_units is not None and data.features is not None:
         uns["features_units"] = np.array([unit or "" for unit in data.feature_units])
-    for what, colors in (("cell_types", data.type_colors), ("cell_families", data.family_colors)):
+    for what, where in _COLORS.items():
+        colors = getattr(data, where)
         if what in present and colors is not None:
             uns[f"{named[what]}_colors"] = [colors[name] for name in obs[named[what]].cat.categories]
     return anndata.AnnData(
@@ -264,8 +273,6 @@ def make_mudata(data):
 
 def import_extra(package):
     """Import a package of the extra "anndata", or say how to get it."""
-    import importlib
-
     try:
         return importlib.import_module(package)
     except ImportError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 
 from sbnn.linear import ReducedRankFit, ReducedRankRegressor
 from sbnn.paired_model import PairedModel
@@ -17,6 +18,7 @@ from sbnn.preprocessing import Preprocessor
 from sbnn.results import write_atomically
 from sbnn.schedules import Schedule, Stage, get_schedule
 from sbnn.tables import is_network
+from sbnn.tasks import TrainedNetwork
 
 _FORMAT = "sbnn model"
 #: Files of another major version are refused.
@@ -100,22 +102,19 @@ def _rebuild(config, arrays, network):
     """Put a PairedModel together again."""
     from sbnn.estimator import SparseBottleneckRegressor
 
-    settings = _settings_from_plain(config["settings"])
     kinds = {"SparseBottleneckRegressor": SparseBottleneckRegressor, "ReducedRankRegressor": ReducedRankRegressor}
-    estimator = kinds[config["estimator"]](**settings)
+    estimator = kinds[config["estimator"]](**_settings_from_plain(config["settings"]))
     of_estimator = {name.rstrip("_"): arrays[name] for name in _OF_ESTIMATOR}
     if network is None:
         estimator.adopt(ReducedRankFit(arrays["W"], arrays["V"], arrays["offset"]), **of_estimator)
     else:
-        from sbnn.tasks import TrainedNetwork
-
         columns = {name.removeprefix("history "): arrays[name] for name in arrays if name.startswith("history ")}
         trained = TrainedNetwork(
             _network_weights(network), **of_estimator, history=pd.DataFrame(columns), feature_r2=None
         )
         estimator.adopt(trained, np.zeros((0, len(trained.selected)), dtype=np.float32))
         estimator._training_genes = arrays["training_genes_"]
-    model = PairedModel(kinds[config["estimator"]](**settings))
+    model = PairedModel(clone(estimator))
     model.estimator_, model.preprocessor_ = estimator, Preprocessor(allow_constant=True)
     for name in _MOMENTS:
         setattr(model.preprocessor_, name, arrays[name])

@@ -132,8 +132,8 @@ class PairedData:
         """Pair tables of counts and of features of the reader's own cells.
 
         Cells are matched by name; those that one table lacks, or without a count of the chosen genes, are left out with
-        a warning. Genes are chosen, counts
-        divided by depth, logarithms taken, both sides z-scored (see `sbnn.Preprocessor`).
+        a warning. Genes are chosen, counts divided by depth, logarithms taken, both sides z-scored (see
+        `sbnn.Preprocessor`).
 
         Parameters
         ----------

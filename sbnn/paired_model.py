@@ -1,6 +1,5 @@
 """A fitted map of one's own cells: counts in, units out, genes by name, new cells judged."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -16,8 +15,8 @@ from sbnn.preprocessing import Preprocessor
 
 #: Neighbours over which the distance of a cell is averaged.
 N_NEIGHBOURS = 10
-#: Colour of cells whose type is not known.
-UNKNOWN_COLOR = "#4477AA"
+#: Colour of cells of data without types.
+PLAIN_COLOR = "#4477AA"
 #: Share of held-out training cells that are called outliers.
 OUTLIER_RATE = 0.01
 
@@ -103,7 +102,9 @@ class PairedModel:
         -------
         DataFrame, cells x features
         """
-        X, names = self._align(cells, layer, fill_missing)
+        return self._predict(*self._align(cells, layer, fill_missing))
+
+    def _predict(self, X, names):
         Y = self.preprocessor_.inverse_transform_features(self.estimator_.predict(X))
         return pd.DataFrame(Y, index=names, columns=self.feature_names_)
 
@@ -115,10 +116,11 @@ class PairedModel:
         DataFrame
             One row a cell, columns z1, z2, ...
         """
-        X, names = self._align(cells, layer, fill_missing)
-        return pd.DataFrame(
-            np.asarray(self.estimator_.transform(X)), index=names, columns=list(self.estimator_.get_feature_names_out())
-        )
+        return self._transform(*self._align(cells, layer, fill_missing))
+
+    def _transform(self, X, names):
+        Z = np.asarray(self.estimator_.transform(X))
+        return pd.DataFrame(Z, index=names, columns=list(self.estimator_.get_feature_names_out()))
 
     def outliers(self, cells, layer=None, fill_missing=False):
         """Judge how far cells are from the training cells; arguments as for `predict`.
@@ -131,7 +133,9 @@ class PairedModel:
         DataFrame
             `distance`, `is_outlier`.
         """
-        X, names = self._align(cells, layer, fill_missing)
+        return self._outliers(*self._align(cells, layer, fill_missing))
+
+    def _outliers(self, X, names):
         distance = _distances(self.training_genes_, X[:, self.estimator_.selected_])
         return pd.DataFrame({"distance": distance, "is_outlier": distance > self.outlier_distance_}, index=names)
 
@@ -148,11 +152,13 @@ class PairedModel:
         layer, fill_missing
             As for `predict`.
         """
-        arguments = adata, layer, fill_missing
+        aligned = self._align(adata, layer, fill_missing)
         norms = pd.Series(self.estimator_.gene_norms_, index=self.gene_names_)
-        outliers, predictions, latents = self.outliers(*arguments), self.predict(*arguments), self.transform(*arguments)
-        adata.obsm["X_sbnn"], adata.obsm["sbnn_predictions"] = latents.to_numpy(), predictions
-        adata.obs["sbnn_outlier"] = outliers["is_outlier"]
+        adata.obsm["X_sbnn"], adata.obsm["sbnn_predictions"] = (
+            self._transform(*aligned).to_numpy(),
+            self._predict(*aligned),
+        )
+        adata.obs["sbnn_outlier"] = self._outliers(*aligned)["is_outlier"]
         adata.var["sbnn_selected"] = adata.var_names.isin(self.selected_genes_)
         adata.var["sbnn_norm"] = norms.reindex(adata.var_names).to_numpy()
 
@@ -170,6 +176,8 @@ class PairedModel:
         -------
         Figure
         """
+        import matplotlib.pyplot as plt
+
         from sbnn.embedding import tsne
         from sbnn.maps import plot_latent_space
         from sbnn.plotting import use_style
@@ -188,7 +196,7 @@ class PairedModel:
         }
         plain = np.full(data.n_cells, "")
         families = data.cell_families if data.cell_families is not None else data.cell_types
-        colors = [UNKNOWN_COLOR] * data.n_cells
+        colors = [PLAIN_COLOR] * data.n_cells
         if data.cell_types is not None and data.type_colors is not None:
             colors = [data.type_colors[name] for name in data.cell_types]
         cells = pd.DataFrame({"type_color": colors, "cell_family": plain if families is None else families})
