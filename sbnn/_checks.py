@@ -1,5 +1,8 @@
 """Checks made at the door: each raises an error that names the argument, what is expected and what came."""
 
+import sys
+import warnings
+
 import numpy as np
 from scipy import sparse
 
@@ -70,6 +73,27 @@ def check_counts(counts, name="counts"):
         overflow = ": an integer overflow?" if np.issubdtype(values.dtype, np.integer) else ""
         raise ValueError(f"{name} must not be negative, the smallest value is {values.min()}{overflow}")
     return counts if sparse.issparse(counts) else values
+
+
+def warn(message, category=UserWarning):
+    """Warn at the line outside this package that led here, however deep."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == "sbnn":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+def warn_of_fractions(counts, name):
+    """Warn where counts are no whole numbers: logarithms would be taken twice of what is log-normalised."""
+    values = counts.data if sparse.issparse(counts) else np.asarray(counts)[:CHECKED_AT_ONCE]
+    values = values[: CHECKED_AT_ONCE**2]  # enough to tell
+    if np.issubdtype(values.dtype, np.floating) and (values != np.rint(values)).any():
+        example = values[values != np.rint(values)].flat[0]
+        warn(
+            f"{name} holds fractions such as {example:.4g} and is taken for counts all the same: depth is divided out "
+            "and logarithms are taken. Right for estimated counts (RSEM, salmon); wrong for normalised values: give "
+            "raw counts, for example a layer of the AnnData"
+        )
 
 
 def check_unique(names, what):

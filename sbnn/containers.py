@@ -3,18 +3,19 @@
 import csv
 import gzip
 import importlib
-import warnings
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sbnn._checks import check_counts, check_targets, check_unique, preview
+from sbnn._checks import check_counts, check_targets, check_unique, preview, warn, warn_of_fractions
 from sbnn._reading import CountTable, paired
 from sbnn.preprocessing import select_variable_genes
 
 #: What has colours, and where PairedData keeps them.
 _COLORS = {"cell_types": "type_colors", "cell_families": "family_colors"}
+#: What may be known of cells, beside counts and features.
+_DESCRIPTIONS = ("cell_types", "cell_families", "donors")
 #: What cells without a type, family or donor are called, and their colour.
 UNKNOWN, UNKNOWN_COLOR = "unknown", "#BBBBBB"
 #: Rows of a dense table on disk that are read at once.
@@ -32,22 +33,52 @@ def read_table(table, what):
         Name of the argument in errors.
     """
     if not isinstance(table, pd.DataFrame):
-        separator = "\t" if str(table).removesuffix(".gz").endswith((".tsv", ".txt")) else ","
-        with (gzip.open if str(table).endswith(".gz") else open)(table, "rt", newline="") as file:
-            header = next(csv.reader(file, delimiter=separator), [])
-        check_unique(header[1:], f"columns in {what}")  # pandas would number them
         # Names are text, even where they look like numbers or like a missing value.
-        table = pd.read_csv(table, sep=separator, converters={0: str})
+        table = pd.read_csv(table, sep=_separator(table, what), converters={0: str})
         table = table.set_index(table.columns[0])
     text = [str(column) for column, kind in table.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
     if text:
         raise ValueError(
             f"{what} must hold numbers only, but column(s) {preview(text)} hold text: drop or convert them"
         )
+    nullable = [column for column, kind in table.dtypes.items() if pd.api.types.is_extension_array_dtype(kind)]
+    if nullable:
+        table = table.astype(dict.fromkeys(nullable, np.float64))
     return table.set_axis(table.index.astype(str), axis=0).set_axis(table.columns.astype(str), axis=1)
 
 
-def pair_tables(counts, features, genes_as_rows=False, **settings):
+def _separator(path, what):
+    """Tab or comma, whichever the first line has, after checking that no column comes twice."""
+    with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", newline="") as file:
+        line = file.readline()
+    separator = "\t" if line.count("\t") > line.count(",") else ","
+    header = next(csv.reader([line], delimiter=separator), [])
+    check_unique(header[1:], f"columns in {what}")  # pandas would number them
+    return separator
+
+
+def _read_descriptions(cells, names):
+    """Return what is known of the cells, indexed by the column (or the index) that holds some of their names."""
+    if not isinstance(cells, pd.DataFrame):
+        separator = _separator(cells, "cells")
+        cells = pd.read_csv(cells, sep=separator, dtype=str, keep_default_na=False, na_values=[""])
+    for column in [cells.index, *(cells[column] for column in cells)]:
+        if column.astype(str).isin(names).any():
+            return cells.set_axis(column.astype(str))
+    raise ValueError(
+        f"cells has no column with names of the cells of features ({preview(names, 3)}); it has the columns "
+        f"{preview(cells.columns, 12)}"
+    )
+
+
+def _take_columns(settings, table, where):
+    """Replace names of columns among the settings by the columns."""
+    for key in _DESCRIPTIONS:
+        if isinstance(settings.get(key), str):
+            settings[key] = table[_present([settings[key]], table, where)[0]]
+
+
+def pair_tables(counts, features, genes_as_rows=False, cells=None, **settings):
     """Pair two tables of the same cells; arguments of `PairedData.from_tables`."""
     counts, features = read_table(counts, "counts"), read_table(features, "features")
     if genes_as_rows:
@@ -57,6 +88,11 @@ def pair_tables(counts, features, genes_as_rows=False, **settings):
             "counts is transposed: its columns, not its rows, are the cells of features; "
             f"give genes_as_rows={not genes_as_rows}"
         )
+    if cells is not None:
+        _take_columns(settings, _read_descriptions(cells, features.index), "cells")
+    named = [key for key in _DESCRIPTIONS if isinstance(settings.get(key), str)]
+    if named:
+        raise ValueError(f"{named[0]}={settings[named[0]]!r} names a column: give the table that has it as cells")
     table = CountTable(counts.to_numpy(), counts.columns.to_numpy(), counts.index.to_numpy())
     return pair(table, features, **settings)
 
@@ -64,14 +100,14 @@ def pair_tables(counts, features, genes_as_rows=False, **settings):
 def pair_anndata(adata, features, counts=None, genes=1000, **settings):
     """Pair what an AnnData holds; arguments of `PairedData.from_anndata`."""
     if not isinstance(features, str):
-        table = adata.obs[_present(list(features), adata.obs, "obs")]
+        table = adata.obs[_present(list(features), adata.obs, "adata.obs")]
         return _pair_genes(adata, table, "features", counts, genes, settings)
     if features not in adata.obsm:
         raise ValueError(f"adata.obsm lacks {features!r} (features); it has {preview(adata.obsm, 12)}")
     table = adata.obsm[features]
     if not isinstance(table, pd.DataFrame):
         names = adata.uns.get(f"{features}_names", [f"{features}{column + 1}" for column in range(table.shape[1])])
-        table = pd.DataFrame(np.asarray(table), index=adata.obs_names, columns=list(names))
+        table = pd.DataFrame(_dense(table), index=adata.obs_names, columns=list(names))
     if f"{features}_units" in adata.uns:
         settings.setdefault("feature_units", _units(adata.uns[f"{features}_units"]))
     return _pair_genes(adata, table, f"obsm[{features!r}]", counts, genes, settings)
@@ -83,8 +119,7 @@ def pair_mudata(mdata, x="rna", y="ephys", counts=None, genes=1000, **settings):
     if missing:
         raise ValueError(f"mdata lacks the modalities {preview(missing)}; it has {preview(mdata.mod)}")
     features = mdata.mod[y]
-    values = features.X.toarray() if sparse.issparse(features.X) else np.asarray(features.X)
-    table = pd.DataFrame(values, index=features.obs_names, columns=features.var_names)
+    table = pd.DataFrame(_dense(features.X), index=features.obs_names, columns=features.var_names)
     if "unit" in features.var:
         settings.setdefault("feature_units", _units(features.var["unit"]))
     return _pair_genes(mdata.mod[x], table, f"modality {y!r}", counts, genes, settings)
@@ -93,20 +128,24 @@ def pair_mudata(mdata, x="rna", y="ephys", counts=None, genes=1000, **settings):
 def _pair_genes(adata, table, what, layer, genes, settings):
     """Pair the counts of an AnnData with a table of features, with the columns of obs that are asked for."""
     if isinstance(genes, str):
-        marked = adata.var[_present([genes], adata.var, "var")[0]]
+        marked = adata.var[_present([genes], adata.var, "adata.var")[0]]
         if marked.dtype != bool:
             raise ValueError(f"adata.var[{genes!r}] (genes) must hold True and False only, got dtype {marked.dtype}")
         genes = adata.var_names[marked.to_numpy()]
-    for key in ("cell_types", "cell_families", "donors"):
-        name = settings.pop(key, None)
-        if name is None:
-            continue
-        settings[key] = adata.obs[_present([name], adata.obs, "obs")[0]]
-        if key in _COLORS and hasattr(settings[key], "cat") and f"{name}_colors" in adata.uns:
-            found = zip(settings[key].cat.categories.astype(str), adata.uns[f"{name}_colors"], strict=False)
-            settings.setdefault(_COLORS[key], {category: str(color) for category, color in found})
+    _take_columns(settings, adata.obs, "adata.obs")
+    for key, where in _COLORS.items():
+        column = settings.get(key)
+        if hasattr(column, "cat") and f"{column.name}_colors" in adata.uns:
+            found = zip(column.cat.categories.astype(str), adata.uns[f"{column.name}_colors"], strict=False)
+            settings.setdefault(where, {category: str(color) for category, color in found})
     counts = CountTable(counts_of(adata, layer), adata.var_names.to_numpy(str), adata.obs_names.to_numpy(str))
     return pair(counts, read_table(table, what), genes=genes, **settings)
+
+
+def _dense(values):
+    """Values of features as an array, wherever they are: in memory, on disk, sparse."""
+    values = values.to_memory() if hasattr(values, "to_memory") else values
+    return values.toarray() if sparse.issparse(values) else np.asarray(values)
 
 
 def _units(units):
@@ -118,7 +157,7 @@ def _present(names, table, where):
     """Return the names after checking that a table of an AnnData has them as columns."""
     missing = [name for name in names if name not in table]
     if missing:
-        raise ValueError(f"adata.{where} lacks the column(s) {preview(missing)}; it has {preview(table.columns, 12)}")
+        raise ValueError(f"{where} lacks the column(s) {preview(missing)}; it has {preview(table.columns, 12)}")
     return names
 
 
@@ -162,19 +201,19 @@ def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **m
     counts = table.counts.tocsr() if sparse.issparse(table.counts) else table.counts
     counts = check_counts(counts if np.array_equal(rows, np.arange(counts.shape[0])) else counts[rows])
     gene_names = check_unique(table.gene_names, "genes in counts")
+    warn_of_fractions(counts, "counts")
     chosen = _choose_genes(counts, gene_names, genes, detection_threshold)
     counts = counts[:, chosen]
     empty = np.asarray(counts.sum(axis=1)).ravel() == 0
     if empty.any():
-        warnings.warn(
+        warn(
             f"{empty.sum()} of {len(cells)} cells are left out, without any count of the chosen genes: "
-            f"{preview(cells[empty], 3)}",
-            stacklevel=4,
+            f"{preview(cells[empty], 3)}"
         )
         counts, cells = counts[~empty], cells[~empty]
     values = features.loc[cells].to_numpy(np.float64)
     check_targets(values, np.float64, features.columns, cells)
-    for what in ("cell_types", "cell_families", "donors"):
+    for what in _DESCRIPTIONS:
         if more.get(what) is not None:
             series = more[what] if isinstance(more[what], pd.Series) else pd.Series(more[what], index=features.index)
             more[what] = _aligned(series, cells, what)
@@ -197,7 +236,7 @@ def _match(cells, measured):
         left_out = names[~np.isin(names, common)]
         if len(left_out):
             report = f"{len(left_out)} of {len(names)} cells of {what} are left out, {other} lacks them"
-            warnings.warn(f"{report}: {preview(left_out, 3)}", stacklevel=5)
+            warn(f"{report}: {preview(left_out, 3)}")
     return common
 
 
@@ -207,7 +246,10 @@ def _choose_genes(counts, gene_names, genes, detection_threshold):
         detected = np.flatnonzero(np.asarray(counts.sum(axis=0)).ravel() > 0)
         if genes is None or genes >= len(detected):
             return detected
-        return np.flatnonzero(select_variable_genes(counts, genes, detection_threshold))
+        try:
+            return np.flatnonzero(select_variable_genes(counts, genes, detection_threshold))
+        except ValueError as error:
+            raise ValueError(f"genes={genes} cannot be chosen, give fewer, names, or None for all: {error}") from None
     if isinstance(genes, str):
         raise ValueError(f"genes must be a number, a list of names or None, got {genes!r}")
     places = pd.Index(gene_names).get_indexer(list(genes))

@@ -1,13 +1,12 @@
 """The data sets by name: from the public files to PairedData, and what was kept on the way."""
 
-import warnings
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from sbnn import gouwens, scala, stoeckius
-from sbnn._checks import check_choice
+from sbnn._checks import check_choice, warn
 from sbnn._reading import CountTable, rows_of
 from sbnn.preprocessing import Preprocessor
 from sbnn.simulation import simulate_patchseq
@@ -150,5 +149,5 @@ def whole_transcriptomes(name, data_dir=None):
         try:
             tables[cohort] = scala.read_count_table(cohort, data_dir)
         except FileNotFoundError as error:
-            warnings.warn(f"left out: {error}", stacklevel=2)
+            warn(f"left out: {error}")
     return {cohort: (table, scala.DETECTION_THRESHOLD) for cohort, table in tables.items() if table is not None}

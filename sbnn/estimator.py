@@ -134,6 +134,8 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
     def _with_validation_cells(self, X, Y, validation_X, validation_Y):
         """Put validation cells behind the training cells."""
         validation_X = check_matrix(validation_X, "X of validation_data", np.float32)
+        validation_Y = np.asarray(validation_Y)
+        validation_Y = validation_Y[:, None] if validation_Y.ndim == 1 else validation_Y
         validation_Y = check_matrix(validation_Y, "Y of validation_data", np.float32, allow_nan=True)
         if validation_X.shape[1] != X.shape[1] or validation_Y.shape != (len(validation_X), Y.shape[1]):
             raise ValueError(

@@ -1,13 +1,12 @@
 """Patch-seq of mouse visual cortex (Gouwens et al. 2020), from the MATLAB file of the Allen Institute."""
 
 import json
-import warnings
 
 import numpy as np
 import pandas as pd
 from scipy.io import loadmat
 
-from sbnn._checks import preview
+from sbnn._checks import preview, warn
 from sbnn._reading import require_columns
 from sbnn.paired_data import PairedData
 from sbnn.preprocessing import Preprocessor
@@ -156,10 +155,9 @@ def _donors(cells, data_dir):
     require_columns(table, ["transcriptomics_sample_id", "donor_id"], path)
     donors = table.set_index("transcriptomics_sample_id")["donor_id"].reindex(cells)
     if donors.isna().any():
-        warnings.warn(
+        warn(
             f"{path.name} does not name the animal of {int(donors.isna().sum())} cells "
-            f"({preview(donors.index[donors.isna()], 3)}): no donors, so no donor folds",
-            stacklevel=3,
+            f"({preview(donors.index[donors.isna()], 3)}): no donors, so no donor folds"
         )
         return None
     return donors.to_numpy()

@@ -1,6 +1,5 @@
 """Sparse reduced-rank regression: the linear counterpart of the bottleneck network, and its paths."""
 
-import warnings
 from functools import partial
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import enet_path
 
-from sbnn._checks import check_choice, check_matrix, check_same_cells, check_targets
+from sbnn._checks import check_choice, check_matrix, check_same_cells, check_targets, warn
 from sbnn.scoring import LatentRegressorMixin
 
 SOLVERS = ("sklearn", "glmnet_python")
@@ -248,10 +247,9 @@ def _fit_observed(X, Y, fit):
         if change <= FILLING_TOLERANCE * np.sum(filled**2):
             return found
         filled[missing] = predicted
-    warnings.warn(
+    warn(
         f"the values that stand in for missing ones had not settled after {MAX_FILLINGS} rounds: raise alpha",
         ConvergenceWarning,
-        stacklevel=4,
     )
     return found
 

@@ -1,8 +1,11 @@
 """A fitted model as one file: a zip of JSON, NumPy arrays without pickles, and the network in Keras' own format."""
 
+import importlib
 import json
 import tempfile
 import zipfile
+import zlib
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import metadata
 from io import BytesIO
@@ -12,7 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from sbnn.linear import ReducedRankFit, ReducedRankRegressor
+from sbnn.linear import ReducedRankFit
 from sbnn.paired_model import PairedModel
 from sbnn.preprocessing import Preprocessor
 from sbnn.results import write_atomically
@@ -62,7 +65,10 @@ def save_model(model, path):
 
 
 def load_model(path):
-    """Read a model that `PairedModel.save` wrote: no pickles, and the network in Keras' safe mode.
+    """Read a model that `PairedModel.save` wrote.
+
+    Nothing in the file is executed: there are no pickles, and of the .keras file only the weights are read, into a
+    network that the settings describe.
 
     Parameters
     ----------
@@ -76,42 +82,46 @@ def load_model(path):
     ------
     FileNotFoundError
     ValueError
-        The file is cut short, is no model, or was written by another major version.
+        The file is cut short, damaged, is no model, or was written by another major version.
     """
-    try:
-        with zipfile.ZipFile(path) as file:
-            config = json.loads(file.read("config.json"))
-            version = config.get("format_version", (None,))
-            if config.get("format") != _FORMAT or version[0] != FORMAT_VERSION[0]:
-                raise ValueError(
-                    f"{path} has the format {config.get('format')!r}, version {version[0]}; this sbnn reads "
-                    f"{_FORMAT!r}, version {FORMAT_VERSION[0]}: use the sbnn that wrote it "
-                    f"({config.get('versions', {}).get('sbnn')})"
-                )
-            with np.load(BytesIO(file.read("arrays.npz")), allow_pickle=False) as stored:
-                arrays = dict(stored)
-            network = file.read("network.keras") if "network.keras" in file.namelist() else None
-    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, EOFError) as error:
+    with _damage_explained(path), zipfile.ZipFile(path) as file:
+        config = json.loads(file.read("config.json"))
+        content = {name: file.read(name) for name in file.namelist()}
+        version, writer = config.get("format_version", [None])[0], config.get("versions", {}).get("sbnn")
+    if config.get("format") != _FORMAT or version != FORMAT_VERSION[0]:
         raise ValueError(
-            f"{path} is no model of sbnn, or cut short ({error}): save it anew, or copy it again"
+            f"{path} has the format {config.get('format')!r}, version {version}; this sbnn reads "
+            f"{_FORMAT!r}, version {FORMAT_VERSION[0]}: use the sbnn that wrote it ({writer})"
+        )
+    with _damage_explained(path), np.load(BytesIO(content["arrays.npz"]), allow_pickle=False) as stored:
+        return _rebuild(config, dict(stored), content.get("network.keras"))
+
+
+@contextmanager
+def _damage_explained(path):
+    """Say which file cannot be read, and what to do; errors of the operating system stay as they are."""
+    damage = zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, ValueError, AttributeError, IndexError
+    try:
+        yield
+    except damage as error:
+        raise ValueError(
+            f"{path} is no model of sbnn, or cut short or damaged ({type(error).__name__}: {error}): save it anew, or "
+            "copy it again"
         ) from None
-    return _rebuild(config, arrays, network)
 
 
 def _rebuild(config, arrays, network):
     """Put a PairedModel together again."""
-    from sbnn.estimator import SparseBottleneckRegressor
-
-    kinds = {"SparseBottleneckRegressor": SparseBottleneckRegressor, "ReducedRankRegressor": ReducedRankRegressor}
-    estimator = kinds[config["estimator"]](**_settings_from_plain(config["settings"]))
+    kind = {"SparseBottleneckRegressor": "estimator", "ReducedRankRegressor": "linear"}[config["estimator"]]
+    kind = getattr(importlib.import_module(f"sbnn.{kind}"), config["estimator"])  # Keras only where it is needed
+    estimator = kind(**_settings_from_plain(config["settings"]))
     of_estimator = {name.rstrip("_"): arrays[name] for name in _OF_ESTIMATOR}
     if network is None:
         estimator.adopt(ReducedRankFit(arrays["W"], arrays["V"], arrays["offset"]), **of_estimator)
     else:
         columns = {name.removeprefix("history "): arrays[name] for name in arrays if name.startswith("history ")}
-        trained = TrainedNetwork(
-            _network_weights(network), **of_estimator, history=pd.DataFrame(columns), feature_r2=None
-        )
+        weights = _network_weights(network, estimator, of_estimator)
+        trained = TrainedNetwork(weights, **of_estimator, history=pd.DataFrame(columns), feature_r2=None)
         estimator.adopt(trained, np.zeros((0, len(trained.selected)), dtype=np.float32))
         estimator._training_genes = arrays["training_genes_"]
     model = PairedModel(clone(estimator))
@@ -151,29 +161,34 @@ def _settings_from_plain(settings):
     return settings
 
 
-def _network_bytes(estimator):
-    """Content of the .keras file of the network, which takes centred genes and gives centred features."""
+def _build(estimator, n_genes, n_features):
+    """Build the network of an estimator, which takes centred genes and gives centred features."""
     from sbnn.network import build_network
 
-    network = build_network(
-        len(estimator.weights_[0]),
-        len(estimator.y_mean_),
+    return build_network(
+        n_genes,
+        n_features,
         bottleneck_dim=estimator.bottleneck_dim,
         hidden=tuple(estimator.hidden),
         group_lasso=0.0,
         ridge=0.0,
     )
+
+
+def _network_bytes(estimator):
+    """Content of a .keras file of the network."""
+    network = _build(estimator, len(estimator.weights_[0]), len(estimator.y_mean_))
     network.set_weights(estimator.weights_)
     with tempfile.TemporaryDirectory() as folder:
         network.save(Path(folder) / "network.keras")
         return (Path(folder) / "network.keras").read_bytes()
 
 
-def _network_weights(content):
-    """Weights in a .keras file."""
-    import keras
-
+def _network_weights(content, estimator, arrays):
+    """Weights in the .keras file, itself a zip with a file of weights."""
+    network = _build(estimator, int(arrays["selected"].sum()), len(arrays["y_mean"]))
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.keras"
-        path.write_bytes(content)
-        return keras.saving.load_model(path, compile=False).get_weights()
+        with zipfile.ZipFile(BytesIO(content)) as file:
+            file.extract("model.weights.h5", folder)
+        network.load_weights(Path(folder) / "model.weights.h5")
+    return network.get_weights()

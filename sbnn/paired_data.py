@@ -128,7 +128,7 @@ class PairedData:
         return digest.hexdigest()
 
     @classmethod
-    def from_tables(cls, counts, features, genes=1000, detection_threshold=0, genes_as_rows=False, **more):
+    def from_tables(cls, counts, features, genes=1000, detection_threshold=0, genes_as_rows=False, cells=None, **more):
         """Pair tables of counts and of features of the reader's own cells.
 
         Cells are matched by name; those that one table lacks, or without a count of the chosen genes, are left out with
@@ -147,9 +147,11 @@ class PairedData:
             30 for full-length reads).
         genes_as_rows : bool
             The table of counts has a row for each gene.
+        cells : DataFrame or path of a CSV file, optional
+            What is known of the cells; their names are its index or one of its columns.
         **more
             `name`, `feature_units`, `type_colors`, `family_colors` as in `PairedData`; `cell_types`, `cell_families`,
-            `donors` as Series indexed by cell.
+            `donors` as columns of `cells`, or as Series indexed by cell.
 
         Returns
         -------
@@ -165,7 +167,7 @@ class PairedData:
         from sbnn.containers import pair_tables
 
         return pair_tables(
-            counts, features, genes_as_rows, genes=genes, detection_threshold=detection_threshold, **more
+            counts, features, genes_as_rows, cells, genes=genes, detection_threshold=detection_threshold, **more
         )
 
     @classmethod

@@ -1,5 +1,7 @@
 """A fitted map of one's own cells: counts in, units out, genes by name, new cells judged."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -8,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import KFold
 from sklearn.neighbors import NearestNeighbors
 
-from sbnn._checks import check_unique, preview
+from sbnn._checks import check_unique, preview, warn_of_fractions
 from sbnn.containers import counts_of, read_table
 from sbnn.paired_data import PairedData
 from sbnn.preprocessing import Preprocessor
@@ -19,6 +21,14 @@ N_NEIGHBOURS = 10
 PLAIN_COLOR = "#4477AA"
 #: Share of held-out training cells that are called outliers.
 OUTLIER_RATE = 0.01
+
+
+class _AlignedCells(NamedTuple):
+    """Cells as the estimator takes them: X, whose they are, and which genes were there (not filled)."""
+
+    X: np.ndarray
+    names: np.ndarray
+    present: np.ndarray
 
 
 class PairedModel:
@@ -64,13 +74,11 @@ class PairedModel:
         PairedModel
             Itself.
         """
-        from sbnn.estimator import SparseBottleneckRegressor
-
         features = data.Y if data.features is None else data.features
         genes = {"expression": data.X} if data.counts is None else {"counts": data.counts}
         self.preprocessor_ = Preprocessor(allow_constant=True).fit(features=features, **genes)
         X, Y = self.preprocessor_.transform_genes(**genes), self.preprocessor_.transform_features(features)
-        self.estimator_ = clone(SparseBottleneckRegressor() if self.estimator is None else self.estimator).fit(X, Y)
+        self.estimator_ = (_default_estimator() if self.estimator is None else clone(self.estimator)).fit(X, Y)
         self.gene_names_, self.feature_names_ = data.gene_names, data.feature_names
         self.feature_units_ = None if data.features is None else data.feature_units
         if not self.estimator_.selected_.any():
@@ -102,11 +110,11 @@ class PairedModel:
         -------
         DataFrame, cells x features
         """
-        return self._predict(*self._align(cells, layer, fill_missing))
+        return self._predict(self._align(cells, layer, fill_missing))
 
-    def _predict(self, X, names):
-        Y = self.preprocessor_.inverse_transform_features(self.estimator_.predict(X))
-        return pd.DataFrame(Y, index=names, columns=self.feature_names_)
+    def _predict(self, aligned):
+        Y = self.preprocessor_.inverse_transform_features(self.estimator_.predict(aligned.X))
+        return pd.DataFrame(Y, index=aligned.names, columns=self.feature_names_)
 
     def transform(self, cells, layer=None, fill_missing=False):
         """Return the latent coordinates of cells; arguments as for `predict`.
@@ -116,28 +124,33 @@ class PairedModel:
         DataFrame
             One row a cell, columns z1, z2, ...
         """
-        return self._transform(*self._align(cells, layer, fill_missing))
+        return self._transform(self._align(cells, layer, fill_missing))
 
-    def _transform(self, X, names):
-        Z = np.asarray(self.estimator_.transform(X))
-        return pd.DataFrame(Z, index=names, columns=list(self.estimator_.get_feature_names_out()))
+    def _transform(self, aligned):
+        Z = np.asarray(self.estimator_.transform(aligned.X))
+        return pd.DataFrame(Z, index=aligned.names, columns=list(self.estimator_.get_feature_names_out()))
 
     def outliers(self, cells, layer=None, fill_missing=False):
         """Judge how far cells are from the training cells; arguments as for `predict`.
 
         The distance of a cell is the mean Euclidean distance to its ten nearest training cells, in z-scores of the
-        selected genes. It is an outlier above what 99 % of held-out training cells stay below (five folds).
+        selected genes that are there. It is an outlier above what 99 % of held-out training cells stay below (five
+        folds). Training cells find themselves among their neighbours: they seem nearer than they would be.
 
         Returns
         -------
         DataFrame
             `distance`, `is_outlier`.
         """
-        return self._outliers(*self._align(cells, layer, fill_missing))
+        return self._outliers(self._align(cells, layer, fill_missing))
 
-    def _outliers(self, X, names):
-        distance = _distances(self.training_genes_, X[:, self.estimator_.selected_])
-        return pd.DataFrame({"distance": distance, "is_outlier": distance > self.outlier_distance_}, index=names)
+    def _outliers(self, aligned):
+        used = aligned.present[self.estimator_.selected_]
+        training, limit = self.training_genes_[:, used], self.outlier_distance_
+        if not used.all():  # fewer genes, smaller distances
+            limit = _calibrate(training)
+        distance = _distances(training, aligned.X[:, self.estimator_.selected_][:, used])
+        return pd.DataFrame({"distance": distance, "is_outlier": distance > limit}, index=aligned.names)
 
     def annotate(self, adata, layer=None, fill_missing=False):
         """Write what the model says of the cells of an AnnData into it, where scanpy plots it from.
@@ -154,11 +167,9 @@ class PairedModel:
         """
         aligned = self._align(adata, layer, fill_missing)
         norms = pd.Series(self.estimator_.gene_norms_, index=self.gene_names_)
-        adata.obsm["X_sbnn"], adata.obsm["sbnn_predictions"] = (
-            self._transform(*aligned).to_numpy(),
-            self._predict(*aligned),
-        )
-        adata.obs["sbnn_outlier"] = self._outliers(*aligned)["is_outlier"]
+        latents, predictions, outliers = self._transform(aligned), self._predict(aligned), self._outliers(aligned)
+        adata.obsm["X_sbnn"], adata.obsm["sbnn_predictions"] = latents.to_numpy(), predictions
+        adata.obs["sbnn_outlier"] = outliers["is_outlier"]
         adata.var["sbnn_selected"] = adata.var_names.isin(self.selected_genes_)
         adata.var["sbnn_norm"] = norms.reindex(adata.var_names).to_numpy()
 
@@ -175,6 +186,11 @@ class PairedModel:
         Returns
         -------
         Figure
+
+        Raises
+        ------
+        ValueError
+            A model with a single latent dimension is no map.
         """
         import matplotlib.pyplot as plt
 
@@ -182,8 +198,10 @@ class PairedModel:
         from sbnn.maps import plot_latent_space
         from sbnn.plotting import use_style
 
-        X, _ = self._align(data, None, False)
+        X = self._align(data, None, False).X
         Z, estimator = np.asarray(self.estimator_.transform(X)), self.estimator_
+        if Z.shape[1] < 2:
+            raise ValueError(f"a map needs at least two latent dimensions, the model has {Z.shape[1]}: see transform")
         genes, features = estimator.decode_genes(Z), pd.DataFrame(estimator.predict(X), columns=self.feature_names_)
         if genes.shape[1] > len(self.selected_genes_):  # a linear model decodes all
             genes = genes[:, estimator.selected_]
@@ -205,10 +223,11 @@ class PairedModel:
             return plot_latent_space([panel], cells)
 
     def _align(self, cells, layer, fill_missing):
-        """Return X as the estimator takes it, and the names of the cells."""
+        """Return cells as the estimator takes them, in the order of its genes."""
         if not hasattr(self, "preprocessor_"):
             raise NotFittedError("this PairedModel is not fitted yet: call fit(data) first")
-        values, genes, names = _cells(cells, layer, self.preprocessor_.median_depth_ is not None)
+        raw = self.preprocessor_.median_depth_ is not None
+        values, genes, names = _cells(cells, layer, raw)
         places = pd.Index(check_unique(genes, "genes")).get_indexer(self.gene_names_)
         present = places >= 0
         if not present.any():
@@ -228,9 +247,11 @@ class PairedModel:
         chosen = values[:, places[present]]
         chosen = chosen.toarray() if sparse.issparse(chosen) else np.asarray(chosen)
         empty = chosen.sum(axis=1) == 0
-        if self.preprocessor_.median_depth_ is not None and empty.any():
+        if raw and empty.any():
             raise ValueError(f"the cells {preview(names[empty])} have no count of the model's genes: leave them out")
-        return self._standardised(chosen, present), names
+        if raw:
+            warn_of_fractions(chosen, "cells")
+        return _AlignedCells(self._standardised(chosen, present), names, present)
 
     def _standardised(self, values, present):
         """Z-scores of the genes that are there, 0 (the training mean) for the others."""
@@ -263,6 +284,13 @@ class PairedModel:
         return save_model(self, path)
 
 
+def _default_estimator():
+    """Return a network as it is; imported here, so that linear models do without Keras."""
+    from sbnn.estimator import SparseBottleneckRegressor
+
+    return SparseBottleneckRegressor()
+
+
 def _cells(cells, layer, raw):
     """Return values (cells x genes), gene names and cell names of whatever holds cells."""
     if isinstance(cells, PairedData):
@@ -273,6 +301,8 @@ def _cells(cells, layer, raw):
     if isinstance(cells, pd.DataFrame):
         table = read_table(cells, "cells")
         return table.to_numpy(), table.columns.to_numpy(str), table.index.to_numpy(str)
+    if hasattr(cells, "mod"):
+        raise ValueError(f"cells is a MuData: give the modality that holds the genes, one of {preview(cells.mod)}")
     if hasattr(cells, "obs_names") and hasattr(cells, "var_names"):
         return counts_of(cells, layer), cells.var_names.to_numpy(str), cells.obs_names.to_numpy(str)
     raise ValueError(

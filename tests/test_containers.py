@@ -53,6 +53,44 @@ def test_tables_and_files_give_the_same(small, tables, tmp_path):
     assert list(PairedData.from_tables(counts, features, ["gene07", "gene03"]).gene_names) == ["gene07", "gene03"]
 
 
+def test_what_is_known_of_cells_comes_from_a_table_of_its_own(small, tables, tmp_path):
+    data, _ = small
+    counts, features = tables
+    known = {"RNA type": data.cell_types, "mouse": data.donors, "cell": data.cell_names, "depth": data.counts.sum(1)}
+    known = pd.DataFrame(known)[::-1].reset_index(names="number")
+    known.to_csv(tmp_path / "cells.csv", sep="\t", index=False)  # tabs, whatever the name says
+    for cells in (known, known.set_index("cell"), tmp_path / "cells.csv"):
+        found = PairedData.from_tables(counts, features, 20, cells=cells, cell_types="RNA type", donors="mouse")
+        np.testing.assert_array_equal(found.cell_types, data.cell_types)
+        np.testing.assert_array_equal(found.donors, data.donors.astype(str))
+    with pytest.raises(ValueError, match=r"cells lacks the column\(s\) 'type'; it has 'number', 'RNA type', 'mouse'"):
+        PairedData.from_tables(counts, features, 20, cells=known, cell_types="type")
+    with pytest.raises(ValueError, match="cells has no column with names of the cells of features"):
+        PairedData.from_tables(counts, features, 20, cells=known.drop(columns="cell"), cell_types="RNA type")
+    with pytest.raises(ValueError, match="cell_types='RNA type' names a column: give the table that has it as cells"):
+        PairedData.from_tables(counts, features, 20, cell_types="RNA type")
+
+
+def test_nullable_columns_are_read(tables):
+    counts, features = tables
+    features = features.astype("Float64")
+    features.iloc[3, 1] = pd.NA
+    found = PairedData.from_tables(counts.astype("Int64"), features, 20)
+    assert np.isnan(found.features[3, 1]) and np.isnan(found.Y).sum() == 1
+
+
+def test_log_normalised_values_in_place_of_counts_are_noticed(tables):
+    counts, features = tables
+    adata = anndata.AnnData(np.log1p(counts), obsm={"features": features})
+    for pair in (
+        lambda: PairedData.from_tables(np.log1p(counts), features, genes=None),
+        lambda: PairedData.from_anndata(adata, "features", genes=None),
+    ):
+        with pytest.warns(UserWarning, match="counts holds fractions .* wrong for normalised values: give raw") as seen:
+            pair()
+        assert seen[0].filename == __file__  # the reader's own line
+
+
 def test_anndata_there_and_back(small, tmp_path):
     data, _ = small
     data = replace(data, feature_units=("mV", None, "log", "ms", None, "pA"))
@@ -75,8 +113,11 @@ def test_anndata_with_columns_arrays_and_highly_variable_genes(small):
     adata.var["highly_variable"] = np.arange(60) % 2 == 0
     found = PairedData.from_anndata(adata, ["age", "depth"], "counts", genes="highly_variable")
     assert list(found.feature_names) == ["age", "depth"] and found.n_genes == 30
-    adata.obsm["protein"] = np.asarray(data.features)
-    assert PairedData.from_anndata(adata, "protein", "counts").feature_names[1] == "protein2"
+    for kind in (np.asarray, sparse.csr_matrix):
+        adata.obsm["protein"] = kind(data.features)
+        found = PairedData.from_anndata(adata, "protein", "counts")
+        assert found.feature_names[1] == "protein2"
+        np.testing.assert_array_equal(found.features, data.features)
 
 
 def test_mudata_there_and_back(small, tmp_path):
@@ -131,6 +172,14 @@ def test_what_cannot_be_paired_is_explained(tables, change, message):
     counts, features = change(*tables)
     with pytest.raises(ValueError, match=message):
         PairedData.from_tables(counts, features, genes=None)
+
+
+def test_more_genes_than_vary_are_refused_by_name(tables):
+    counts, features = tables
+    counts = counts + 1
+    counts.iloc[5:, 40:] = 0
+    with pytest.raises(ValueError, match="genes=50 cannot be chosen, give fewer, names, or None for all: .* the 40 ge"):
+        PairedData.from_tables(counts, features, genes=50)
 
 
 def test_small_integers_do_not_overflow(tables):

@@ -67,7 +67,7 @@ def test_missing_genes_are_refused_or_filled(cells, fitted):
     lost = new.drop(columns=fitted.selected_genes_[:1])
     with pytest.raises(ValueError, match="1 of them selected: .*fill_missing=True sets them to their training mean"):
         fitted.predict(lost)
-    X, _ = fitted._align(lost, None, True)
+    X = fitted._align(lost, None, True).X
     assert (X[:, np.flatnonzero(cells.gene_names == fitted.selected_genes_[0])] == 0).all()
 
 
@@ -78,6 +78,19 @@ def test_cells_far_outside_are_flagged(cells, fitted):
     strange[fitted.selected_genes_] = new[fitted.selected_genes_].to_numpy() * 50 + 500
     judged = fitted.outliers(strange)
     assert judged["is_outlier"].all() and (judged["distance"] > fitted.outlier_distance_).all()
+
+
+def test_cells_that_lack_genes_are_judged_by_the_others(cells, fitted):
+    """Distances over fewer genes are smaller, and so is the distance that counts as far."""
+    new = table_of(cells.subset(np.arange(300, 400))).drop(columns=fitted.selected_genes_[::2])
+    judged = fitted.outliers(new, fill_missing=True)
+    X = fitted._align(new, None, True).X[:, fitted.estimator_.selected_][:, 1::2]
+    training = fitted.training_genes_[:, 1::2]
+    squares = ((X[:, None] - training[None]) ** 2).sum(axis=2)
+    np.testing.assert_allclose(judged["distance"], np.sort(np.sqrt(squares), axis=1)[:, :10].mean(axis=1), rtol=1e-4)
+    assert 0 <= judged["is_outlier"].mean() < 0.1
+    far = judged["distance"][judged["is_outlier"]].min() if judged["is_outlier"].any() else np.inf
+    assert judged["distance"][~judged["is_outlier"]].max() < min(far, fitted.outlier_distance_)
 
 
 def test_anndata_gets_what_scanpy_plots(cells, fitted):
@@ -139,6 +152,17 @@ def test_everything_comes_back(cells, fitted, tmp_path):
     assert not any(file.name.startswith(".") for file in tmp_path.iterdir())
 
 
+def with_config(path, copy, **change):
+    """Copy a model file with another configuration."""
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "config.json":
+                content = json.dumps(json.loads(content) | change)
+            target.writestr(name, content)
+    return copy
+
+
 def test_damaged_and_foreign_files_are_refused(fitted, tmp_path):
     path = fitted.save(tmp_path / "map.sbnn")
     content = path.read_bytes()
@@ -146,10 +170,10 @@ def test_damaged_and_foreign_files_are_refused(fitted, tmp_path):
         (tmp_path / "cut.sbnn").write_bytes(content[:length])
         with pytest.raises(ValueError, match=r"cut.sbnn is no model of sbnn, or cut short"):
             load_model(tmp_path / "cut.sbnn")
-    with zipfile.ZipFile(path) as source, zipfile.ZipFile(tmp_path / "new.sbnn", "w") as target:
-        config = json.loads(source.read("config.json")) | {"format_version": [2, 0]}
-        target.writestr("config.json", json.dumps(config))
-        target.writestr("arrays.npz", source.read("arrays.npz"))
+    for change in ({"settings": {"rank": "two", "sparsity": 1}}, {"estimator": "Lasso"}, {"format_version": None}):
+        with pytest.raises(ValueError, match=r"new.sbnn is no model of sbnn, or cut short or damaged \("):
+            load_model(with_config(path, tmp_path / "new.sbnn", **change))
+    with_config(path, tmp_path / "new.sbnn", format_version=[2, 0])
     with pytest.raises(ValueError, match="version 2; this sbnn reads 'sbnn model', version 1: use the sbnn that wrote"):
         load_model(tmp_path / "new.sbnn")
     with pytest.raises(FileNotFoundError):
@@ -163,6 +187,35 @@ def test_cells_without_names_or_genes_are_refused(cells, fitted):
         fitted.predict(table_of(cells).T)
     with pytest.raises(ValueError, match="the model takes counts, but PairedData 'simulated' has none"):
         fitted.predict(replace(cells, counts=None))
+    mudata = pytest.importorskip("mudata")
+    with pytest.raises(ValueError, match="cells is a MuData: give the modality that holds the genes, one of 'rna'"):
+        fitted.predict(mudata.MuData({"rna": cells.to_anndata(), "ephys": cells.to_anndata()}))
+
+
+def test_fractions_in_place_of_counts_are_noticed(cells, fitted):
+    with pytest.warns(UserWarning, match="cells holds fractions such as .* wrong for normalised values: give raw"):
+        fitted.predict(table_of(cells) / 7)
+
+
+def test_one_latent_dimension_is_no_map(cells):
+    model = PairedModel(ReducedRankRegressor(1, 0.1)).fit(cells)
+    with pytest.raises(ValueError, match="a map needs at least two latent dimensions, the model has 1"):
+        model.plot(cells)
+
+
+WITHOUT_KERAS = """
+import sys
+from sbnn import PairedModel, ReducedRankRegressor, load_model, simulate_patchseq
+data, _ = simulate_patchseq(n_cells=100, n_genes=30, n_features=4, n_informative=5, random_state=0)
+PairedModel(ReducedRankRegressor(2, 0.1)).fit(data).save("linear.sbnn")
+load_model("linear.sbnn").predict(data)
+assert "keras" not in sys.modules
+"""
+
+
+def test_a_linear_model_needs_no_backend(tmp_path):
+    done = subprocess.run([sys.executable, "-c", WITHOUT_KERAS], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_counts_expression_goes_in(cells):
