@@ -12,15 +12,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pandas as pd
 
-from sbnn import find_author_results, load_dataset, load_results, read_author_results
+from sbnn import PairedData, find_author_results, load_dataset, load_results, read_author_results
 from sbnn.author_results import paper_penalty
 from sbnn.comparison import author_alphas, figure_curves, linear_references
 from sbnn.parallel import start_backend  # noqa: F401 - notebooks begin with it
 from sbnn.plotting import use_style
+from sbnn.sources import find_file
 
 ROOT = Path(os.environ.get("SBNN_OUTPUT", Path(__file__).parent)).resolve()
 RESULTS = ROOT / "KerasSavedModels"
 FIGURES = ROOT / "figures"
+#: The reader's own cells, written by notebook 1 and read by notebook 2.
+OWN_CELLS = ROOT / "build/own_cells.h5ad"
 
 use_style()
 pd.set_option("display.max_rows", 40, "display.width", 120)
@@ -87,6 +90,47 @@ def load_if_available(dataset):
     except FileNotFoundError as error:
         print(f"{dataset} CANNOT BE LOADED and is left out: {error}")
         return None
+
+
+def example_tables():
+    """Return paths of CSV files that stand in for the reader's own, or say why they cannot be had and return None."""
+    files = {"counts": "exon_counts.csv.gz", "features": "ephys_features.csv", "cells": "meta_data.csv"}
+    place = "scala_2020_phys_temp/m1_patchseq_phys_temp_"
+    try:
+        return {what: str(find_file(place + name)) for what, name in files.items()}
+    except FileNotFoundError as error:
+        print(f"The example of own cells CANNOT BE LOADED and is left out: {error}")
+        return None
+
+
+def save_own_cells(data):
+    """Save PairedData of the reader's own cells as AnnData, all or nothing.
+
+    Parameters
+    ----------
+    data : PairedData
+    """
+    OWN_CELLS.parent.mkdir(parents=True, exist_ok=True)
+    temporary = OWN_CELLS.with_name(f".{OWN_CELLS.name}")
+    data.to_anndata().write_h5ad(temporary)
+    temporary.replace(OWN_CELLS)
+    print(f"saved {_shown(OWN_CELLS)}")
+
+
+def load_own_cells():
+    """Load what `save_own_cells` saved, or say that it is not there and return None."""
+    if not OWN_CELLS.exists():
+        print(f"{_shown(OWN_CELLS)} is not there: OWN_TABLES in preprocess.ipynb names the tables that it is made of.")
+        return None
+    import anndata
+
+    adata = anndata.read_h5ad(OWN_CELLS, backed="r")
+    known = {what: what[:-1] for what in ("cell_types", "donors") if what[:-1] in adata.obs}
+    known |= {"cell_families": "cell_family"} if "cell_family" in adata.obs else {}
+    try:
+        return PairedData.from_anndata(adata, "features", "counts", genes=None, name=adata.uns["name"], **known)
+    finally:
+        adata.file.close()
 
 
 def result_path(dataset, what):

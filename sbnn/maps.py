@@ -8,6 +8,9 @@ from scipy.linalg import orthogonal_procrustes
 
 from sbnn.plotting import OUTLINE, plot_gene_frequencies, wrapped
 
+#: Characters after which the name of an overlay goes on in a second line.
+_NAME_WIDTH = 18
+
 
 def _bare(axis):
     """Make a map without ticks, frame or distortion."""
@@ -94,16 +97,18 @@ def _draw_contours(axis, triangulation, values, limit):
     return contours
 
 
-def _draw_overlays(figure, place, triangulation, values, limit, title):
-    """3 x 3 contour pictures of values over the cells; returns the last contour set."""
-    axes = place.subgridspec(3, 3, wspace=0.04, hspace=0.2).subplots()
+def _draw_overlays(figure, place, triangulation, values, limit, title, n_lines):
+    """3 x 3 contour pictures of values over the cells, names in up to `n_lines`; returns the last contour set."""
+    axes = place.subgridspec(3, 3, wspace=0.04, hspace=0.2 * n_lines).subplots()
     for axis in axes.flat:
         _bare(axis)
+    size = 6.5 if max(map(len, values.columns)) <= 15 else 4.8
     for axis, name in zip(axes.flat, values.columns, strict=False):
         contours = _draw_contours(axis, triangulation, values[name], limit)
-        size = 6.5 if len(name) <= 15 else 4.5
-        axis.set_title(wrapped(name, 18), fontsize=size, pad=2, style="italic" if title == "genes" else "normal")
-    axes[0, 1].annotate(title, (0.5, 1.28), xycoords="axes fraction", ha="center", fontsize=7.5)
+        axis.set_title(
+            wrapped(name, _NAME_WIDTH), fontsize=size, pad=2, style="italic" if title == "genes" else "normal"
+        )
+    axes[0, 1].annotate(title, (0.5, 1.16 + 0.12 * n_lines), xycoords="axes fraction", ha="center", fontsize=7.5)
     return contours
 
 
@@ -130,8 +135,10 @@ def plot_latent_space(panels, cells):
     for letter, panel, row in zip("abcdefgh", panels, rows, strict=False):
         places = row.subgridspec(1, 3, width_ratios=(1, 1.15, 1), wspace=0.06)
         triangulation = masked_triangulation(panel["coordinates"], panel.get("n_longest", 20))
-        _draw_overlays(figure, places[0], triangulation, panel["genes"], panel.get("gene_limit", 2), "genes")
-        contours = _draw_overlays(figure, places[2], triangulation, panel["features"], 2, "features")
+        names = [*panel["genes"], *panel["features"]]
+        n_lines = max(wrapped(name, _NAME_WIDTH).count("\n") + 1 for name in names)
+        _draw_overlays(figure, places[0], triangulation, panel["genes"], panel.get("gene_limit", 2), "genes", n_lines)
+        contours = _draw_overlays(figure, places[2], triangulation, panel["features"], 2, "features", n_lines)
         centre = draw_cells(figure.add_subplot(places[1]), panel["coordinates"], cells)
         title = f"{letter}  {panel['title']}" if len(panels) > 1 else panel["title"]
         centre.set_title(title, loc="left", fontweight="bold")

@@ -272,5 +272,5 @@ class PairedData:
             lines.append(f"  counts as measured ({kind}), features as measured")
         missing = int(np.isnan(self.Y).sum())
         if missing:
-            lines.append(f"  {missing} values of Y are missing ({missing / self.Y.size:.1%})")
+            lines.append(f"  {missing} values of Y are missing ({missing / self.Y.size:.2%})")
         return "\n".join(lines)
