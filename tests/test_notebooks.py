@@ -12,7 +12,7 @@ from conftest import require_real
 from nbclient import NotebookClient
 
 from sbnn import load_model, load_results
-from sbnn.sources import find_file
+from sbnn.sources import locate
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("preprocess", "sBNN_training", "linear_models", "latent_visualisation")
@@ -29,6 +29,13 @@ def execute(name, monkeypatch, **environment):
     return "".join(output.get("text", "") for output in outputs), time.monotonic() - start
 
 
+def own_tables():
+    """The CSV files that stand for one's own, where they are there."""
+    names = {"counts": "exon_counts.csv.gz", "features": "ephys_features.csv", "cells": "meta_data.csv"}
+    paths = {what: locate(f"scala_2020_phys_temp/m1_patchseq_phys_temp_{name}") for what, name in names.items()}
+    return None if None in paths.values() else {what: str(path.absolute()) for what, path in paths.items()}
+
+
 @pytest.fixture(scope="module")
 def output(tmp_path_factory):
     return tmp_path_factory.mktemp("output")
@@ -38,29 +45,22 @@ def output(tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_notebook_runs_on_simulated_data(name, output, monkeypatch):
     """In reading order: each finds what the ones before it wrote."""
-    settings = {"DATASET": "simulated", "RETRAIN": True, "EPOCH_FACTOR": 0.02}
+    settings = {"DATASET": "simulated", "RETRAIN": True, "EPOCH_FACTOR": 0.02, "OWN_TABLES": own_tables()}
     execute(name, monkeypatch, SBNN_OUTPUT=output, **settings)
     assert list((output / "figures/simulated").glob("*.png"))
 
 
 @pytest.mark.notebook
 @pytest.mark.real_data
-def test_tables_of_ones_own_go_from_csv_files_through_anndata_to_figures(tmp_path, monkeypatch):
-    """The sections "Your own data", with small settings: notebook 1 writes an AnnData, notebook 2 goes on."""
+def test_tables_of_ones_own_went_from_csv_files_through_anndata_to_figures(output):
+    """The sections "Your own data" of the runs above: notebook 1 wrote an AnnData, notebook 2 went on from it."""
     require_real("scala_2020_phys_temp")
-    names = {"counts": "exon_counts.csv.gz", "features": "ephys_features.csv", "cells": "meta_data.csv"}
-    place = "scala_2020_phys_temp/m1_patchseq_phys_temp_"
-    tables = {what: str(find_file(place + name)) for what, name in names.items()}
-    settings = {"DATASET": "simulated", "EPOCH_FACTOR": 0.02, "OWN_TABLES": tables, "SBNN_OUTPUT": tmp_path}
-    settings |= {"GROUP_LASSO": "(0.1,)", "N_SEEDS": 1, "ABLATIONS": False, "HONEST": False}
-    execute("preprocess", monkeypatch, **settings)
-    execute("sBNN_training", monkeypatch, **settings)
-    results = tmp_path / "KerasSavedModels/simulated"
+    results = output / "KerasSavedModels/simulated"
     scores = load_results(results / "own_cells.pickle")["scores"]
     assert set(scores["model"]) == {"sBNN-2", "sRRR-2"} and scores["r2_test"].notna().all()
     assert len(load_model(results / "own_cells.sbnn").selected_genes_) == 25
     for name in ("own_cells_tsne", "own_cells_map"):
-        assert (tmp_path / f"figures/simulated/{name}.png").stat().st_size > 20_000
+        assert (output / f"figures/simulated/{name}.png").stat().st_size > 20_000
 
 
 @pytest.mark.notebook
