@@ -7,7 +7,6 @@ import zipfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib import metadata
 from io import BytesIO
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from sklearn.base import clone
 from sbnn.linear import ReducedRankFit
 from sbnn.paired_model import PairedModel
 from sbnn.preprocessing import Preprocessor
-from sbnn.results import write_atomically
+from sbnn.results import package_versions, write_atomically
 from sbnn.schedules import Schedule, Stage, get_schedule
 from sbnn.tables import is_network
 from sbnn.tasks import TrainedNetwork
@@ -46,7 +45,7 @@ def save_model(model, path):
     config = {
         "format": _FORMAT,
         "format_version": FORMAT_VERSION,
-        "versions": {name: metadata.version(name) for name in ("sbnn", "keras", "numpy", "scikit-learn")},
+        "versions": package_versions(),
         "estimator": type(estimator).__name__,
         "settings": _plain_settings(estimator),
         "median_depth": fitted.median_depth_,

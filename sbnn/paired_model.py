@@ -224,8 +224,7 @@ class PairedModel:
 
     def _align(self, cells, layer, fill_missing):
         """Return cells as the estimator takes them, in the order of its genes."""
-        if not hasattr(self, "preprocessor_"):
-            raise NotFittedError("this PairedModel is not fitted yet: call fit(data) first")
+        self._check_fitted()
         raw = self.preprocessor_.median_depth_ is not None
         values, genes, names = _cells(cells, layer, raw)
         places = pd.Index(check_unique(genes, "genes")).get_indexer(self.gene_names_)
@@ -252,6 +251,10 @@ class PairedModel:
         if raw:
             warn_of_fractions(chosen, "cells")
         return _AlignedCells(self._standardised(chosen, present), names, present)
+
+    def _check_fitted(self):
+        if not hasattr(self, "outlier_distance_"):  # what `fit` sets last
+            raise NotFittedError("this PairedModel is not fitted yet: call fit(data) first")
 
     def _standardised(self, values, present):
         """Z-scores of the genes that are there, 0 (the training mean) for the others."""
@@ -281,6 +284,7 @@ class PairedModel:
         """
         from sbnn.model_file import save_model
 
+        self._check_fitted()
         return save_model(self, path)
 
 

@@ -25,7 +25,11 @@ STYLE = {
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "legend.fontsize": 6.5,
-    "legend.frameon": False,
+    # White, without an edge: lines do not run through its text.
+    "legend.framealpha": 1,
+    "legend.facecolor": "white",
+    "legend.edgecolor": "none",
+    "legend.borderpad": 0.1,
     "figure.dpi": 120,
     "savefig.dpi": 300,
     "pdf.fonttype": 42,

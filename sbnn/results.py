@@ -63,7 +63,7 @@ def save_results(path, results, tables=None, extra=None, **notes):
     content = {
         "format": _FORMAT,
         "schema_version": SCHEMA_VERSION,
-        "versions": _versions(),
+        "versions": package_versions(),
         "commit": COMMIT,
     }
     if hasattr(results, "tables"):
@@ -234,8 +234,8 @@ def _unpack_column(column):
     return values[column["codes"]]
 
 
-def _versions():
-    """Versions of what computed a result."""
+def package_versions():
+    """Return the versions of Python and of the packages that compute, by name."""
     packages = (
         "sbnn",
         "keras",
