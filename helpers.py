@@ -22,8 +22,6 @@ from sbnn.sources import find_file
 ROOT = Path(os.environ.get("SBNN_OUTPUT", Path(__file__).parent)).resolve()
 RESULTS = ROOT / "KerasSavedModels"
 FIGURES = ROOT / "figures"
-#: The reader's own cells, written by notebook 1 and read by notebook 2.
-OWN_CELLS = ROOT / "build/own_cells.h5ad"
 
 use_style()
 pd.set_option("display.max_rows", 40, "display.width", 120)
@@ -103,34 +101,51 @@ def example_tables():
         return None
 
 
-def save_own_cells(data):
+def own_cells_path(dataset):
+    """Return the path of the reader's own cells, which notebook 1 writes and notebook 2 reads."""
+    return ROOT / "build/own_cells" / f"{dataset}.h5ad"
+
+
+def save_own_cells(data, dataset):
     """Save PairedData of the reader's own cells as AnnData, all or nothing.
 
     Parameters
     ----------
     data : PairedData
+    dataset : str
+        The data set whose notebooks show them.
     """
-    OWN_CELLS.parent.mkdir(parents=True, exist_ok=True)
-    temporary = OWN_CELLS.with_name(f".{OWN_CELLS.name}")
-    data.to_anndata().write_h5ad(temporary)
-    temporary.replace(OWN_CELLS)
-    print(f"saved {_shown(OWN_CELLS)}")
+    path = own_cells_path(dataset)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    try:
+        data.to_anndata().write_h5ad(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    print(f"saved {_shown(path)}")
 
 
-def load_own_cells():
+def load_own_cells(dataset):
     """Load what `save_own_cells` saved, or say that it is not there and return None."""
-    if not OWN_CELLS.exists():
-        print(f"{_shown(OWN_CELLS)} is not there: OWN_TABLES in preprocess.ipynb names the tables that it is made of.")
+    path = own_cells_path(dataset)
+    if not path.exists():
+        print(f"{_shown(path)} is not there: OWN_TABLES in preprocess.ipynb names the tables that it is made of.")
         return None
     import anndata
 
-    adata = anndata.read_h5ad(OWN_CELLS, backed="r")
-    known = {what: what[:-1] for what in ("cell_types", "donors") if what[:-1] in adata.obs}
-    known |= {"cell_families": "cell_family"} if "cell_family" in adata.obs else {}
+    adata = anndata.read_h5ad(path, backed="r")
+    columns = {"cell_types": "cell_type", "cell_families": "cell_family", "donors": "donor"}
+    known = {what: column for what, column in columns.items() if column in adata.obs}
     try:
-        return PairedData.from_anndata(adata, "features", "counts", genes=None, name=adata.uns["name"], **known)
+        return PairedData.from_anndata(adata, "features", "counts", genes=None, **known)
     finally:
         adata.file.close()
+
+
+def names_of(data):
+    """Return the names of cells, genes and features as notes for `save_results`: `must_run` compares them."""
+    return {what: getattr(data, what).tolist() for what in ("cell_names", "gene_names", "feature_names")}
 
 
 def result_path(dataset, what):
@@ -139,7 +154,7 @@ def result_path(dataset, what):
 
 
 def must_run(paths, retrain, data=None):
-    """Whether a computation has to run, saying so: a result is not on disk, or `retrain` asks for it.
+    """Whether a computation has to run, saying so: a result is not on disk or of others, or `retrain` asks for it.
 
     Parameters
     ----------
@@ -148,7 +163,8 @@ def must_run(paths, retrain, data=None):
     retrain : bool
         Compute them anew in any case.
     data : PairedData, optional
-        If a result on disk was made of other data, that is said.
+        If a result on disk was made of other data, that is said; if it holds the names of its cells, genes and
+        features and they are others, the computation has to run.
 
     Returns
     -------
@@ -162,6 +178,10 @@ def must_run(paths, retrain, data=None):
         if path.suffix == ".pickle":
             result = load_results(path)
             commit = f" (commit {result['commit']})"
+            names = names_of(data) if data is not None else {}
+            if any(what in result and list(result[what]) != found for what, found in names.items()):
+                print(f"{_shown(path)} is of other cells, genes or features: computed anew.")
+                return True
             if data is not None and result.get("fingerprint") != data.fingerprint:
                 print("Note: it was computed from other data, or on a machine that rounds differently.")
         print(f"Skipped: {_shown(path)} is there{commit}. RETRAIN = True computes it anew.")

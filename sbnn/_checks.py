@@ -48,15 +48,22 @@ def _bad_places(matrix, start, allow_nan):
     return places
 
 
-def check_targets(Y, dtype=np.float64, feature_names=None, cell_names=None):
+def check_targets(Y, dtype=np.float64, feature_names=None, cell_names=None, name="Y"):
     """Return Y as a 2-D array in which every feature and every cell has at least one value that is not NaN."""
-    Y = check_matrix(Y, "Y", dtype, allow_nan=True)
+    for axis, what, names in ((0, "feature", feature_names), (1, "cell", cell_names)):
+        # Asked of names first, so that an error can give them.
+        infinite = np.isinf(Y).any(axis=axis) if names is not None else np.zeros(0, dtype=bool)
+        if infinite.any():
+            raise ValueError(
+                f"{name} is infinite for {what}(s) {preview(np.asarray(names)[infinite])}: remove or correct"
+            )
+    Y = check_matrix(Y, name, dtype, allow_nan=True)
     for axis, what, names in ((0, "feature", feature_names), (1, "cell", cell_names)):
         empty = np.isnan(Y).all(axis=axis) if Y.size else np.zeros(0, dtype=bool)
         if empty.any():
             places = np.flatnonzero(empty)
             shown = preview(places if names is None else np.asarray(names)[places])
-            raise ValueError(f"Y has no value at all for {what}(s) {shown}: leave out what was never measured")
+            raise ValueError(f"{name} has no value at all for {what}(s) {shown}: leave out what was never measured")
     return Y
 
 
@@ -68,7 +75,10 @@ def check_counts(counts, name="counts"):
     if not np.issubdtype(values.dtype, np.number):
         raise ValueError(f"{name} must hold numbers only, got dtype {values.dtype}")
     if values.size and not np.isfinite(values).all():
-        raise ValueError(f"{name} holds NaN or infinite values")
+        number = int((~np.isfinite(values)).sum())
+        raise ValueError(
+            f"{name} holds {number} NaN or infinite value(s), where counts are asked for: remove or correct"
+        )
     if values.size and values.min() < 0:
         overflow = ": an integer overflow?" if np.issubdtype(values.dtype, np.integer) else ""
         raise ValueError(f"{name} must not be negative, the smallest value is {values.min()}{overflow}")

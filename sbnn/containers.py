@@ -1,74 +1,26 @@
 """Tables, AnnData and MuData of the reader's own cells, turned into PairedData and back."""
 
-import csv
-import gzip
 import importlib
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sbnn._checks import check_counts, check_targets, check_unique, preview, warn, warn_of_fractions
+from sbnn._checks import check_counts, check_length, check_targets, check_unique, preview, warn, warn_of_fractions
 from sbnn._reading import CountTable, paired
+from sbnn.named_tables import read_descriptions, read_table, require_named_rows
 from sbnn.preprocessing import select_variable_genes
 
 #: What has colours, and where PairedData keeps them.
 _COLORS = {"cell_types": "type_colors", "cell_families": "family_colors"}
 #: What may be known of cells, beside counts and features.
 _DESCRIPTIONS = ("cell_types", "cell_families", "donors")
+#: What `pair` takes beside what it names.
+_SETTINGS = {*_DESCRIPTIONS, *_COLORS.values(), "feature_units"}
 #: What cells without a type, family or donor are called, and their colour.
 UNKNOWN, UNKNOWN_COLOR = "unknown", "#BBBBBB"
 #: Rows of a dense table on disk that are read at once.
 ROWS_AT_ONCE = 1000
-
-
-def read_table(table, what):
-    """Return a DataFrame with names as text, read from CSV where a path is given.
-
-    Parameters
-    ----------
-    table : DataFrame or path-like
-        A path ends in .csv (commas), .tsv or .txt (tabs), .gz or not; its first column holds the names of the rows.
-    what : str
-        Name of the argument in errors.
-    """
-    if not isinstance(table, pd.DataFrame):
-        # Names are text, even where they look like numbers or like a missing value.
-        table = pd.read_csv(table, sep=_separator(table, what), converters={0: str})
-        table = table.set_index(table.columns[0])
-    text = [str(column) for column, kind in table.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
-    if text:
-        raise ValueError(
-            f"{what} must hold numbers only, but column(s) {preview(text)} hold text: drop or convert them"
-        )
-    nullable = [column for column, kind in table.dtypes.items() if pd.api.types.is_extension_array_dtype(kind)]
-    if nullable:
-        table = table.astype(dict.fromkeys(nullable, np.float64))
-    return table.set_axis(table.index.astype(str), axis=0).set_axis(table.columns.astype(str), axis=1)
-
-
-def _separator(path, what):
-    """Tab or comma, whichever the first line has, after checking that no column comes twice."""
-    with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", newline="") as file:
-        line = file.readline()
-    separator = "\t" if line.count("\t") > line.count(",") else ","
-    header = next(csv.reader([line], delimiter=separator), [])
-    check_unique(header[1:], f"columns in {what}")  # pandas would number them
-    return separator
-
-
-def _read_descriptions(cells, names):
-    """Return what is known of the cells, indexed by the column (or the index) that holds some of their names."""
-    if not isinstance(cells, pd.DataFrame):
-        separator = _separator(cells, "cells")
-        cells = pd.read_csv(cells, sep=separator, dtype=str, keep_default_na=False, na_values=[""])
-    for column in [cells.index, *(cells[column] for column in cells)]:
-        if column.astype(str).isin(names).any():
-            return cells.set_axis(column.astype(str))
-    raise ValueError(
-        f"cells has no column with names of the cells of features ({preview(names, 3)}); it has the columns "
-        f"{preview(cells.columns, 12)}"
-    )
 
 
 def _take_columns(settings, table, where):
@@ -80,6 +32,8 @@ def _take_columns(settings, table, where):
 
 def pair_tables(counts, features, genes_as_rows=False, cells=None, **settings):
     """Pair two tables of the same cells; arguments of `PairedData.from_tables`."""
+    for table, what in ((counts, "counts"), (features, "features")):
+        require_named_rows(table, what)
     counts, features = read_table(counts, "counts"), read_table(features, "features")
     if genes_as_rows:
         counts = counts.T
@@ -89,11 +43,13 @@ def pair_tables(counts, features, genes_as_rows=False, cells=None, **settings):
             f"give genes_as_rows={not genes_as_rows}"
         )
     if cells is not None:
-        _take_columns(settings, _read_descriptions(cells, features.index), "cells")
+        _take_columns(settings, read_descriptions(cells, features.index), "cells")
     named = [key for key in _DESCRIPTIONS if isinstance(settings.get(key), str)]
     if named:
         raise ValueError(f"{named[0]}={settings[named[0]]!r} names a column: give the table that has it as cells")
-    table = CountTable(counts.to_numpy(), counts.columns.to_numpy(), counts.index.to_numpy())
+    is_sparse = all(isinstance(kind, pd.SparseDtype) for kind in counts.dtypes) and counts.size
+    values = counts.sparse.to_coo().tocsr() if is_sparse else counts.to_numpy()
+    table = CountTable(values, counts.columns.to_numpy(), counts.index.to_numpy())
     return pair(table, features, **settings)
 
 
@@ -104,13 +60,22 @@ def pair_anndata(adata, features, counts=None, genes=1000, **settings):
         return _pair_genes(adata, table, "features", counts, genes, settings)
     if features not in adata.obsm:
         raise ValueError(f"adata.obsm lacks {features!r} (features); it has {preview(adata.obsm, 12)}")
-    table = adata.obsm[features]
+    table, what = adata.obsm[features], f"obsm[{features!r}]"
     if not isinstance(table, pd.DataFrame):
-        names = adata.uns.get(f"{features}_names", [f"{features}{column + 1}" for column in range(table.shape[1])])
-        table = pd.DataFrame(_dense(table), index=adata.obs_names, columns=list(names))
+        columns = [f"{features}{column + 1}" for column in range(table.shape[1])]
+        columns = _of_uns(adata, f"{features}_names", columns)
+        table = pd.DataFrame(_dense(table), index=adata.obs_names, columns=columns)
     if f"{features}_units" in adata.uns:
-        settings.setdefault("feature_units", _units(adata.uns[f"{features}_units"]))
-    return _pair_genes(adata, table, f"obsm[{features!r}]", counts, genes, settings)
+        settings.setdefault("feature_units", _units(_of_uns(adata, f"{features}_units", table.columns)))
+    return _pair_genes(adata, table, what, counts, genes, settings)
+
+
+def _of_uns(adata, key, columns):
+    """Names or units of the columns of a table in `obsm`: `adata.uns[key]` where it is there, else the columns."""
+    found = adata.uns.get(key, columns)
+    if isinstance(found, str) or len(found) != len(columns):
+        raise ValueError(f"adata.uns[{key!r}] must have one entry per feature ({len(columns)}), got {found!r}")
+    return list(found)
 
 
 def pair_mudata(mdata, x="rna", y="ephys", counts=None, genes=1000, **settings):
@@ -119,26 +84,36 @@ def pair_mudata(mdata, x="rna", y="ephys", counts=None, genes=1000, **settings):
     if missing:
         raise ValueError(f"mdata lacks the modalities {preview(missing)}; it has {preview(mdata.mod)}")
     features = mdata.mod[y]
+    if features.X is None:
+        raise ValueError(f"modality {y!r} of mdata has no X, which should hold the features")
     table = pd.DataFrame(_dense(features.X), index=features.obs_names, columns=features.var_names)
     if "unit" in features.var:
         settings.setdefault("feature_units", _units(features.var["unit"]))
-    return _pair_genes(mdata.mod[x], table, f"modality {y!r}", counts, genes, settings)
+    return _pair_genes(mdata.mod[x], table, f"modality {y!r}", counts, genes, settings, f"mdata[{x!r}]")
 
 
-def _pair_genes(adata, table, what, layer, genes, settings):
+def _pair_genes(adata, table, what, layer, genes, settings, where="adata"):
     """Pair the counts of an AnnData with a table of features, with the columns of obs that are asked for."""
     if isinstance(genes, str):
-        marked = adata.var[_present([genes], adata.var, "adata.var")[0]]
+        marked = adata.var[_present([genes], adata.var, f"{where}.var")[0]]
         if marked.dtype != bool:
-            raise ValueError(f"adata.var[{genes!r}] (genes) must hold True and False only, got dtype {marked.dtype}")
+            raise ValueError(f"{where}.var[{genes!r}] (genes) must hold True and False only, got dtype {marked.dtype}")
         genes = adata.var_names[marked.to_numpy()]
-    _take_columns(settings, adata.obs, "adata.obs")
-    for key, where in _COLORS.items():
+    _take_columns(settings, adata.obs, f"{where}.obs")
+    for key, colors in _COLORS.items():
         column = settings.get(key)
-        if hasattr(column, "cat") and f"{column.name}_colors" in adata.uns:
-            found = zip(column.cat.categories.astype(str), adata.uns[f"{column.name}_colors"], strict=False)
-            settings.setdefault(where, {category: str(color) for category, color in found})
-    counts = CountTable(counts_of(adata, layer), adata.var_names.to_numpy(str), adata.obs_names.to_numpy(str))
+        found = list(adata.uns.get(f"{column.name}_colors", [])) if hasattr(column, "cat") else []
+        if found and len(found) >= len(column.cat.categories):  # fewer: left over from other categories
+            categories = column.cat.categories.astype(str)
+            settings.setdefault(colors, dict(zip(categories, map(str, found), strict=False)))
+    if isinstance(adata.uns.get("name"), str):
+        settings.setdefault("name", adata.uns["name"])
+    if not adata.var_names.is_unique:
+        twice = preview(adata.var_names[adata.var_names.duplicated()].unique(), 3)
+        raise ValueError(
+            f"duplicate genes in {where}.var_names: {twice}; {where}.var_names_make_unique() tells them apart"
+        )
+    counts = CountTable(counts_of(adata, layer, where), adata.var_names.to_numpy(str), adata.obs_names.to_numpy(str))
     return pair(counts, read_table(table, what), genes=genes, **settings)
 
 
@@ -161,13 +136,15 @@ def _present(names, table, where):
     return names
 
 
-def counts_of(adata, layer):
+def counts_of(adata, layer, where="adata"):
     """Return counts in memory: sparse where they are, or where they come from disk."""
     if layer is not None and layer not in adata.layers:
-        raise ValueError(f"adata.layers lacks {layer!r} (counts); it has {preview(adata.layers)}; None takes adata.X")
+        raise ValueError(
+            f"{where}.layers lacks {layer!r} (counts); it has {preview(adata.layers)}; None takes {where}.X"
+        )
     counts = adata.X if layer is None else adata.layers[layer]
     if counts is None:
-        raise ValueError(f"adata.X is empty: name the layer that holds counts, one of {preview(adata.layers)}")
+        raise ValueError(f"{where}.X is empty: name the layer that holds counts, one of {preview(adata.layers)}")
     if sparse.issparse(counts) or isinstance(counts, np.ndarray):
         return counts
     if hasattr(counts, "to_memory"):  # a sparse matrix on disk
@@ -196,6 +173,11 @@ def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **m
     PairedData
         Cells in the order of `features`.
     """
+    unknown = sorted(set(more) - _SETTINGS)
+    if unknown:
+        raise TypeError(f"unknown argument(s) {preview(unknown)}: expected among {preview(sorted(_SETTINGS), 12)}")
+    if not features.shape[1]:
+        raise ValueError("features has no column")
     cells = _match(check_unique(table.cell_names, "cells in counts"), features.index)
     rows = pd.Index(table.cell_names).get_indexer(cells)
     counts = table.counts.tocsr() if sparse.issparse(table.counts) else table.counts
@@ -212,11 +194,13 @@ def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **m
         )
         counts, cells = counts[~empty], cells[~empty]
     values = features.loc[cells].to_numpy(np.float64)
-    check_targets(values, np.float64, features.columns, cells)
+    check_targets(values, np.float64, features.columns, cells, name="features")
     for what in _DESCRIPTIONS:
         if more.get(what) is not None:
-            series = more[what] if isinstance(more[what], pd.Series) else pd.Series(more[what], index=features.index)
-            more[what] = _aligned(series, cells, what)
+            if not isinstance(more[what], pd.Series):
+                check_length(more[what], len(features), what, "cell of features")
+                more[what] = pd.Series(more[what], index=features.index)
+            more[what] = _aligned(more[what], cells, what)
             if what in _COLORS:
                 more[_COLORS[what]] = _colors_of(more[what], more.get(_COLORS[what]))
     names = {"gene_names": gene_names[chosen], "feature_names": features.columns, "cell_names": cells}
@@ -244,14 +228,17 @@ def _choose_genes(counts, gene_names, genes, detection_threshold):
     """Places of the genes to model: the most variable, those named, or all that were detected."""
     if genes is None or isinstance(genes, (int, np.integer)):
         detected = np.flatnonzero(np.asarray(counts.sum(axis=0)).ravel() > 0)
+        if genes is None and len(detected) < len(gene_names):
+            silent = np.delete(gene_names, detected)
+            warn(f"{len(silent)} of {len(gene_names)} genes are left out, without any count: {preview(silent, 3)}")
         if genes is None or genes >= len(detected):
             return detected
         try:
             return np.flatnonzero(select_variable_genes(counts, genes, detection_threshold))
         except ValueError as error:
             raise ValueError(f"genes={genes} cannot be chosen, give fewer, names, or None for all: {error}") from None
-    if isinstance(genes, str):
-        raise ValueError(f"genes must be a number, a list of names or None, got {genes!r}")
+    if isinstance(genes, str) or not np.iterable(genes):
+        raise ValueError(f"genes must be a whole number, a list of names or None, got {genes!r}")
     places = pd.Index(gene_names).get_indexer(list(genes))
     if (places < 0).any():
         raise ValueError(f"counts lacks the genes {preview(np.asarray(list(genes))[places < 0])}")
@@ -260,17 +247,20 @@ def _choose_genes(counts, gene_names, genes, detection_threshold):
 
 def _colors_of(names, given):
     """Colours of types or families: those given, or as many as there are names; grey for cells without one."""
-    names = np.unique(names).tolist()
+    grey = {UNKNOWN: UNKNOWN_COLOR} if UNKNOWN in names else {}
     if given is None:
         from seaborn import color_palette
 
+        names = [name for name in np.unique(names).tolist() if name != UNKNOWN]
         given = dict(zip(names, color_palette("husl", len(names)).as_hex(), strict=True))
-    return {UNKNOWN: UNKNOWN_COLOR} | given if UNKNOWN in names else given
+    return grey | given
 
 
 def _aligned(series, cells, what):
     """Values of a Series for the named cells."""
-    series = series.set_axis(check_unique(series.index, f"cells in {what}"))
+    series = series.set_axis(series.index.astype(str))
+    series = series[series.index.isin(cells)]  # only these must be there, once
+    check_unique(series.index, f"cells in {what}")
     missing = cells[~np.isin(cells, series.index)]
     if len(missing):
         raise ValueError(f"{what} lacks {len(missing)} of the {len(cells)} cells: {preview(missing, 3)}")
@@ -294,22 +284,34 @@ def make_anndata(data):
         colors = getattr(data, where)
         if what in present and colors is not None:
             uns[f"{named[what]}_colors"] = [colors[name] for name in obs[named[what]].cat.categories]
-    return anndata.AnnData(
+    adata = anndata.AnnData(
         X=data.X.copy(),
         obs=obs,
         var=pd.DataFrame(index=data.gene_names),
-        obsm={"features": pd.DataFrame(features, index=data.cell_names, columns=data.feature_names)},
         layers=None if data.counts is None else {"counts": data.counts.copy()},
         uns=uns,
     )
+    put_in_obsm(adata, "features", pd.DataFrame(features, index=data.cell_names, columns=data.feature_names))
+    return adata
+
+
+def put_in_obsm(adata, key, table):
+    """Put a table into `obsm`: as it is, or where files could not hold its names ("/") with them in `uns`."""
+    if any("/" in name or name == "_index" for name in table.columns):
+        adata.obsm[key], adata.uns[f"{key}_names"] = table.to_numpy(), table.columns.to_numpy(str)
+    else:
+        adata.obsm[key] = table
 
 
 def make_mudata(data):
     """Return PairedData as MuData; see `PairedData.to_mudata`."""
     mudata, genes = import_extra("mudata"), make_anndata(data)
-    features = import_extra("anndata").AnnData(genes.obsm.pop("features"))
+    values, names = np.asarray(genes.obsm.pop("features")), data.feature_names
+    obs, var = pd.DataFrame(index=data.cell_names), pd.DataFrame(index=names)
+    genes.uns.pop("features_names", None)
     if "features_units" in genes.uns:
-        features.var["unit"] = genes.uns.pop("features_units")
+        var["unit"] = genes.uns.pop("features_units")
+    features = import_extra("anndata").AnnData(values, obs, var)
     return mudata.MuData({"rna": genes, "ephys": features})
 
 
@@ -318,4 +320,6 @@ def import_extra(package):
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise ImportError(f"this needs the package {package}: pip install 'sbnn[anndata]' ({error})") from error
+        raise ImportError(
+            f"this needs the package {package}: pip install '.[anndata]' in the folder of sbnn ({error})"
+        ) from error

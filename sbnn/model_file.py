@@ -53,7 +53,9 @@ def save_model(model, path):
         "feature_units": None if model.feature_units_ is None else list(model.feature_units_),
     }
     content, stored = BytesIO(), BytesIO()
-    np.savez_compressed(stored, allow_pickle=False, **arrays)
+    if any(np.asarray(array).dtype.hasobject for array in arrays.values()):
+        raise TypeError("a model with arrays of Python objects cannot be saved without pickles")
+    np.savez_compressed(stored, **arrays)
     with zipfile.ZipFile(content, "w") as file:
         file.writestr("config.json", json.dumps(config, indent=1, default=lambda value: value.item()))
         file.writestr("arrays.npz", stored.getvalue())
@@ -102,7 +104,9 @@ def _damage_explained(path):
     damage = zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, ValueError, AttributeError, IndexError
     try:
         yield
-    except damage as error:
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except (*damage, OSError) as error:
         raise ValueError(
             f"{path} is no model of sbnn, or cut short or damaged ({type(error).__name__}: {error}): save it anew, or "
             "copy it again"

@@ -174,11 +174,14 @@ class PairedData:
     def from_anndata(cls, adata, features, counts=None, genes=1000, **more):
         """Pair what an AnnData holds, in memory or backed by a file; counts stay sparse until genes are chosen.
 
+        Its name is `uns["name"]` where that is there.
+
         Parameters
         ----------
         adata : anndata.AnnData
         features : str or list of str
-            Key of `adata.obsm`, or columns of `adata.obs`.
+            Key of `adata.obsm`, or columns of `adata.obs`. Where `obsm` holds an array, `uns["<key>_names"]` names its
+            columns; `uns["<key>_units"]` are units, "" for none.
         counts : str or None
             Layer that holds counts; None for `adata.X`.
         genes : int, str, sequence of str or None
@@ -227,7 +230,8 @@ class PairedData:
 
         Types, families and donors are columns of `obs` ("cell_type", "cell_family", "donor"), with their colours where
         scanpy looks for them. `PairedData.from_anndata(adata, "features", "counts", genes=None,
-        cell_types="cell_type", ...)` leads back, with z-scores over the cells that are there.
+        cell_types="cell_type", ...)` leads back: with z-scores over the cells that are there, and without genes that
+        none of them has a count of. Feature names with "/", which files cannot hold, go to `uns["features_names"]`.
         """
         from sbnn.containers import make_anndata
 

@@ -10,8 +10,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import KFold
 from sklearn.neighbors import NearestNeighbors
 
-from sbnn._checks import check_unique, preview, warn_of_fractions
-from sbnn.containers import counts_of, read_table
+from sbnn._checks import check_counts, check_unique, preview, warn, warn_of_fractions
+from sbnn.containers import counts_of, put_in_obsm
+from sbnn.named_tables import read_table
 from sbnn.paired_data import PairedData
 from sbnn.preprocessing import Preprocessor
 
@@ -24,11 +25,22 @@ OUTLIER_RATE = 0.01
 
 
 class _AlignedCells(NamedTuple):
-    """Cells as the estimator takes them: X, whose they are, and which genes were there (not filled)."""
+    """Cells as the estimator takes them.
+
+    `X` holds those with counts of the model's genes; `has_counts` says which of the cells named these are; `present`,
+    which genes were there (the others are filled).
+    """
 
     X: np.ndarray
     names: np.ndarray
+    has_counts: np.ndarray
     present: np.ndarray
+
+    def table(self, values, columns):
+        """Values of the cells in X as a table of all cells, NaN for those without counts."""
+        everything = np.full((len(self.names), len(columns)), np.nan)
+        everything[self.has_counts] = values
+        return pd.DataFrame(everything, index=self.names, columns=columns)
 
 
 class PairedModel:
@@ -67,20 +79,24 @@ class PairedModel:
         Parameters
         ----------
         data : PairedData
-            With counts and features as measured; without, new cells must come as X came, and Y goes out.
+            With counts and features as measured: these are normalised and z-scored here, whatever X and Y are.
+            Without, new cells must come as X came, and Y goes out.
 
         Returns
         -------
         PairedModel
             Itself.
         """
-        features = data.Y if data.features is None else data.features
+        if not isinstance(data, PairedData):
+            raise ValueError(f"data must be PairedData, for example PairedData.from_tables, got {type(data).__name__}")
         genes = {"expression": data.X} if data.counts is None else {"counts": data.counts}
+        features = data.Y if data.features is None else data.features
         self.preprocessor_ = Preprocessor(allow_constant=True).fit(features=features, **genes)
         X, Y = self.preprocessor_.transform_genes(**genes), self.preprocessor_.transform_features(features)
         self.estimator_ = (_default_estimator() if self.estimator is None else clone(self.estimator)).fit(X, Y)
         self.gene_names_, self.feature_names_ = data.gene_names, data.feature_names
-        self.feature_units_ = None if data.features is None else data.feature_units
+        units = None if data.features is None else data.feature_units
+        self.feature_units_ = None if units is None else tuple(units)
         if not self.estimator_.selected_.any():
             raise ValueError("the model selects no gene: lower its penalty")
         # What genes contribute to the depth of a cell: stands in for those that other cells lack.
@@ -92,6 +108,7 @@ class PairedModel:
     @property
     def selected_genes_(self):
         """Names of the genes that the model reads."""
+        self._check_fitted()
         return self.gene_names_[self.estimator_.selected_]
 
     def predict(self, cells, layer=None, fill_missing=False):
@@ -109,12 +126,13 @@ class PairedModel:
         Returns
         -------
         DataFrame, cells x features
+            NaN for cells without any count of the model's genes.
         """
         return self._predict(self._align(cells, layer, fill_missing))
 
     def _predict(self, aligned):
         Y = self.preprocessor_.inverse_transform_features(self.estimator_.predict(aligned.X))
-        return pd.DataFrame(Y, index=aligned.names, columns=self.feature_names_)
+        return aligned.table(Y, self.feature_names_)
 
     def transform(self, cells, layer=None, fill_missing=False):
         """Return the latent coordinates of cells; arguments as for `predict`.
@@ -128,7 +146,7 @@ class PairedModel:
 
     def _transform(self, aligned):
         Z = np.asarray(self.estimator_.transform(aligned.X))
-        return pd.DataFrame(Z, index=aligned.names, columns=list(self.estimator_.get_feature_names_out()))
+        return aligned.table(Z, list(self.estimator_.get_feature_names_out()))
 
     def outliers(self, cells, layer=None, fill_missing=False):
         """Judge how far cells are from the training cells; arguments as for `predict`.
@@ -140,7 +158,7 @@ class PairedModel:
         Returns
         -------
         DataFrame
-            `distance`, `is_outlier`.
+            `distance`, `is_outlier`; cells without any count of the model's genes are outliers at no distance (NaN).
         """
         return self._outliers(self._align(cells, layer, fill_missing))
 
@@ -150,25 +168,30 @@ class PairedModel:
         if not used.all():  # fewer genes, smaller distances
             limit = _calibrate(training)
         distance = _distances(training, aligned.X[:, self.estimator_.selected_][:, used])
-        return pd.DataFrame({"distance": distance, "is_outlier": distance > limit}, index=aligned.names)
+        found = aligned.table(distance[:, None], ["distance"])
+        return found.assign(is_outlier=~(found["distance"] <= limit))
 
     def annotate(self, adata, layer=None, fill_missing=False):
-        """Write what the model says of the cells of an AnnData into it, where scanpy plots it from.
+        """Write what the model says of the cells of an AnnData into it.
 
-        `.obsm["X_sbnn"]` (coordinates), `.obsm["sbnn_predictions"]` (features in their own units),
-        `.obs["sbnn_outlier"]`, `.var["sbnn_selected"]` and `.var["sbnn_norm"]` (row norms of the first layer; NaN for
-        genes it never saw).
+        `.obsm["X_sbnn"]` (coordinates, which `scanpy.pl.embedding(adata, "sbnn")` draws),
+        `.obsm["sbnn_predictions"]` (features in their own units), `.obs["sbnn_outlier"]`, `.var["sbnn_selected"]` and
+        `.var["sbnn_norm"]` (row norms of the first layer; NaN for genes it never saw).
 
         Parameters
         ----------
         adata : anndata.AnnData
+            Changed in memory; the file of a backed one is not.
         layer, fill_missing
             As for `predict`.
         """
+        if adata.isbacked and adata.is_view:
+            raise ValueError("adata is a view of a file, which cannot be changed: give adata.to_memory()")
         aligned = self._align(adata, layer, fill_missing)
         norms = pd.Series(self.estimator_.gene_norms_, index=self.gene_names_)
         latents, predictions, outliers = self._transform(aligned), self._predict(aligned), self._outliers(aligned)
-        adata.obsm["X_sbnn"], adata.obsm["sbnn_predictions"] = latents.to_numpy(), predictions
+        adata.obsm["X_sbnn"] = latents.to_numpy()
+        put_in_obsm(adata, "sbnn_predictions", predictions)
         adata.obs["sbnn_outlier"] = outliers["is_outlier"]
         adata.var["sbnn_selected"] = adata.var_names.isin(self.selected_genes_)
         adata.var["sbnn_norm"] = norms.reindex(adata.var_names).to_numpy()
@@ -198,7 +221,8 @@ class PairedModel:
         from sbnn.maps import plot_latent_space
         from sbnn.plotting import use_style
 
-        X = self._align(data, None, False).X
+        aligned = self._align(data, None, False)
+        X, data = aligned.X, data.subset(aligned.has_counts)
         Z, estimator = np.asarray(self.estimator_.transform(X)), self.estimator_
         if Z.shape[1] < 2:
             raise ValueError(f"a map needs at least two latent dimensions, the model has {Z.shape[1]}: see transform")
@@ -227,8 +251,9 @@ class PairedModel:
         self._check_fitted()
         raw = self.preprocessor_.median_depth_ is not None
         values, genes, names = _cells(cells, layer, raw)
-        places = pd.Index(check_unique(genes, "genes")).get_indexer(self.gene_names_)
-        present = places >= 0
+        needed = np.flatnonzero(np.isin(genes, self.gene_names_))
+        found = pd.Index(check_unique(genes[needed], "genes in cells")).get_indexer(self.gene_names_)
+        present = found >= 0
         if not present.any():
             raise ValueError(
                 f"the cells have none of the {len(present)} genes of the model ({preview(self.gene_names_, 3)}); they "
@@ -236,21 +261,33 @@ class PairedModel:
             )
         if not present[self.estimator_.selected_].any():
             raise ValueError(f"the cells lack every gene that the model reads: {preview(self.selected_genes_)}")
-        if not present.all() and not fill_missing:
-            lacking = self.gene_names_[~present]
-            n_selected = int(np.isin(lacking, self.selected_genes_).sum())
-            raise ValueError(
-                f"the cells lack {len(lacking)} of the {len(present)} genes of the model, {n_selected} of them "
-                f"selected: {preview(lacking)}; fill_missing=True sets them to their training mean"
-            )
-        chosen = values[:, places[present]]
+        if not present.all():
+            self._report_lacking(present, fill_missing)
+        chosen = values[:, needed[found[present]]]
         chosen = chosen.toarray() if sparse.issparse(chosen) else np.asarray(chosen)
-        empty = chosen.sum(axis=1) == 0
-        if raw and empty.any():
-            raise ValueError(f"the cells {preview(names[empty])} have no count of the model's genes: leave them out")
+        has_counts = np.ones(len(names), dtype=bool)
         if raw:
+            chosen = check_counts(chosen, "cells")
             warn_of_fractions(chosen, "cells")
-        return _AlignedCells(self._standardised(chosen, present), names, present)
+            has_counts = chosen.sum(axis=1) > 0
+        if not has_counts.any():
+            raise ValueError("none of the cells has a count of the model's genes")
+        if not has_counts.all():
+            empty = f"{int((~has_counts).sum())} of {len(names)} cells have no count of the model's genes"
+            warn(f"{empty}, nothing is said of them (NaN): {preview(names[~has_counts], 3)}")
+        return _AlignedCells(self._standardised(chosen[has_counts], present), names, has_counts, present)
+
+    def _report_lacking(self, present, fill_missing):
+        """Warn of genes that cells lack where they may be filled; raise ValueError where not."""
+        lacking = self.gene_names_[~present]
+        n_lost = int((self.estimator_.selected_ & ~present).sum())
+        report = (
+            f"the cells lack {len(lacking)} of the {len(present)} genes of the model, {n_lost} of the "
+            f"{int(self.estimator_.selected_.sum())} selected: {preview(lacking)}"
+        )
+        if not fill_missing:
+            raise ValueError(f"{report}; fill_missing=True sets them to their training mean")
+        warn(f"{report}; they are set to their training mean")
 
     def _check_fitted(self):
         if not hasattr(self, "outlier_distance_"):  # what `fit` sets last
@@ -276,7 +313,8 @@ class PairedModel:
         Parameters
         ----------
         path : path-like
-            Target, for example "map.sbnn": a zip of JSON, NumPy arrays and the network in Keras' format.
+            Target, for example "map.sbnn": a zip of JSON, NumPy arrays and the network in Keras' format. A
+            `random_state` that is no number is not kept.
 
         Returns
         -------

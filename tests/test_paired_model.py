@@ -6,10 +6,13 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import replace
+from io import BytesIO
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import KFold
 
 from sbnn import PairedModel, ReducedRankRegressor, SparseBottleneckRegressor, load_model, simulate_patchseq
 from sbnn.schedules import Schedule, Stage
@@ -59,13 +62,20 @@ def test_missing_genes_are_refused_or_filled(cells, fitted):
     new = table_of(cells.subset(np.arange(300, 400)))
     unread = [gene for gene in cells.gene_names if gene not in set(fitted.selected_genes_)]
     without = new.drop(columns=unread[::2])
-    with pytest.raises(ValueError, match=rf"lack {len(unread[::2])} of the 80 genes of the model, 0 of them selected"):
+    with pytest.raises(
+        ValueError, match=rf"lack {len(unread[::2])} of the 80 genes of the model, 0 of the 1. selected"
+    ):
         fitted.predict(without)
-    filled, whole = (fitted.transform(table, fill_missing=True).to_numpy() for table in (without, new))
-    # Depth is estimated from fewer genes: places on the map hardly move.
+    with pytest.warns(UserWarning, match=r"lack .* of the 80 genes .*; they are set to their training mean"):
+        filled = fitted.transform(without, fill_missing=True).to_numpy()
+    # Depth is estimated from fewer genes: places on the map hardly move, and not all to one side.
+    whole = fitted.transform(new).to_numpy()
     assert np.corrcoef(filled[:, 0], whole[:, 0])[0, 1] > 0.95
+    assert (np.abs((filled - whole).mean(axis=0)) < 0.05 * whole.std(axis=0)).all()
     lost = new.drop(columns=fitted.selected_genes_[:1])
-    with pytest.raises(ValueError, match="1 of them selected: .*fill_missing=True sets them to their training mean"):
+    with pytest.raises(
+        ValueError, match="1 of the 1[05] selected: .*fill_missing=True sets them to their training mean"
+    ):
         fitted.predict(lost)
     X = fitted._align(lost, None, True).X
     assert (X[:, np.flatnonzero(cells.gene_names == fitted.selected_genes_[0])] == 0).all()
@@ -74,6 +84,12 @@ def test_missing_genes_are_refused_or_filled(cells, fitted):
 def test_cells_far_outside_are_flagged(cells, fitted):
     new = table_of(cells.subset(np.arange(300, 400)))
     assert fitted.outliers(new)["is_outlier"].mean() < 0.1
+    # The limit: 99 % of training cells lie nearer to those of the four other folds.
+    training, held_out = fitted.training_genes_, []
+    for kept, left in KFold(5, shuffle=True, random_state=0).split(training):
+        apart = np.linalg.norm(training[left][:, None] - training[kept][None], axis=2)
+        held_out += np.sort(apart, axis=1)[:, :10].mean(axis=1).tolist()
+    assert fitted.outlier_distance_ == pytest.approx(np.quantile(held_out, 0.99), rel=1e-4)
     strange = new.copy()
     strange[fitted.selected_genes_] = new[fitted.selected_genes_].to_numpy() * 50 + 500
     judged = fitted.outliers(strange)
@@ -190,6 +206,78 @@ def test_cells_without_names_or_genes_are_refused(cells, fitted):
     mudata = pytest.importorskip("mudata")
     with pytest.raises(ValueError, match="cells is a MuData: give the modality that holds the genes, one of 'rna'"):
         fitted.predict(mudata.MuData({"rna": cells.to_anndata(), "ephys": cells.to_anndata()}))
+
+
+def test_cells_without_counts_and_doubled_genes_that_are_not_read_do_no_harm(cells, fitted):
+    new = table_of(cells.subset(np.arange(300, 400)))
+    new.iloc[5] = 0
+    with pytest.warns(UserWarning, match="1 of 100 cells have no count of the model's genes, nothing is said of them"):
+        predictions, judged = fitted.predict(new), fitted.outliers(new)
+    assert predictions.iloc[5].isna().all() and judged["is_outlier"].iloc[5]
+    rest = np.delete(np.arange(100), 5)
+    pd.testing.assert_frame_equal(predictions.iloc[rest], fitted.predict(new.iloc[rest]))
+    doubled = pd.concat([new.iloc[rest], pd.DataFrame(1, index=new.index[rest], columns=["Xist", "Xist"])], axis=1)
+    pd.testing.assert_frame_equal(fitted.predict(doubled), fitted.predict(new.iloc[rest]))
+    with pytest.raises(ValueError, match="duplicate genes in cells: 'gene"):
+        fitted.predict(pd.concat([new, new.iloc[:, :1]], axis=1))
+    with pytest.raises(ValueError, match="none of the cells has a count of the model's genes"):
+        fitted.predict(new * 0)
+    with pytest.raises(ValueError, match="cells must not be negative"):
+        fitted.predict(-new)
+
+
+def test_what_is_not_fitted_or_no_data_says_so(cells, tmp_path):
+    for ask in (lambda model: model.save(tmp_path / "m.sbnn"), lambda model: model.selected_genes_):
+        with pytest.raises(NotFittedError, match="call fit.data. first"):
+            ask(PairedModel())
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="data must be PairedData, .* got DataFrame"):
+        PairedModel().fit(table_of(cells))
+
+
+def test_a_view_of_a_file_cannot_be_annotated(cells, fitted, tmp_path):
+    anndata = pytest.importorskip("anndata")
+    cells.to_anndata().write_h5ad(tmp_path / "cells.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    with pytest.raises(ValueError, match="adata is a view of a file, which cannot be changed: give adata.to_memory"):
+        fitted.annotate(backed[:50], layer="counts")
+    fitted.annotate(backed, layer="counts")
+    assert backed.obsm["X_sbnn"].shape == (400, 2)
+    backed.file.close()
+
+
+class Harmful:
+    """Leaves a trace if it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("harm",)
+
+
+def test_nothing_in_a_model_file_is_executed(fitted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = fitted.save("map.sbnn")
+    with zipfile.ZipFile(path) as source:
+        content = {name: source.read(name) for name in source.namelist()}
+    arrays = dict(np.load(BytesIO(content["arrays.npz"])))
+    for name in ("gene_names", "harmless"):
+        stored = BytesIO()
+        np.savez(stored, **(arrays | {name: np.array([Harmful()], dtype=object)}))
+        with zipfile.ZipFile("harmful.sbnn", "w") as target:
+            for member, value in (content | {"arrays.npz": stored.getvalue()}).items():
+                target.writestr(member, value)
+        with pytest.raises(ValueError, match="harmful.sbnn is no model of sbnn, or cut short or damaged"):
+            load_model("harmful.sbnn")
+    if "network.keras" in content:
+        # The description of the network inside is never looked at: only the weights are.
+        network = BytesIO()
+        with zipfile.ZipFile(BytesIO(content["network.keras"])) as source, zipfile.ZipFile(network, "w") as target:
+            for member in source.namelist():
+                target.writestr(member, "{}" if member == "config.json" else source.read(member))
+        with zipfile.ZipFile("other.sbnn", "w") as target:
+            for member, value in (content | {"network.keras": network.getvalue()}).items():
+                target.writestr(member, value)
+        assert load_model("other.sbnn").outlier_distance_ == fitted.outlier_distance_
+    assert not (tmp_path / "harm").exists()
 
 
 def test_fractions_in_place_of_counts_are_noticed(cells, fitted):
