@@ -15,6 +15,7 @@ import pandas as pd
 from sbnn import PairedData, find_author_results, load_dataset, load_results, read_author_results
 from sbnn.author_results import paper_penalty
 from sbnn.comparison import author_alphas, figure_curves, linear_references
+from sbnn.containers import OBS_COLUMNS
 from sbnn.parallel import start_backend  # noqa: F401 - notebooks begin with it
 from sbnn.plotting import use_style
 from sbnn.sources import find_file
@@ -116,13 +117,8 @@ def save_own_cells(data, dataset):
         The data set whose notebooks show them.
     """
     path = own_cells_path(dataset)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    try:
+    with _all_or_nothing(path) as temporary:
         data.to_anndata().write_h5ad(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     print(f"saved {_shown(path)}")
 
 
@@ -135,8 +131,7 @@ def load_own_cells(dataset):
     import anndata
 
     adata = anndata.read_h5ad(path, backed="r")
-    columns = {"cell_types": "cell_type", "cell_families": "cell_family", "donors": "donor"}
-    known = {what: column for what, column in columns.items() if column in adata.obs}
+    known = {what: column for what, column in OBS_COLUMNS.items() if column in adata.obs}
     try:
         return PairedData.from_anndata(adata, "features", "counts", genes=None, **known)
     finally:
@@ -216,10 +211,8 @@ def save_network(network, path):
     path : Path
         Ends in .keras.
     """
-    temporary = path.with_name(f".{path.name}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    network.save(temporary.with_suffix(".keras"))
-    temporary.replace(path)
+    with _all_or_nothing(path) as temporary:
+        network.save(temporary)
 
 
 def save_figure(figure, name):
@@ -287,6 +280,18 @@ def computed_curves(dataset):
     network, linear = (load_results(path) for path in paths)
     references = linear_references(linear["scores"], linear["chosen_alpha"])
     return figure_curves(network["curves"], paper_penalty(dataset), references)
+
+
+@contextmanager
+def _all_or_nothing(path):
+    """Name a file beside `path` to write to: it becomes `path` where that succeeded, and is gone where not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _shown(path):

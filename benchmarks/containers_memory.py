@@ -2,7 +2,7 @@
 
 Writes 20000 cells x 20000 genes of which 5 % are not zero, takes the 1000 most variable genes with
 `PairedData.from_anndata`, and prints the peak of the resident memory above that after the imports. Each way runs in a
-process of its own. Beside it: the size of the table, sparse and dense, and what holding the sparse table alone takes.
+process of its own. Beside it: the size of the table, sparse and dense.
 
 Usage: python benchmarks/containers_memory.py [--cells 20000] [--genes 20000] [--filled 0.05]
 """

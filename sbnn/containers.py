@@ -13,10 +13,10 @@ from sbnn.preprocessing import select_variable_genes
 
 #: What has colours, and where PairedData keeps them.
 _COLORS = {"cell_types": "type_colors", "cell_families": "family_colors"}
-#: What may be known of cells, beside counts and features.
-_DESCRIPTIONS = ("cell_types", "cell_families", "donors")
+#: What may be known of cells, beside counts and features, and the column of `obs` that `to_anndata` puts it in.
+OBS_COLUMNS = {"cell_types": "cell_type", "cell_families": "cell_family", "donors": "donor"}
 #: What `pair` takes beside what it names.
-_SETTINGS = {*_DESCRIPTIONS, *_COLORS.values(), "feature_units"}
+_SETTINGS = {*OBS_COLUMNS, *_COLORS.values(), "feature_units"}
 #: What cells without a type, family or donor are called, and their colour.
 UNKNOWN, UNKNOWN_COLOR = "unknown", "#BBBBBB"
 #: Rows of a dense table on disk that are read at once.
@@ -25,7 +25,7 @@ ROWS_AT_ONCE = 1000
 
 def _take_columns(settings, table, where):
     """Replace names of columns among the settings by the columns."""
-    for key in _DESCRIPTIONS:
+    for key in OBS_COLUMNS:
         if isinstance(settings.get(key), str):
             settings[key] = table[_present([settings[key]], table, where)[0]]
 
@@ -44,7 +44,7 @@ def pair_tables(counts, features, genes_as_rows=False, cells=None, **settings):
         )
     if cells is not None:
         _take_columns(settings, read_descriptions(cells, features.index), "cells")
-    named = [key for key in _DESCRIPTIONS if isinstance(settings.get(key), str)]
+    named = [key for key in OBS_COLUMNS if isinstance(settings.get(key), str)]
     if named:
         raise ValueError(f"{named[0]}={settings[named[0]]!r} names a column: give the table that has it as cells")
     is_sparse = all(isinstance(kind, pd.SparseDtype) for kind in counts.dtypes) and counts.size
@@ -195,7 +195,7 @@ def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **m
         counts, cells = counts[~empty], cells[~empty]
     values = features.loc[cells].to_numpy(np.float64)
     check_targets(values, np.float64, features.columns, cells, name="features")
-    for what in _DESCRIPTIONS:
+    for what in OBS_COLUMNS:
         if more.get(what) is not None:
             if not isinstance(more[what], pd.Series):
                 check_length(more[what], len(features), what, "cell of features")
@@ -271,8 +271,7 @@ def _aligned(series, cells, what):
 def make_anndata(data):
     """Return PairedData as AnnData; see `PairedData.to_anndata`."""
     anndata = import_extra("anndata")
-    named = {"cell_types": "cell_type", "cell_families": "cell_family", "donors": "donor"}
-    present = {what: column for what, column in named.items() if getattr(data, what) is not None}
+    present = {what: column for what, column in OBS_COLUMNS.items() if getattr(data, what) is not None}
     obs = pd.DataFrame(
         {column: pd.Categorical(getattr(data, what)) for what, column in present.items()}, index=data.cell_names
     )
@@ -283,7 +282,7 @@ def make_anndata(data):
     for what, where in _COLORS.items():
         colors = getattr(data, where)
         if what in present and colors is not None:
-            uns[f"{named[what]}_colors"] = [colors[name] for name in obs[named[what]].cat.categories]
+            uns[f"{present[what]}_colors"] = [colors[name] for name in obs[present[what]].cat.categories]
     adata = anndata.AnnData(
         X=data.X.copy(),
         obs=obs,

@@ -238,6 +238,20 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         weights = [np.array(weight) for weight in self.weights_]
         weights[1] -= self.x_mean_[self.selected_] @ weights[0]
         weights[-1] += self.y_mean_
+        return self.make_network(weights)
+
+    def make_network(self, weights=None):
+        """Return a Keras model of the selected genes and the features, without penalties.
+
+        Parameters
+        ----------
+        weights : list of arrays, optional
+            Kernel and bias of each layer in turn; drawn at random if None.
+
+        Returns
+        -------
+        keras.Model
+        """
         network = build_network(
             int(self.selected_.sum()),
             len(self.y_mean_),
@@ -246,5 +260,6 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             group_lasso=0.0,
             ridge=0.0,
         )
-        network.set_weights(weights)
+        if weights is not None:
+            network.set_weights(weights)
         return network

@@ -123,9 +123,9 @@ def _rebuild(config, arrays, network):
         estimator.adopt(ReducedRankFit(arrays["W"], arrays["V"], arrays["offset"]), **of_estimator)
     else:
         columns = {name.removeprefix("history "): arrays[name] for name in arrays if name.startswith("history ")}
-        weights = _network_weights(network, estimator, of_estimator)
-        trained = TrainedNetwork(weights, **of_estimator, history=pd.DataFrame(columns), feature_r2=None)
+        trained = TrainedNetwork(None, **of_estimator, history=pd.DataFrame(columns), feature_r2=None)
         estimator.adopt(trained, np.zeros((0, len(trained.selected)), dtype=np.float32))
+        estimator.weights_ = _network_weights(network, estimator.make_network())
         estimator._training_genes = arrays["training_genes_"]
     model = PairedModel(clone(estimator))
     model.estimator_, model.preprocessor_ = estimator, Preprocessor(allow_constant=True)
@@ -164,32 +164,16 @@ def _settings_from_plain(settings):
     return settings
 
 
-def _build(estimator, n_genes, n_features):
-    """Build the network of an estimator, which takes centred genes and gives centred features."""
-    from sbnn.network import build_network
-
-    return build_network(
-        n_genes,
-        n_features,
-        bottleneck_dim=estimator.bottleneck_dim,
-        hidden=tuple(estimator.hidden),
-        group_lasso=0.0,
-        ridge=0.0,
-    )
-
-
 def _network_bytes(estimator):
-    """Content of a .keras file of the network."""
-    network = _build(estimator, len(estimator.weights_[0]), len(estimator.y_mean_))
-    network.set_weights(estimator.weights_)
+    """Content of a .keras file of the network, which takes centred genes and gives centred features."""
     with tempfile.TemporaryDirectory() as folder:
-        network.save(Path(folder) / "network.keras")
-        return (Path(folder) / "network.keras").read_bytes()
+        path = Path(folder) / "network.keras"
+        estimator.make_network(estimator.weights_).save(path)
+        return path.read_bytes()
 
 
-def _network_weights(content, estimator, arrays):
-    """Weights in the .keras file, itself a zip with a file of weights."""
-    network = _build(estimator, int(arrays["selected"].sum()), len(arrays["y_mean"]))
+def _network_weights(content, network):
+    """Weights in a .keras file, itself a zip with a file of weights, for a network of that shape."""
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(BytesIO(content)) as file:
             file.extract("model.weights.h5", folder)

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -59,25 +60,25 @@ def _read_numbers(path, what):
         options |= {"names": ["", *header], "header": None, "skiprows": 1}
         header = options["names"]
     check_unique(header[1:], f"columns in {what}")  # pandas would number them
-    table = _read(path, what, **options)
+    with _damage_explained(path, what):
+        table = pd.read_csv(path, **options)
     return table.set_index(table.columns[0])
 
 
-def _read(path, what, **options):
-    """Read a file, or say that it cannot be read."""
+@contextmanager
+def _damage_explained(path, what):
+    """Say which file of which argument cannot be read."""
     try:
-        return pd.read_csv(path, **options)
+        yield
     except _UNREADABLE as error:
         raise ValueError(f"{what}: {path} is damaged or no table, .gz or plain ({error})") from None
 
 
 def _begin(path, what):
     """Return the separator, the header and the first row of a file."""
-    try:
-        with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", newline="", encoding="utf-8-sig") as file:
-            lines = [file.readline(), file.readline()]
-    except _UNREADABLE as error:
-        raise ValueError(f"{what}: {path} is damaged or no table, .gz or plain ({error})") from None
+    open_text = gzip.open if str(path).endswith(".gz") else open
+    with _damage_explained(path, what), open_text(path, "rt", newline="", encoding="utf-8-sig") as file:
+        lines = [file.readline(), file.readline()]
     tabs = "\t" in lines[0] and str(path).removesuffix(".gz").endswith((".tsv", ".txt"))
     separator = "\t" if tabs else max(",;\t", key=lines[0].count)
     if separator not in lines[0]:
@@ -115,8 +116,10 @@ def read_descriptions(cells, names):
         No column has these names, or several columns that differ have equally many of them.
     """
     if not isinstance(cells, pd.DataFrame):
-        options = {"dtype": str, "keep_default_na": False, "na_values": [""], "encoding": "utf-8-sig"}
-        cells = _read(cells, "cells", sep=_begin(cells, "cells")[0], **options)
+        path, options = cells, {"dtype": str, "keep_default_na": False, "na_values": [""], "encoding": "utf-8-sig"}
+        separator, *_ = _begin(path, "cells")
+        with _damage_explained(path, "cells"):
+            cells = pd.read_csv(path, sep=separator, **options)
     columns = {str(column): cells[column].astype(str).to_numpy(str) for column in cells}
     if not isinstance(cells.index, pd.RangeIndex) or cells.index.name is not None:
         columns = {"the index": cells.index.to_numpy().astype(str)} | columns
