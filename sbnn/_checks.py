@@ -1,9 +1,12 @@
 """Checks made at the door: each raises an error that names the argument, what is expected and what came."""
 
+import math
+import numbers
 import sys
 import warnings
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 #: Rows of a matrix looked at in one go.
@@ -17,8 +20,77 @@ def check_choice(value, choices, name):
     return value
 
 
+def check_whole(value, name, least=1, most=None):
+    """Return `value` as int; ValueError unless it is a whole number of the range."""
+    in_range = f"at least {least}" if most is None else f"between {least} and {most}"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise ValueError(f"{name} must be a whole number, {in_range}, got {value!r}")
+    if value < least or (most is not None and value > most):
+        raise ValueError(f"{name} must be {in_range}, got {value}")
+    return int(value)
+
+
+def check_number(value, name, least=0.0, above=False, most=math.inf):
+    """Return `value` as float; ValueError unless it is finite and at least (or `above`) `least`, at most `most`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    if not math.isfinite(value) or value < least or (above and value == least) or value > most:
+        asked = f"{'more than' if above else 'at least'} {least:g}"
+        asked = f"finite and {asked}" if most == math.inf else f"{asked} and at most {most:g}"
+        raise ValueError(f"{name} must be {asked}, got {value}")
+    return float(value)
+
+
+def check_seed(random_state, name="random_state"):
+    """Raise ValueError unless `random_state` is None, a whole number that NumPy takes, or a RandomState."""
+    if random_state is not None and not isinstance(random_state, np.random.RandomState):
+        check_whole(random_state, name, least=0, most=2**32 - 1)
+
+
+def check_weights(sample_weight, length, name="sample_weight"):
+    """Return weights of cells as a float64 array: finite, not negative, not all zero."""
+    weights = np.asarray(sample_weight)
+    if weights.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must hold numbers, got dtype {weights.dtype}")
+    if weights.shape != (length,):
+        raise ValueError(f"{name} must have one entry per cell, shape ({length},), got shape {weights.shape}")
+    weights = weights.astype(np.float64)
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        bad = weights[~np.isfinite(weights) | (weights < 0)]
+        raise ValueError(f"{name} must be finite and not negative, got {bad[0]:g} ({len(bad)} such values)")
+    if not weights.any():
+        raise ValueError(f"{name} is zero for every cell: give at least one cell some weight")
+    return weights
+
+
+def check_rows(cells, n_cells, name):
+    """Return row numbers from a mask of all cells, or from row numbers in range that come once."""
+    cells = np.asarray(cells)
+    if cells.dtype == bool:
+        if cells.shape != (n_cells,):
+            raise ValueError(f"{name} is a mask of shape {cells.shape}: it needs one entry per cell, ({n_cells},)")
+        return np.flatnonzero(cells)
+    if cells.ndim != 1 or (cells.size and cells.dtype.kind not in "iu"):
+        raise ValueError(
+            f"{name} must be a mask of all cells or a list of row numbers, got dtype {cells.dtype}, shape {cells.shape}"
+        )
+    cells = cells.astype(int)
+    if len(cells) and (cells.min() < 0 or cells.max() >= n_cells):
+        raise ValueError(f"{name} must be rows between 0 and {n_cells - 1}, got {cells.min()} to {cells.max()}")
+    rows, number = np.unique(cells, return_counts=True)
+    if len(rows) < len(cells):
+        raise ValueError(f"{name} names {preview(rows[number > 1], 3)} more than once: every cell must be there once")
+    return cells
+
+
 def check_matrix(matrix, name, dtype=np.float64, allow_nan=False):
     """Return `matrix` as a 2-D array of finite numbers (NaN only where `allow_nan`)."""
+    if sparse.issparse(matrix):
+        raise ValueError(f"{name} is sparse: give it as an array, for example with .toarray()")
+    if getattr(matrix, "dtype", None) is None:
+        matrix = np.asarray(matrix)
+    if getattr(matrix.dtype, "kind", "") in "cmMSUV":
+        raise ValueError(f"{name} must hold real numbers only, got dtype {matrix.dtype}")
     try:
         matrix = np.asarray(matrix, dtype=dtype)
     except (TypeError, ValueError) as error:
@@ -72,8 +144,8 @@ def check_counts(counts, name="counts"):
     values = counts.data if sparse.issparse(counts) else np.asarray(counts)
     if counts.ndim != 2:
         raise ValueError(f"{name} must be two-dimensional (cells x genes), got shape {counts.shape}")
-    if not np.issubdtype(values.dtype, np.number):
-        raise ValueError(f"{name} must hold numbers only, got dtype {values.dtype}")
+    if not np.issubdtype(values.dtype, np.number) or values.dtype.kind == "c":
+        raise ValueError(f"{name} must hold real numbers only, got dtype {values.dtype}")
     if values.size and not np.isfinite(values).all():
         number = int((~np.isfinite(values)).sum())
         raise ValueError(
@@ -106,9 +178,25 @@ def warn_of_fractions(counts, name):
         )
 
 
+def check_named(names, what):
+    """Return `names` as a string array after checking that none is missing."""
+    names = np.asarray(names)
+    if names.ndim != 1:
+        raise ValueError(f"{what} must be a list of names, got shape {names.shape}")
+    missing = np.asarray(pd.isna(names)) if names.dtype.kind not in "SU" else np.zeros(len(names), dtype=bool)
+    texts = names.astype(str)
+    missing |= np.char.strip(texts) == ""
+    if missing.any():
+        raise ValueError(
+            f"{int(missing.sum())} of {len(names)} {what} are missing or blank, the first in place "
+            f"{int(np.argmax(missing))}: give every one a name, or leave it out"
+        )
+    return texts
+
+
 def check_unique(names, what):
-    """Return `names` as a string array after checking that no name comes twice."""
-    names = np.asarray(names, dtype=str)
+    """Return `names` as a string array after checking that none is missing and none comes twice."""
+    names = check_named(names, what)
     unique, number = np.unique(names, return_counts=True)
     if (number > 1).any():
         raise ValueError(f"duplicate {what}: {preview(unique[number > 1])}; every name must be there once")

@@ -50,7 +50,7 @@ class Names(NamedTuple):
 
 @dataclass
 class Fit:
-    """A fitted model of one fold, the estimator that asked for it, and its tables."""
+    """A fitted model of one fold, the estimator that asked for it, its tables, and why it has no R2, where so."""
 
     run: int
     name: str
@@ -60,6 +60,7 @@ class Fit:
     has_score: bool = True
     feature_r2: np.ndarray = None
     tables: dict = None
+    problem: str = None
 
 
 def plan_chunks(work, stack_size):
@@ -160,9 +161,14 @@ def run_chunk(work, chunk, on_epoch=None):
     -------
     list of Fit
     """
-    fits = _train_networks(work, chunk, on_epoch) if holds_networks(work, chunk) else _fit_others(work, chunk)
-    for fit in fits:
-        fit.tables = fit_tables(work.data, work.seen[fit.fold], fit, work.keep)
+    try:
+        fits = _train_networks(work, chunk, on_epoch) if holds_networks(work, chunk) else _fit_others(work, chunk)
+        for fit in fits:
+            fit.tables = fit_tables(work.data, work.seen[fit.fold], fit, work.keep)
+    except Exception as error:
+        named = ", ".join(f"{work.runs[run][0]!r} in fold {fold}" for run, fold in chunk[:3])
+        error.add_note(f"while fitting {named}{' and others' if len(chunk) > 3 else ''}")
+        raise
     return fits
 
 
@@ -182,7 +188,8 @@ def _adopted(work, run, fold, network):
     """Fit of a trained network."""
     name, estimator = work.runs[run]
     model = clone(estimator).adopt(network, work.seen[fold].X, work.seen[fold].train)
-    return Fit(run, name, estimator, fold, model, feature_r2=network.feature_r2)
+    diverged = None if network.diverged_in is None else f"diverged in the stage {network.diverged_in!r}"
+    return Fit(run, name, estimator, fold, model, feature_r2=network.feature_r2, problem=diverged)
 
 
 def _joint_tables(tasks, seen):

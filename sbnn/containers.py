@@ -9,6 +9,7 @@ from scipy import sparse
 from sbnn._checks import check_counts, check_length, check_targets, check_unique, preview, warn, warn_of_fractions
 from sbnn._reading import CountTable, paired
 from sbnn.named_tables import read_descriptions, read_table, require_named_rows
+from sbnn.paired_data import UNKNOWN, UNKNOWN_COLOR, known_or_not
 from sbnn.preprocessing import select_variable_genes
 
 #: What has colours, and where PairedData keeps them.
@@ -17,8 +18,6 @@ _COLORS = {"cell_types": "type_colors", "cell_families": "family_colors"}
 OBS_COLUMNS = {"cell_types": "cell_type", "cell_families": "cell_family", "donors": "donor"}
 #: What `pair` takes beside what it names.
 _SETTINGS = {*OBS_COLUMNS, *_COLORS.values(), "feature_units"}
-#: What cells without a type, family or donor are called, and their colour.
-UNKNOWN, UNKNOWN_COLOR = "unknown", "#BBBBBB"
 #: Rows of a dense table on disk that are read at once.
 ROWS_AT_ONCE = 1000
 
@@ -264,8 +263,7 @@ def _aligned(series, cells, what):
     missing = cells[~np.isin(cells, series.index)]
     if len(missing):
         raise ValueError(f"{what} lacks {len(missing)} of the {len(cells)} cells: {preview(missing, 3)}")
-    found = series.loc[cells].astype(object)
-    return found.where(found.notna(), UNKNOWN).astype(str).to_numpy(str)
+    return known_or_not(series.loc[cells].astype(object).to_numpy())
 
 
 def make_anndata(data):

@@ -6,9 +6,8 @@ from functools import cached_property
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight
 
-from sbnn._checks import check_matrix
+from sbnn._checks import check_matrix, check_number, check_seed, check_weights, check_whole
 from sbnn.clusters import cluster_features
 from sbnn.decoder import train_gene_decoder
 from sbnn.network import apply_layers, build_network, layer_activations
@@ -110,11 +109,13 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         Raises
         ------
         ValueError
-            Where X is not finite, shapes disagree, or n_selected exceeds the number of genes.
+            An argument out of range, X that is not finite, shapes that disagree, weights that are negative or all
+            zero; training that diverges, because X or Y are far from z-scores or the learning rate is too large.
         """
         X, Y = self._check_training(X, y, np.float32)
+        self.check_settings(X.shape[1])
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
+            sample_weight = check_weights(sample_weight, len(X)).astype(np.float32)
         starts = get_schedule(self.schedule).cluster_starts
         clusters = cluster_features(Y, starts) if starts else None
         n_train = len(X)
@@ -129,6 +130,12 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             cell_weights=sample_weight,
         )
         trained = train_stack(X, Y, [task], **self.stack_settings())[0]
+        if trained.diverged_in is not None:
+            raise ValueError(
+                f"training diverged in the stage {trained.diverged_in!r}: weights or errors are no longer finite. X holds "
+                f"values up to {np.abs(X).max():.3g} and y up to {np.nanmax(np.abs(Y)):.3g}, where z-scores are expected "
+                "(sbnn.Preprocessor); or lower the learning rate of the schedule"
+            )
         return self.adopt(trained, X[:n_train])
 
     def _with_validation_cells(self, X, Y, validation_X, validation_Y):
@@ -143,6 +150,28 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
                 f"shapes {validation_X.shape} and {validation_Y.shape}"
             )
         return np.concatenate([X, validation_X]), np.concatenate([Y, validation_Y])
+
+    def check_settings(self, n_genes=None):
+        """Raise ValueError for arguments of the constructor that cannot be trained with.
+
+        Parameters
+        ----------
+        n_genes : int, optional
+            Genes of the data, which n_selected must not exceed.
+        """
+        check_whole(self.bottleneck_dim, "bottleneck_dim")
+        check_number(self.group_lasso, "group_lasso")
+        check_number(self.ridge, "ridge")
+        if isinstance(self.hidden, (str, bytes)) or not np.iterable(self.hidden) or not len(self.hidden):
+            raise ValueError(f"hidden must be the widths of one or more layers, such as (512, 128), got {self.hidden!r}")
+        for width in self.hidden:
+            check_whole(width, "every width in hidden")
+        check_seed(self.random_state)
+        stages = get_schedule(self.schedule)
+        if self.n_selected is not None:
+            check_whole(self.n_selected, "n_selected")
+            if n_genes is not None and self.n_selected > n_genes and any(stage.name == "pruned" for stage in stages):
+                raise ValueError(f"n_selected must be between 1 and the {n_genes} genes, got {self.n_selected}")
 
     def seed(self):
         """Return a whole number for `random_state`, as scikit-learn reads it."""

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.model_selection import GroupKFold
 
+from sbnn._checks import check_rows, preview
+from sbnn.paired_data import UNKNOWN
 from sbnn.preprocessing import Preprocessor
 
 N_FOLDS = 10
@@ -45,7 +47,8 @@ def make_folds(data, folds="paper"):
     Raises
     ------
     ValueError
-        Unknown name, fewer cells than folds, fewer than two donors, or folds whose cells overlap or do not exist.
+        Unknown name, fewer cells than folds, fewer than two donors, cells without a known donor where donors are kept
+        together, or folds without cells, or whose cells overlap, come twice or do not exist.
 
     References
     ----------
@@ -59,23 +62,30 @@ def make_folds(data, folds="paper"):
         return makers[folds](data)
     if hasattr(folds, "split"):
         by_group = "Group" in type(folds).__name__  # the others warn of groups they do not use
-        folds = folds.split(data.X, groups=data.donors if by_group else None)
-    folds = [Fold(_rows(train, n_cells, "train"), _rows(test, n_cells, "test")) for train, test in folds]
-    for number, fold in enumerate(folds):
-        if not len(fold.train):
-            raise ValueError(f"fold {number} has no training cells")
-        if len(np.intersect1d(fold.train, fold.test)):
+        folds = folds.split(data.X, groups=_known_donors(data) if by_group else None)
+    return _listed(folds, n_cells)
+
+
+def _listed(folds, n_cells):
+    """Folds from pairs of training and test cells."""
+    expected = "folds must be 'paper', 'donor', 'all', a splitter such as KFold(5), or a list of (train, test)"
+    if not np.iterable(folds):
+        raise ValueError(f"{expected}, got {folds!r}")
+    found = []
+    for number, pair in enumerate(folds):
+        if isinstance(pair, str) or not np.iterable(pair) or len(pair) != 2:
+            raise ValueError(f"{expected}; entry {number} is {pair!r}")
+        train, test = (check_rows(cells, n_cells, f"{what} cells of fold {number}") for cells, what in
+                       zip(pair, ("training", "test"), strict=True))  # fmt: skip
+        for cells, what in ((train, "training"), (test, "test")):
+            if not len(cells):
+                raise ValueError(f'fold {number} has no {what} cells (folds="all" trains on all cells, without a test)')
+        if len(np.intersect1d(train, test)):
             raise ValueError(f"fold {number} has cells that are both training and test cells")
-    return folds
-
-
-def _rows(cells, n_cells, what):
-    """Row numbers from a mask or row numbers, within range."""
-    cells = np.asarray(cells)
-    cells = np.flatnonzero(cells) if cells.dtype == bool else cells.astype(int)
-    if len(cells) and (cells.min() < 0 or cells.max() >= n_cells):
-        raise ValueError(f"{what} cells must be rows between 0 and {n_cells - 1}, got {cells.min()} to {cells.max()}")
-    return cells
+        found.append(Fold(train, test))
+    if not found:
+        raise ValueError(f"{expected}, got no fold at all")
+    return found
 
 
 def _paper_folds(data):
@@ -90,15 +100,27 @@ def _paper_folds(data):
 
 
 def _donor_folds(data):
-    if data.donors is None:
-        raise ValueError('folds="donor" needs data.donors, which is None')
-    n_donors = len(np.unique(data.donors))
+    donors = _known_donors(data)
+    n_donors = len(np.unique(donors))
     if n_donors < 2:
         raise ValueError(f"donor folds need at least 2 donors, got {n_donors}")
     splitter = GroupKFold(min(N_FOLDS, n_donors), shuffle=True, random_state=42)
     # Training cells in random order: the first 60 % of them must not be the animals recorded first.
     shuffle = np.random.default_rng(42).permutation
-    return [Fold(shuffle(train), test) for train, test in splitter.split(data.X, groups=data.donors)]
+    return [Fold(shuffle(train), test) for train, test in splitter.split(data.X, groups=donors)]
+
+
+def _known_donors(data):
+    """Donors of all cells; cells whose donor is not known belong to no animal, not to one of their own."""
+    if data.donors is None:
+        raise ValueError("folds that keep donors together need data.donors, which is None")
+    unknown = data.donors == UNKNOWN
+    if unknown.any():
+        raise ValueError(
+            f"the donor of {int(unknown.sum())} of {data.n_cells} cells is not known ({preview(data.cell_names[unknown], 3)}): "
+            f"leave them out with data.subset(data.donors != {UNKNOWN!r})"
+        )
+    return data.donors
 
 
 def _all_cells(data):

@@ -9,7 +9,15 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import enet_path
 
-from sbnn._checks import check_choice, check_matrix, check_same_cells, check_targets, warn
+from sbnn._checks import (
+    check_choice,
+    check_matrix,
+    check_number,
+    check_same_cells,
+    check_targets,
+    check_whole,
+    warn,
+)
 from sbnn.scoring import LatentRegressorMixin
 
 SOLVERS = ("sklearn", "glmnet_python")
@@ -22,6 +30,8 @@ FILLING_TOLERANCE = 1e-9
 MAX_FILLINGS = 1000
 #: Duality gap, relative to the response, at which an elastic net counts as solved.
 SOLVER_TOLERANCE = 1e-7
+#: Beyond this, products of values need numbers that double precision does not have.
+LARGEST_VALUE = 1e60
 
 
 class ReducedRankFit(NamedTuple):
@@ -132,12 +142,22 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         ImportError
             Where solver="glmnet_python" cannot be imported.
         """
+        self.check_settings()
         X, Y = self._check_training(X, y, np.float64)
         sparse = reduced_rank_path(
             X, Y, alphas=[self.alpha], rank=self.rank, l1_ratio=self.l1_ratio, solver=self.solver
         )[0]
         final = relax(X, Y, sparse, self.alpha) if self.relaxed else sparse
         return self.adopt(final, sparse.selected, sparse.norms, X.mean(axis=0), np.nanmean(Y, axis=0))
+
+    def check_settings(self, n_genes=None):
+        """Raise ValueError for arguments of the constructor that cannot be fitted with; `n_genes` is not needed."""
+        if self.rank is not None:
+            check_whole(self.rank, "rank")
+        check_number(self.alpha, "alpha", above=True)
+        check_number(self.l1_ratio, "l1_ratio", most=1)
+        check_choice(self.relaxed, (False, True), "relaxed")
+        check_choice(self.solver, SOLVERS, "solver")
 
     def adopt(self, final, selected, gene_norms, x_mean, y_mean):
         """Take over a fit of `reduced_rank_path`.
@@ -206,6 +226,7 @@ def reduced_rank_path(X, Y, alphas, rank=2, l1_ratio=1.0, solver="sklearn"):
     """
     X, Y = check_matrix(X, "X"), check_targets(Y)
     rank = _check_settings(X, Y, alphas, rank, l1_ratio, solver)
+    _check_scale(X, Y)
     X, Y = np.asfortranarray(X - X.mean(axis=0)), Y - np.nanmean(Y, axis=0)
     if l1_ratio == 0:
         return [_fit_observed(X, Y, lambda filled, alpha=alpha: _ridge(X, filled, alpha, rank)) for alpha in alphas]
@@ -227,6 +248,16 @@ def reduced_rank_path(X, Y, alphas, rank=2, l1_ratio=1.0, solver="sklearn"):
     for alpha in sorted(set(alphas), reverse=True):
         fits[alpha] = _fit_observed(X, Y, partial(fit, alpha=alpha))
     return [fits[alpha] for alpha in alphas]
+
+
+def _check_scale(X, Y):
+    """Raise ValueError where squares of the values, or sums of them, have no finite value."""
+    for values, name in ((X, "X"), (Y, "Y")):
+        largest = np.nanmax(np.abs(values), initial=0)
+        if largest > LARGEST_VALUE:
+            raise ValueError(
+                f"{name} holds values up to {largest:.3g}, whose squares overflow: z-score it (sbnn.Preprocessor)"
+            )
 
 
 def _fit_observed(X, Y, fit):
@@ -259,12 +290,12 @@ def _check_settings(X, Y, alphas, rank, l1_ratio, solver):
     check_same_cells(X, Y)
     most = min(Y.shape[1], X.shape[1])
     rank = Y.shape[1] if rank is None else rank
-    if not 1 <= rank <= most:
-        raise ValueError(f"rank must be between 1 and {most} (None for full rank), got {rank}")
-    if min(alphas) <= 0:
-        raise ValueError(f"alpha must be positive, got {min(alphas)}")
-    if not 0 <= l1_ratio <= 1:
-        raise ValueError(f"l1_ratio must be between 0 and 1, got {l1_ratio}")
+    check_whole(rank, "rank", most=most)
+    if not len(alphas):
+        raise ValueError("alphas is empty: give at least one penalty")
+    for alpha in alphas:
+        check_number(alpha, "alpha", above=True)
+    check_number(l1_ratio, "l1_ratio", most=1)
     check_choice(solver, SOLVERS, "solver")
     return rank
 

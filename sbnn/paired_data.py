@@ -4,9 +4,29 @@ import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
-from sbnn._checks import check_counts, check_length, check_matrix, check_unique, preview
+from sbnn._checks import check_counts, check_length, check_matrix, check_rows, check_unique, preview
+
+#: What cells without a type, family or donor are called, and their colour.
+UNKNOWN, UNKNOWN_COLOR = "unknown", "#BBBBBB"
+
+
+def known_or_not(values):
+    """Return types, families or donors of cells as text, with `UNKNOWN` where they are missing or blank."""
+    values = np.asarray(values)
+    texts = values.astype(str)
+    missing = np.char.strip(texts) == ""
+    if values.dtype.kind not in "SU":
+        missing |= np.asarray(pd.isna(values))
+    return np.where(missing, UNKNOWN, texts)
+
+
+def check_paired(data, name="data"):
+    """Raise ValueError unless `data` is PairedData."""
+    if not isinstance(data, PairedData):
+        raise ValueError(f"{name} must be PairedData, for example PairedData.from_tables(...), got {type(data).__name__}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +48,11 @@ class PairedData:
     feature_units : tuple of str or None, optional
         Unit of each feature; "log" marks the natural logarithm of a number without unit.
     cell_types, cell_families : str arrays, shape (n_cells,), optional
-        Transcriptomic types, and the families they belong to.
+        Transcriptomic types, and the families they belong to; "unknown" where missing.
     type_colors, family_colors : dict
         Colour (hexadecimal) of each type and family.
     donors : str array, shape (n_cells,), optional
-        The animal each cell comes from.
+        The animal each cell comes from; "unknown" where missing.
     name : str
         Name of the data set.
 
@@ -74,7 +94,7 @@ class PairedData:
             check_length(getattr(self, name), length, name, what)
         for name in ("cell_types", "cell_families", "donors"):
             if getattr(self, name) is not None:
-                set_field(self, name, np.asarray(getattr(self, name), dtype=str))
+                set_field(self, name, known_or_not(getattr(self, name)))
                 check_length(getattr(self, name), n_cells, name, "cell")
         self._check_measured(n_cells, n_genes, n_features)
         self._check_colors("cell_types", "type_colors")
@@ -99,6 +119,9 @@ class PairedData:
         if getattr(self, names) is None or getattr(self, colors) is None:
             return
         missing = sorted(set(getattr(self, names)) - set(getattr(self, colors)))
+        if UNKNOWN in missing:
+            missing.remove(UNKNOWN)
+            object.__setattr__(self, colors, {UNKNOWN: UNKNOWN_COLOR} | getattr(self, colors))
         if missing:
             raise ValueError(f"{colors} lacks a colour for {preview(missing)}")
 
@@ -249,14 +272,18 @@ class PairedData:
         Parameters
         ----------
         cells : int or bool array
-            Rows to keep.
+            Rows to keep, in this order; or a mask of all cells.
 
         Returns
         -------
         PairedData
+
+        Raises
+        ------
+        ValueError
+            A mask of another length, or rows that do not exist or come twice.
         """
-        cells = np.asarray(cells)
-        cells = np.flatnonzero(cells) if cells.dtype == bool else cells
+        cells = check_rows(cells, self.n_cells, "cells")
         by_cell = ("X", "Y", "cell_names", "counts", "features", "cell_types", "cell_families", "donors")
         taken = {name: getattr(self, name)[cells] for name in by_cell if getattr(self, name) is not None}
         return replace(self, **taken)
@@ -270,7 +297,9 @@ class PairedData:
         ]
         for name, what in (("cell_types", "types"), ("cell_families", "families"), ("donors", "donors")):
             if getattr(self, name) is not None:
-                lines.append(f"  {len(np.unique(getattr(self, name)))} {what}")
+                known = np.setdiff1d(getattr(self, name), [UNKNOWN])
+                n_unknown = int((getattr(self, name) == UNKNOWN).sum())
+                lines.append(f"  {len(known)} {what}" + (f", unknown for {n_unknown} cells" if n_unknown else ""))
         if self.counts is not None:
             kind = "sparse" if sparse.issparse(self.counts) else "dense"
             lines.append(f"  counts as measured ({kind}), features as measured")

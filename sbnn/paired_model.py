@@ -13,8 +13,9 @@ from sklearn.neighbors import NearestNeighbors
 from sbnn._checks import check_counts, check_unique, preview, warn, warn_of_fractions
 from sbnn.containers import counts_of, put_in_obsm
 from sbnn.named_tables import read_table
-from sbnn.paired_data import PairedData
+from sbnn.paired_data import PairedData, check_paired
 from sbnn.preprocessing import Preprocessor
+from sbnn.scoring import LatentRegressorMixin
 
 #: Neighbours over which the distance of a cell is averaged.
 N_NEIGHBOURS = 10
@@ -49,7 +50,7 @@ class PairedModel:
     Parameters
     ----------
     estimator : SparseBottleneckRegressor or ReducedRankRegressor, optional
-        What is fitted; a SparseBottleneckRegressor as it is if None.
+        What is fitted; a SparseBottleneckRegressor as it is if None. Anything else is a ValueError.
 
     Attributes
     ----------
@@ -71,6 +72,12 @@ class PairedModel:
     """
 
     def __init__(self, estimator=None):
+        if estimator is not None and not isinstance(estimator, LatentRegressorMixin):
+            shown = estimator.__name__ if isinstance(estimator, type) else repr(estimator)
+            raise ValueError(
+                f"estimator must be a SparseBottleneckRegressor() or a ReducedRankRegressor(), got {shown}: only these "
+                "have a map and select genes"
+            )
         self.estimator = estimator
 
     def fit(self, data):
@@ -87,8 +94,9 @@ class PairedModel:
         PairedModel
             Itself.
         """
-        if not isinstance(data, PairedData):
-            raise ValueError(f"data must be PairedData, for example PairedData.from_tables, got {type(data).__name__}")
+        check_paired(data)
+        if self.estimator is not None:
+            self.estimator.check_settings(data.n_genes)
         genes = {"expression": data.X} if data.counts is None else {"counts": data.counts}
         features = data.Y if data.features is None else data.features
         self.preprocessor_ = Preprocessor(allow_constant=True).fit(features=features, **genes)

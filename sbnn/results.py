@@ -1,6 +1,5 @@
 """Results on disk: pickles that explain themselves, and a reader that runs nothing a file brings along."""
 
-import io
 import os
 import pickle
 import platform
@@ -12,25 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sbnn.plain_pickle import MAX_BYTES, RefusedPickle, load_plain
+
 #: Raised when the layout of result files changes.
 SCHEMA_VERSION = 1
 _FORMAT = "sbnn results"
-
-#: The only callables a result file may name: those that rebuild NumPy arrays and scalars.
-_ALLOWED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    *(
-        (f"{package}.{module}", name)
-        for package in ("numpy.core", "numpy._core")
-        for module, name in (
-            ("multiarray", "_reconstruct"),
-            ("multiarray", "scalar"),
-            ("numeric", "_frombuffer"),
-        )
-    ),
-    ("_codecs", "encode"),  # how older pickles write bytes
-}
+#: What a list in the place of a column may hold.
+_SINGLE = (str, bool, int, float, type(None))
 
 
 def save_results(path, results, tables=None, extra=None, **notes):
@@ -85,8 +72,8 @@ def dump_plain(content):
     """Pickle plain values and arrays; ValueError for anything that `read_plain_pickle` would refuse."""
     data = pickle.dumps(content, protocol=4)
     try:
-        _SafeUnpickler(io.BytesIO(data)).load()
-    except pickle.UnpicklingError as error:
+        load_plain(data)
+    except RefusedPickle as error:
         raise ValueError(f"results may hold plain values and arrays only: {error}") from None
     return data
 
@@ -139,10 +126,15 @@ def load_results(path):
             f"{path} has schema version {content.get('schema_version')!r}, this sbnn reads {SCHEMA_VERSION}: "
             "compute it anew with `make train`"
         )
-    try:
-        tables = {name: unpack_table(columns) for name, columns in content.pop("tables").items()}
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path} holds tables that cannot be read ({type(error).__name__}: {error})") from None
+    packed = content.pop("tables", None)
+    if not isinstance(packed, dict) or not all(isinstance(name, str) for name in packed):
+        raise ValueError(f"{path} holds no tables by name, got {type(packed).__name__}")
+    tables = {}
+    for name, columns in packed.items():
+        try:
+            tables[name] = unpack_table(columns)
+        except ValueError as error:
+            raise ValueError(f"{path} holds a table {name!r} that cannot be read: {error}") from None
     return {**content, **tables}
 
 
@@ -162,34 +154,15 @@ def read_plain_pickle(path):
     ValueError
         The file is truncated, no pickle, or names something that is not allowed.
     """
+    path = Path(path)
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path} refused: it has {path.stat().st_size} bytes, more than the {MAX_BYTES} that are read")
     try:
-        with open(path, "rb") as stream:
-            return _SafeUnpickler(stream).load()
-    except FileNotFoundError:
-        raise
-    except _Refused as error:
+        return load_plain(path.read_bytes())
+    except RefusedPickle as error:
         raise ValueError(f"{path} refused: {error}") from None
-    except Exception as error:  # a broken pickle can raise nearly anything
-        raise ValueError(f"{path} is truncated or not a pickle ({type(error).__name__}: {error})") from None
-
-
-class _Refused(pickle.UnpicklingError):
-    """The file names something that is not a plain value or array."""
-
-
-class _SafeUnpickler(pickle.Unpickler):
-    """Unpickler that finds only what rebuilds NumPy arrays."""
-
-    def find_class(self, module, name):
-        if (module, name) not in _ALLOWED:
-            raise _Refused(
-                f"it names {module}.{name}, but results hold only plain containers, numbers, strings and arrays; "
-                "do not open it with pickle.load unless you trust where it comes from"
-            )
-        return super().find_class(module, name)
-
-    def persistent_load(self, identifier):
-        raise _Refused("it refers to objects outside the file")
+    except ValueError as error:
+        raise ValueError(f"{path} is truncated or not a pickle ({error})") from None
 
 
 def pack_table(table):
@@ -216,22 +189,42 @@ def _plain_array(values):
         return array
     if all(isinstance(value, str) for value in array):
         return array.astype(str)
-    plain = (str, bool, int, float, type(None))
-    return [value if isinstance(value, plain) else value.item() for value in array]
+    return [value if isinstance(value, _SINGLE) else value.item() for value in array]
 
 
 def unpack_table(columns):
-    """Turn a dict of columns back into a DataFrame."""
-    return pd.DataFrame({name: _unpack_column(column) for name, column in columns.items()})
+    """Turn a dict of columns back into a DataFrame; ValueError where they are no columns of one length."""
+    if not isinstance(columns, dict) or not all(isinstance(name, str) for name in columns):
+        raise ValueError(f"a table should be a dict of named columns, got {type(columns).__name__}")
+    table = {name: _unpack_column(name, column) for name, column in columns.items()}
+    lengths = {len(column) for column in table.values()}
+    if len(lengths) > 1:
+        raise ValueError(f"the columns of a table should have one length, got {sorted(lengths)}")
+    return pd.DataFrame(table)
 
 
-def _unpack_column(column):
+def _unpack_column(name, column):
     if not isinstance(column, dict):
-        return column
-    values = column["values"]
+        return _plain_column(name, column)
+    if set(column) != {"values", "codes"}:
+        raise ValueError(f"column {name!r} should have values and codes, got {sorted(map(str, column))}")
+    values, codes = _plain_column(name, column["values"]), column["codes"]
+    if not isinstance(codes, np.ndarray) or codes.ndim != 1 or codes.dtype.kind not in "iu":
+        raise ValueError(f"column {name!r} should have codes that are whole numbers")
+    if codes.size and not 0 <= codes.min() <= codes.max() < len(values):
+        raise ValueError(f"column {name!r} has codes from {codes.min()} to {codes.max()} for {len(values)} values")
     if isinstance(values, list) or values.dtype.kind == "U":
         values = np.array(values, dtype=object)
-    return values[column["codes"]]
+    return values[codes]
+
+
+def _plain_column(name, values):
+    """Return a column after checking that it is a run of single values."""
+    if isinstance(values, np.ndarray) and values.ndim == 1:
+        return values
+    if isinstance(values, list) and all(isinstance(value, _SINGLE) for value in values):
+        return values
+    raise ValueError(f"column {name!r} should be an array of one axis or a list of single values")
 
 
 def package_versions():

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sbnn._checks import check_choice
+from sbnn._checks import check_choice, check_number, check_whole
 
 STAGE_NAMES = ("pretrained", "frozen", "finetuned", "pruned")
 DECAYS = ("constant", "cosine")
@@ -59,11 +59,11 @@ class Stage:
     def __post_init__(self):
         """Check name and numbers."""
         check_choice(self.name, STAGE_NAMES, "stage")
-        if self.epochs < 1 or self.learning_rate <= 0 or self.batch_size < 1 or not 0 < self.cell_fraction <= 1:
-            raise ValueError(
-                f"stage {self.name!r} needs epochs >= 1, learning_rate > 0, batch_size >= 1 and cell_fraction in "
-                f"(0, 1], got {self.epochs}, {self.learning_rate}, {self.batch_size} and {self.cell_fraction}"
-            )
+        for number in ("epochs", "batch_size", "cluster_starts", "evaluate_every"):
+            check_whole(getattr(self, number), f"{number} of stage {self.name!r}")
+        check_number(self.learning_rate, f"learning_rate of stage {self.name!r}", above=True)
+        check_number(self.cell_fraction, f"cell_fraction of stage {self.name!r}", above=True, most=1)
+        check_number(self.input_dropout, f"input_dropout of stage {self.name!r}")
         if self.freeze_hidden and self.name == "pruned":
             raise ValueError('the stage "pruned" trains all layers: set freeze_hidden=False')
         check_choice(self.decay, DECAYS, "decay")
@@ -74,8 +74,6 @@ class Stage:
             )
         if self.proximal and (self.name != "finetuned" or self.freeze_hidden):
             raise ValueError(f'only the stage "finetuned" that trains all layers can be proximal, got {self!r}')
-        if self.evaluate_every < 1:
-            raise ValueError(f"stage {self.name!r} needs evaluate_every >= 1, got {self.evaluate_every}")
 
     def learning_rates(self, epoch, n_steps):
         """Return the learning rate of each step of an epoch (the first is 0), shape (n_steps,)."""
@@ -137,6 +135,8 @@ class Schedule:
         -------
         Schedule
         """
+        check_number(factor, "factor", above=True)
+        check_number(learning_rate_factor, "learning_rate_factor", above=True)
         if factor == learning_rate_factor == 1:
             return self
         stages = [
@@ -212,6 +212,10 @@ def get_schedule(schedule):
         return schedule
     if isinstance(schedule, str):
         return SCHEDULES[check_choice(schedule, SCHEDULES, "schedule")]
+    if not np.iterable(schedule):
+        raise ValueError(
+            f"schedule must be one of {', '.join(map(repr, SCHEDULES))}, a Schedule or a sequence of Stage, got {schedule!r}"
+        )
     stages = tuple(schedule)
     lengths = ", ".join(f"{stage.name} {stage.epochs}" for stage in stages if isinstance(stage, Stage))
     return Schedule(f"own ({lengths})", stages)

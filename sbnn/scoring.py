@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from sbnn._checks import check_matrix, check_same_cells, check_targets
+from sbnn._checks import check_matrix, check_same_cells, check_targets, check_weights
 
 
 def r2(Y, predictions, centre, sample_weight=None):
@@ -22,28 +22,59 @@ def r2(Y, predictions, centre, sample_weight=None):
     Returns
     -------
     float
-        NaN without cells.
+        NaN without cells, where Y does not vary around `centre`, and where a prediction for an observed value is not
+        finite.
+
+    Raises
+    ------
+    ValueError
+        Shapes that differ, weights that are negative, not finite or all zero.
 
     References
     ----------
     arXiv 2006.10411, section 2.
     """
     residual, total = _sums(Y, predictions, centre, sample_weight)
-    return float(1 - residual.sum() / total.sum()) if len(Y) else np.nan
+    return float(_one_minus_ratio(residual.sum(), total.sum()))
 
 
 def feature_r2(Y, predictions, centre, sample_weight=None):
     """Return R2 of each feature, shape (n_features,); arguments as for `r2`."""
-    residual, total = _sums(Y, predictions, centre, sample_weight)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return 1 - residual / total
+    return _one_minus_ratio(*_sums(Y, predictions, centre, sample_weight))
+
+
+def _one_minus_ratio(residual, total):
+    """1 - residual / total, NaN where that has no finite value."""
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        score = 1 - residual / total
+    return np.where(np.isfinite(score), score, np.nan)
 
 
 def _sums(Y, predictions, centre, sample_weight):
-    """Weighted sums of squares around predictions and centre, feature by feature."""
+    """Weighted sums of squares around predictions and centre, feature by feature; only missing Y is left out."""
     Y = check_matrix(Y, "Y", allow_nan=True)
-    weight = np.ones((len(Y), 1)) if sample_weight is None else np.asarray(sample_weight, dtype=float)[:, None]
-    return tuple(np.nansum(weight * (Y - values) ** 2, axis=0) for values in (np.asarray(predictions), centre))
+    predictions = as_columns(predictions, Y.shape)
+    weight = np.ones(len(Y)) if sample_weight is None else check_weights(sample_weight, len(Y))
+    observed = ~np.isnan(Y)
+
+    def sum_of_squares(values):
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.sum(np.where(observed, weight[:, None] * (Y - values) ** 2, 0), axis=0)
+
+    return sum_of_squares(predictions), sum_of_squares(np.asarray(centre))
+
+
+def as_columns(predictions, shape, what="predictions"):
+    """Return predictions as an array of the shape of Y; ValueError where they have another.
+
+    Regressors may predict a single feature as one axis, which NumPy would spread over all cells.
+    """
+    predictions = np.asarray(predictions)
+    if predictions.ndim == 1 and shape[1] == 1:
+        predictions = predictions[:, None]
+    if predictions.shape != tuple(shape):
+        raise ValueError(f"{what} must have the shape of Y (cells x features), {shape}, got {predictions.shape}")
+    return predictions
 
 
 class LatentRegressorMixin(TransformerMixin):
@@ -99,9 +130,16 @@ class LatentRegressorMixin(TransformerMixin):
         Returns
         -------
         float
+
+        Raises
+        ------
+        ValueError
+            Other features than the model predicts, or predictions that are not finite.
         """
         Y, predictions = np.asarray(y), self.decode_features(self._latent(X))
         check_same_cells(predictions, Y)
+        if not np.isfinite(predictions).all():
+            raise ValueError(f"this {type(self).__name__} predicts values that are not finite: z-score X as in training")
         return r2(Y[:, None] if Y.ndim == 1 else Y, predictions, self.y_mean_, sample_weight)
 
     def get_feature_names_out(self, input_features=None):

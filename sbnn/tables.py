@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 
 from sbnn.schedules import get_schedule
-from sbnn.scoring import feature_r2, r2
+from sbnn.scoring import as_columns, feature_r2, r2
 
 TABLES = ("scores", "curves", "feature_scores", "selected", "gene_norms", "predictions", "latents")
+#: Those that are filled on request.
+LARGE_TABLES = ("predictions", "latents")
 
 
 def is_network(estimator):
@@ -37,7 +39,8 @@ def fit_tables(data, fold, fit, keep):
     keys = {**keys, "stage": fit.model.history_["stage"].iloc[-1] if is_network(fit.setting) else "fitted"}
     dtype = np.float32 if is_network(fit.setting) else None
     if "predictions" in keep:
-        predictions = pd.DataFrame(fit.model.predict(fold.X[cells]), columns=data.feature_names, dtype=dtype)
+        predicted = as_columns(fit.model.predict(fold.X[cells]), (len(cells), len(data.feature_names)))
+        predictions = pd.DataFrame(predicted, columns=data.feature_names, dtype=dtype)
         rows["predictions"] = _with_keys(keys, {"cell": data.cell_names[cells]}, predictions)
     if "latents" in keep and hasattr(fit.model, "transform"):
         latents = pd.DataFrame(np.asarray(fit.model.transform(fold.X)), dtype=dtype).rename(
@@ -107,7 +110,9 @@ def _linear_tables(keys, fit, fold, data):
     """Scores, features and genes of a model that is fitted at once."""
     model, keys = fit.model, {**keys, "stage": "fitted"}
     centre = np.nanmean(fold.Y[fold.train].astype(np.float64), axis=0)
-    predictions = model.predict(fold.X)
+    predictions = as_columns(model.predict(fold.X), fold.Y.shape, f"predictions of {fit.name!r}")
+    if not np.isfinite(predictions).all():
+        fit.problem = f"predicts {np.sum(~np.isfinite(predictions))} values that are not finite"
     train, test = ((fold.Y[cells], predictions[cells], centre) for cells in (fold.train, fold.test))
     selected = getattr(model, "selected_", None)
     score = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from sbnn._checks import check_length
+from sbnn._checks import check_length, check_number
 from sbnn.schedules import get_schedule
 
 
@@ -38,8 +38,7 @@ class TrainingTask:
 
     def __post_init__(self):
         """Check strengths and lengths."""
-        if not self.group_lasso >= 0:
-            raise ValueError(f"group_lasso must not be negative, got {self.group_lasso}")
+        check_number(self.group_lasso, "group_lasso")
         for name in ("clusters", "cell_weights"):
             if getattr(self, name) is not None:
                 check_length(getattr(self, name), len(self.train_cells), name, "training cell")
@@ -85,6 +84,8 @@ class TrainedNetwork:
         that the schedule evaluates.
     feature_r2 : array, shape (n_features,)
         R2 of each feature on the test cells at the end (NaN without test cells).
+    diverged_in : str or None
+        Stage in which weights or errors ceased to be finite; from there on every R2 is NaN.
     """
 
     weights: list
@@ -94,3 +95,4 @@ class TrainedNetwork:
     y_mean: np.ndarray
     history: pd.DataFrame
     feature_r2: np.ndarray
+    diverged_in: str = None

@@ -133,6 +133,7 @@ class StackRun:
         self.gene_norms = None
         self.feature_r2 = None
         self.history, self.n_epochs = [], 0
+        self.diverged_in = [None] * self.n_networks
         # Along a path of penalties a gene whose row is zero is gone: the networks no longer see it.
         self.hide_zero_genes = False
 
@@ -199,6 +200,13 @@ class StackRun:
                 self._record(stage, part, n_between)
             done += n_epochs
         self.weights[kept:] = [np.asarray(weight) for weight in state.weights]
+        self._note_divergence(stage, [np.isfinite(weight).reshape(self.n_networks, -1) for weight in self.weights])
+
+    def _note_divergence(self, stage, finite):
+        """Remember the stage in which values of a network (arrays of M rows) ceased to be finite."""
+        for network in range(self.n_networks):
+            if self.diverged_in[network] is None and not all(values[network].all() for values in finite):
+                self.diverged_in[network] = stage.name
 
     def _current_sizes(self):
         """Widths of the layers as the weights have them now."""
@@ -282,11 +290,14 @@ class StackRun:
             for _ in range(n_epochs):
                 self.on_epoch(stage.name, None)
             return
+        self._note_divergence(stage, [np.isfinite(residuals).reshape(self.n_networks, -1)])
         train, test = residuals[:, 0], residuals[:, 1]
-        r2_train = 1 - train.sum(axis=1) / self.train_total.sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
+            r2_train = 1 - train.sum(axis=1) / self.train_total.sum(axis=1)
             r2_test = 1 - test.sum(axis=1) / self.test_total.sum(axis=1)
             self.feature_r2 = 1 - test / self.test_total
+        diverged = [stage is not None for stage in self.diverged_in]
+        r2_train[diverged], r2_test[diverged], self.feature_r2[diverged] = np.nan, np.nan, np.nan
         self.n_epochs += n_epochs
         self.history.append((stage.name, self.n_epochs, r2_train, r2_test))
         for _ in range(n_epochs - 1):
@@ -318,6 +329,7 @@ class StackRun:
                     y_mean=self.y_mean[network],
                     history=history,
                     feature_r2=self.feature_r2[network],
+                    diverged_in=self.diverged_in[network],
                 )
             )
         return networks

@@ -11,14 +11,15 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from sbnn._checks import check_targets, preview
+from sbnn._checks import check_choice, check_targets, check_whole, preview, warn
 from sbnn.chunks import STACK_SIZE, Work, fitting_stack, holds_networks, part_of, plan_chunks, run_chunk, unpack_fit
 from sbnn.clusters import cluster_features, leave_out_small_clusters
 from sbnn.folds import fold_data, make_folds
+from sbnn.paired_data import check_paired
 from sbnn.parallel import is_local, run_elsewhere, runs_here
 from sbnn.schedules import get_schedule
 from sbnn.store import open_store
-from sbnn.tables import TABLES, is_network, join_tables
+from sbnn.tables import LARGE_TABLES, TABLES, is_network, join_tables
 
 
 @dataclass
@@ -150,23 +151,32 @@ def cross_validate(
     Raises
     ------
     ValueError
-        No models, unknown folds, fewer cells than folds; a store that belongs to another cross-validation.
+        No models, settings that cannot be fitted, unknown folds, fewer cells than folds; a store that belongs to
+        another cross-validation, or whose files are damaged or out of place.
     RuntimeError
         Another process works on the same store.
+
+    Warns
+    -----
+    UserWarning
+        Training of a network diverged, or a model predicts values that are not finite: its R2 is NaN. Model and fold are
+        named.
 
     References
     ----------
     Protocol: arXiv 2006.10411, section 2; `within_fold=True` is ours.
     """
-    runs = _list_runs(models)
+    check_paired(data)
+    runs = _list_runs(models, data.n_genes)
     splits = make_folds(data, folds)
+    keep = _check_keep(keep)
     _check_observed(data, splits)
     seen = [fold_data(data, split, within_fold) for split in splits]
     schedules = [get_schedule(estimator.schedule) for _, estimator in runs if is_network(estimator)]
     all_cells = isinstance(folds, str) and folds == "all"
     starts = {schedule.cluster_starts for schedule in schedules} - {None}
     clusters = {n_init: fold_clusters(seen, n_init, within_fold, all_cells) for n_init in sorted(starts)}
-    work = Work(data, runs, seen, clusters, tuple(keep))
+    work = Work(data, runs, seen, clusters, keep)
     protocol = "training cells" if within_fold else "all cells"
     planned = plan_chunks(work, _stack_size(work, stack_size, n_jobs) if schedules else None)
     identity = None if store is None else _identity(work, splits, protocol)
@@ -184,8 +194,10 @@ def cross_validate(
     )
 
 
-def _list_runs(models):
-    """Flatten {name: estimator or list} to [(name, estimator)]."""
+def _list_runs(models, n_genes):
+    """Flatten {name: estimator or list} to [(name, estimator)], each with settings that can be fitted."""
+    if not isinstance(models, dict):
+        raise ValueError(f"models must be a dict of name: estimator or list of estimators, got {models!r}")
     runs = []
     for name, estimators in models.items():
         estimators = estimators if isinstance(estimators, (list, tuple)) else [estimators]
@@ -193,9 +205,21 @@ def _list_runs(models):
     if not runs:
         raise ValueError("models is empty: give at least one {name: estimator}")
     for name, estimator in runs:
-        if not hasattr(estimator, "fit"):
+        if not (hasattr(estimator, "fit") and hasattr(estimator, "predict")) or isinstance(estimator, type):
             raise ValueError(f"models[{name!r}] should be an estimator or a list of estimators, got {estimator!r}")
+        if hasattr(estimator, "check_settings"):
+            try:
+                estimator.check_settings(n_genes)
+            except ValueError as error:
+                raise ValueError(f"models[{name!r}]: {error}") from None
     return runs
+
+
+def _check_keep(keep):
+    """Return the names of large tables to fill."""
+    if isinstance(keep, str) or not np.iterable(keep):
+        raise ValueError(f"keep must be a collection of {', '.join(map(repr, LARGE_TABLES))}, got {keep!r}")
+    return tuple(check_choice(name, LARGE_TABLES, "table to keep") for name in keep)
 
 
 def _check_observed(data, splits):
@@ -256,8 +280,7 @@ def _settings_text(estimator):
 def _stack_size(work, stack_size, n_jobs):
     """Return the function that gives the number of networks in a stack."""
     if stack_size is not None:
-        if stack_size != int(stack_size) or stack_size < 1:
-            raise ValueError(f"stack_size must be a whole number, at least 1, got {stack_size}")
+        check_whole(stack_size, "stack_size")
         return lambda estimator: stack_size
     if not _networks_run_here(n_jobs):
         return lambda estimator: 1
@@ -297,6 +320,9 @@ def _run_chunks(work, store, n_jobs, progress):
                     fit.setting = work.runs[fit.run][1]
                 store.save(index, finished)
                 fits.extend(finished)
+    for fit in fits:
+        if fit.problem is not None:
+            warn(f"{fit.name!r} in fold {fit.fold} {fit.problem}: it has no R2 (NaN)")
     return fits
 
 

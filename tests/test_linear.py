@@ -255,9 +255,9 @@ def test_glmnet_python_that_is_not_there_is_explained(tables, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rank": 6}, r"rank must be between 1 and 5 \(None for full rank\), got 6"),
-        ({"alpha": 0}, "alpha must be positive, got 0"),
-        ({"l1_ratio": 1.5}, "l1_ratio must be between 0 and 1, got 1.5"),
+        ({"rank": 6}, "rank must be between 1 and 5, got 6"),
+        ({"alpha": 0}, "alpha must be finite and more than 0, got 0"),
+        ({"l1_ratio": 1.5}, "l1_ratio must be at least 0 and at most 1, got 1.5"),
         ({"solver": "glmnet"}, "unknown solver 'glmnet': expected one of 'sklearn', 'glmnet_python'"),
     ],
 )

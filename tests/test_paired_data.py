@@ -35,7 +35,7 @@ def test_y_may_be_missing_but_not_infinite(data):
 
 
 def test_text_in_y_is_refused(data):
-    with pytest.raises(ValueError, match="Y must hold numbers only"):
+    with pytest.raises(ValueError, match="Y must hold real numbers only, got dtype"):
         replace(data, Y=np.full(data.Y.shape, "high"))
 
 

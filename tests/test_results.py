@@ -72,7 +72,7 @@ def test_a_malicious_pickle_is_refused_before_it_runs(tmp_path):
 def test_foreign_objects_are_refused(tmp_path, value):
     path = tmp_path / "foreign.pickle"
     path.write_bytes(pickle.dumps({"format": "sbnn results", "value": value}))
-    with pytest.raises(ValueError, match="refused: it names"):
+    with pytest.raises(ValueError, match="refused: it (names|holds values of type .O8)"):
         load_results(path)
 
 

@@ -254,7 +254,7 @@ def test_unknown_schedules_are_refused(name, message):
 def test_unknown_stages_are_refused():
     with pytest.raises(ValueError, match="unknown stage 'tuned': expected one of 'pretrained', 'frozen'"):
         Stage("tuned", 1, 1e-3)
-    with pytest.raises(ValueError, match="needs epochs >= 1"):
+    with pytest.raises(ValueError, match="epochs of stage 'pruned' must be at least 1, got 0"):
         Stage("pruned", 0, 1e-3)
 
 
@@ -371,7 +371,7 @@ def test_genes_are_dropped_in_training_only(small):
     assert noisy["r2_train"] < plain["r2_train"] - 0.02  # it cannot learn the training cells by heart
     with pytest.raises(ValueError, match=r"needs input_dropout in \[0, 1\), and 0 where it freezes"):
         Stage("frozen", 1, 1e-3, freeze_hidden=True, input_dropout=0.1)
-    with pytest.raises(ValueError, match="evaluate_every >= 1"):
+    with pytest.raises(ValueError, match="evaluate_every of stage 'pruned' must be at least 1, got 0"):
         Stage("pruned", 1, 1e-3, evaluate_every=0)
 
 

@@ -66,7 +66,7 @@ def test_all_cells_and_masks(small):
     [
         ("papers", "unknown folds 'papers': expected 'paper', 'donor', 'all'"),
         ([([0, 1], [1, 2])], "fold 0 has cells that are both training and test"),
-        ([([0, 1], [150])], "test cells must be rows between 0 and 149, got 150"),
+        ([([0, 1], [150])], "test cells of fold 0 must be rows between 0 and 149, got 150"),
         ([([], [1])], "fold 0 has no training cells"),
     ],
 )
@@ -79,7 +79,7 @@ def test_fewer_cells_than_folds_are_refused(small):
     data, _ = small
     with pytest.raises(ValueError, match="10 folds need at least 10 cells, got 9"):
         cross_validate(data.subset(np.arange(9)), {"sRRR-2": ReducedRankRegressor()})
-    with pytest.raises(ValueError, match='folds="donor" needs data.donors'):
+    with pytest.raises(ValueError, match='needs? data.donors'):
         make_folds(replace(data, donors=None), "donor")
 
 

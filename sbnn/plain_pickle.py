@@ -1,0 +1,456 @@
+"""Reading pickles as data: a small machine of our own that knows plain values and NumPy arrays, and calls nothing.
+
+A pickle is a program. Python's own reader runs it, and even one that finds only NumPy's rebuilding functions can be led
+to read foreign memory, to allocate gigabytes or to hang. The machine here follows the few instructions that plain values
+and arrays need, makes the arrays itself from checked types, shapes and bytes, and refuses everything else.
+"""
+
+import math
+import re
+import struct
+from typing import NamedTuple
+
+import numpy as np
+
+#: Bytes of the largest file that is read.
+MAX_BYTES = 2**30
+#: Values that a file may make.
+MAX_VALUES = 5_000_000
+#: Depth to which containers may be nested.
+MAX_DEPTH = 32
+#: Elements that a file may hold for each of its bytes, where containers hold the same thing many times.
+MAX_ELEMENTS_PER_BYTE = 20
+
+_PROTOCOLS = (2, 3, 4, 5)
+#: Types of array elements: bool, numbers, text, bytes; no objects, no fields, no dates.
+_PLAIN_DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU][0-9]{1,9})")
+_NUMPY_MODULES = {
+    f"{package}.{module}": names
+    for package in ("numpy.core", "numpy._core")
+    for module, names in (("multiarray", {"_reconstruct", "scalar"}), ("numeric", {"_frombuffer"}))
+}
+_NAMES = {"numpy": {"ndarray", "dtype"}, "_codecs": {"encode"}, **_NUMPY_MODULES}
+
+
+class RefusedPickle(ValueError):
+    """The file holds, or asks for, something that is not a plain value or array."""
+
+
+class _Name(NamedTuple):
+    """A callable that the file names; stands for itself, is never looked up."""
+
+    module: str
+    name: str
+
+
+class _Blank:
+    """An array or type whose making began: BUILD completes it, in place for all that refer to it."""
+
+    def __init__(self, kind, value=None):
+        self.kind, self.value = kind, value
+
+
+class _Mark:
+    """Where a run of values on the stack begins."""
+
+
+def load_plain(data):
+    """Return the plain containers, numbers, strings and NumPy arrays of a pickle.
+
+    Parameters
+    ----------
+    data : bytes
+        A pickle of protocol 2 to 5.
+
+    Returns
+    -------
+    object
+        Of dict (with keys that are strings, numbers or None), list, tuple, set, str, bytes, bool, int, float, complex,
+        None, NumPy scalars and arrays of bool, numbers, text and bytes. Arrays can be written to.
+
+    Raises
+    ------
+    RefusedPickle
+        It names a callable that plain values do not need, holds objects, or holds more, or deeper nested, than
+        `MAX_VALUES`, `MAX_DEPTH` and `MAX_ELEMENTS_PER_BYTE` allow.
+    ValueError
+        It is truncated or no pickle.
+    """
+    if len(data) > MAX_BYTES:
+        raise RefusedPickle(f"it has {len(data)} bytes, more than the {MAX_BYTES} that are read")
+    try:
+        value = _Machine(data).run()
+    except (IndexError, struct.error, UnicodeDecodeError) as error:
+        raise ValueError(f"it ends, or breaks off, in the middle ({type(error).__name__}: {error})") from None
+    return _finished(value, MAX_ELEMENTS_PER_BYTE * len(data) + 1000)
+
+
+class _Machine:
+    """Stack, memo and place in the file."""
+
+    def __init__(self, data):
+        self.data, self.place = memoryview(data), 0
+        self.stack, self.memo, self.n_values = [], {}, 0
+
+    def run(self):
+        """Follow the instructions to the last one and return what is left on the stack."""
+        if self._take(1) != b"\x80":
+            raise ValueError("it does not begin as a pickle of protocol 2 or later does")
+        self.place = 0
+        while True:
+            code = bytes(self._take(1))
+            if code == b".":
+                break
+            handler = _HANDLERS.get(code)
+            if handler is None:
+                raise RefusedPickle(f"it has the instruction {code!r}, which plain values do not need")
+            handler(self)
+        if len(self.stack) != 1:
+            raise ValueError(f"it leaves {len(self.stack)} values where one is expected")
+        return self._pop()
+
+    def _take(self, number):
+        """Return the next bytes of the file."""
+        if number > len(self.data) - self.place:
+            raise ValueError(f"it is cut short: {number} bytes are announced, {len(self.data) - self.place} are left")
+        self.place += number
+        return self.data[self.place - number : self.place]
+
+    def _unpack(self, layout):
+        """Return the next number of the file."""
+        return struct.unpack(layout, self._take(struct.calcsize(layout)))[0]
+
+    def _push(self, value):
+        self.n_values += 1
+        if self.n_values > MAX_VALUES:
+            raise RefusedPickle(f"it makes more than {MAX_VALUES} values")
+        self.stack.append(value)
+
+    def _pop(self):
+        value = self.stack.pop()
+        if isinstance(value, _Mark):
+            raise ValueError("an instruction finds no value on the stack")
+        return value
+
+    def _pop_to_mark(self):
+        """Return the values above the last mark, and drop both."""
+        for place in range(len(self.stack) - 1, -1, -1):
+            if isinstance(self.stack[place], _Mark):
+                values = self.stack[place + 1 :]
+                del self.stack[place:]
+                return values
+        raise ValueError("an instruction finds no mark on the stack")
+
+    def _top(self, kind):
+        """Return the last value on the stack, which has to be of a kind."""
+        if not isinstance(self.stack[-1], kind):
+            raise ValueError(f"an instruction finds {type(self.stack[-1]).__name__} where it needs {kind.__name__}")
+        return self.stack[-1]
+
+    def protocol(self):
+        version = self._unpack("<B")
+        if version not in _PROTOCOLS:
+            raise ValueError(f"it is of protocol {version}; {_PROTOCOLS[0]} to {_PROTOCOLS[-1]} are read")
+
+    def frame(self):
+        self._take(8)  # how much to read at once, which does not matter here
+
+    def mark(self):
+        self._push(_Mark())
+
+    def pop(self):
+        self.stack.pop()
+
+    def pop_mark(self):
+        self._pop_to_mark()
+
+    def long(self, layout):
+        number = self._unpack(layout)
+        if not 0 <= number <= 8:
+            raise RefusedPickle(f"it holds a whole number of {number} bytes; 8 are enough")
+        self._push(int.from_bytes(self._take(number), "little", signed=True))
+
+    def text(self, layout):
+        self._push(str(self._take(self._unpack(layout)), "utf-8", "surrogatepass"))
+
+    def bytes(self, layout):
+        number = self._unpack(layout)
+        self._push(bytes(self._take(number)))
+
+    def append(self):
+        value = self._pop()
+        self._top(list).append(value)
+
+    def appends(self):
+        values = self._pop_to_mark()
+        self._top(list).extend(values)
+
+    def set_item(self):
+        value, key = self._pop(), self._pop()
+        self._top(dict)[_key(key)] = value
+
+    def set_items(self):
+        values = self._pop_to_mark()
+        if len(values) % 2:
+            raise ValueError("a dict has a key without a value")
+        self._top(dict).update({_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)})
+
+    def add_items(self):
+        values = self._pop_to_mark()
+        self._top(set).update(map(_key, values))
+
+    def tuple_of(self, number):
+        if number > len(self.stack):
+            raise ValueError("a tuple has fewer values than announced")
+        values = [self._pop() for _ in range(number)][::-1]
+        self._push(tuple(values))
+
+    def memoize(self, number=None):
+        number = len(self.memo) if number is None else number
+        if isinstance(self.stack[-1], _Mark):
+            raise ValueError("an instruction finds no value on the stack")
+        self.memo[number] = self.stack[-1]
+
+    def remember(self, number):
+        if number not in self.memo:
+            raise ValueError(f"it refers to value {number}, which it did not make")
+        self._push(self.memo[number])
+
+    def line(self):
+        """Return the text up to the end of a line."""
+        rest = bytes(self.data[self.place : self.place + 200])
+        if b"\n" not in rest:
+            raise ValueError("a name has no end")
+        return str(self._take(rest.index(b"\n") + 1), "utf-8")[:-1]
+
+    def name(self, module, name):
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise ValueError("a callable is named by something else than text")
+        if name not in _NAMES.get(module, ()):
+            raise RefusedPickle(
+                f"it names {module}.{name}, but results hold only plain containers, numbers, strings and arrays; "
+                "do not open it with pickle.load unless you trust where it comes from"
+            )
+        self._push(_Name(module, name))
+
+    def name_from_stack(self):
+        name, module = self._pop(), self._pop()
+        self.name(module, name)
+
+    def reduce(self):
+        arguments, function = self._pop(), self._pop()
+        if not isinstance(function, _Name) or not isinstance(arguments, tuple):
+            raise RefusedPickle(f"it calls {type(function).__name__} with {type(arguments).__name__}")
+        if function.name not in _MAKERS:
+            raise RefusedPickle(f"it calls {function.module}.{function.name} directly, which no plain array needs")
+        self._push(_MAKERS[function.name](*_complete(arguments, function.name)))
+
+    def build(self):
+        state, blank = self._pop(), self._top(_Blank)
+        if not isinstance(state, tuple):
+            raise RefusedPickle(f"it completes an array or type with {type(state).__name__}")
+        (_build_dtype if blank.kind == "dtype" else _build_array)(blank, state)
+
+
+def _key(key):
+    """Return a key of a dict or a member of a set: text, a number or None, which hash without surprises."""
+    if not isinstance(key, (str, bytes, int, float, np.integer, type(None))):
+        raise RefusedPickle(f"it has a key that is {type(key).__name__}; text, numbers and None are plain")
+    return key
+
+
+def _complete(arguments, name):
+    """Return arguments of a maker with types in the place of what stood for them."""
+    if len(arguments) > 4:
+        raise RefusedPickle(f"it calls {name} with {len(arguments)} arguments")
+    return [
+        argument.value if isinstance(argument, _Blank) and argument.kind == "dtype" else argument
+        for argument in arguments
+    ]
+
+
+def _make_dtype(text=None, *_):
+    """Begin a type; BUILD may give its byte order."""
+    if not isinstance(text, str) or not _PLAIN_DTYPE.fullmatch(text):
+        raise RefusedPickle(f"it holds values of type {text!r}; bool, numbers, text and bytes are plain")
+    dtype = np.dtype(text)
+    if not dtype.itemsize:
+        raise RefusedPickle(f"it holds values of type {text!r}, which take no room")
+    return _Blank("dtype", dtype)
+
+
+def _build_dtype(blank, state):
+    """Complete a type with its byte order; of the rest of its state, nothing may say what the type did not."""
+    order = state[1] if len(state) > 1 else None
+    if order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
+        raise RefusedPickle("it holds a type with fields or parts")
+    if len(state) > 5 and state[5] not in (-1, blank.value.itemsize):
+        raise RefusedPickle(f"it holds a type of {state[5]!r} bytes that takes {blank.value.itemsize}")
+    blank.value = blank.value.newbyteorder("=" if order == "|" else order)
+
+
+def _begin_array(kind=None, shape=None, code=None):
+    """Begin an array as NumPy's pickles do: with nothing in it."""
+    if kind != _Name("numpy", "ndarray") or shape != (0,) or code not in (b"b", "b"):
+        raise RefusedPickle("it begins an array with a type, shape or content of its own")
+    return _Blank("array")
+
+
+def _build_array(blank, state):
+    """Complete an array with shape, type, order and bytes."""
+    if len(state) != 5:
+        raise RefusedPickle(f"it completes an array with {len(state)} parts, not 5")
+    _, shape, dtype, fortran, content = state
+    dtype = dtype.value if isinstance(dtype, _Blank) and dtype.kind == "dtype" else dtype
+    blank.value = _array(content, dtype, shape, "F" if fortran else "C")
+
+
+def _array_from_buffer(content=None, dtype=None, shape=None, order="C"):
+    """Make an array as pickles of protocol 5 do."""
+    return _Blank("array", _array(content, dtype, shape, order))
+
+
+def _array(content, dtype, shape, order):
+    """Make an array from bytes that are exactly as many as its shape and type need."""
+    if not isinstance(dtype, np.dtype) or not isinstance(content, (bytes, str)):
+        raise RefusedPickle("it holds an array of objects, or one without a type")
+    content = content.encode("latin1") if isinstance(content, str) else content
+    plain = isinstance(shape, tuple) and all(type(length) is int and length >= 0 for length in shape)
+    if not plain or len(shape) > 8 or order not in ("C", "F"):
+        raise RefusedPickle(f"it holds an array of shape {str(shape)[:50]} and order {str(order)[:10]}")
+    if math.prod(shape) * dtype.itemsize != len(content):
+        raise RefusedPickle(
+            f"it holds an array of shape {shape} and type {dtype} with {len(content)} bytes, which need "
+            f"{math.prod(shape) * dtype.itemsize}"
+        )
+    values = np.frombuffer(content, dtype) if content else np.empty(0, dtype)
+    _check_values(values)
+    return values.reshape(shape, order=order).copy(order="K")
+
+
+def _check_values(values):
+    """Refuse bytes that NumPy takes as they come, and that are no truth value or no character."""
+    if values.dtype.kind == "b" and values.size and values.view("u1").max() > 1:
+        raise RefusedPickle("it holds truth values that are neither true nor false")
+    if values.dtype.kind == "U":
+        codes = values.view(np.dtype("u4").newbyteorder(values.dtype.byteorder))
+        if codes.size and codes.max() > 0x10FFFF:
+            raise RefusedPickle("it holds text with characters that do not exist")
+
+
+def _scalar(dtype=None, content=None):
+    """Make a NumPy scalar from bytes."""
+    return _array(content, dtype, (1,), "C")[0]
+
+
+def _encode(text=None, encoding=None):
+    """Make bytes as older pickles write them."""
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise RefusedPickle("it encodes something else than bytes")
+    return text.encode("latin1")
+
+
+_MAKERS = {
+    "_reconstruct": _begin_array,
+    "_frombuffer": _array_from_buffer,
+    "dtype": _make_dtype,
+    "scalar": _scalar,
+    "encode": _encode,
+}
+
+_HANDLERS = {
+    b"\x80": _Machine.protocol,
+    b"\x95": _Machine.frame,
+    b"(": _Machine.mark,
+    b"0": _Machine.pop,
+    b"1": _Machine.pop_mark,
+    b"N": lambda machine: machine._push(None),
+    b"\x88": lambda machine: machine._push(True),
+    b"\x89": lambda machine: machine._push(False),
+    b"J": lambda machine: machine._push(machine._unpack("<i")),
+    b"K": lambda machine: machine._push(machine._unpack("<B")),
+    b"M": lambda machine: machine._push(machine._unpack("<H")),
+    b"\x8a": lambda machine: machine.long("<B"),
+    b"\x8b": lambda machine: machine.long("<i"),
+    b"G": lambda machine: machine._push(machine._unpack(">d")),
+    b"\x8c": lambda machine: machine.text("<B"),
+    b"X": lambda machine: machine.text("<I"),
+    b"\x8d": lambda machine: machine.text("<Q"),
+    b"C": lambda machine: machine.bytes("<B"),
+    b"B": lambda machine: machine.bytes("<I"),
+    b"\x8e": lambda machine: machine.bytes("<Q"),
+    b"]": lambda machine: machine._push([]),
+    b"a": _Machine.append,
+    b"e": _Machine.appends,
+    b"l": lambda machine: machine._push(machine._pop_to_mark()),
+    b"}": lambda machine: machine._push({}),
+    b"s": _Machine.set_item,
+    b"u": _Machine.set_items,
+    b"\x8f": lambda machine: machine._push(set()),
+    b"\x90": _Machine.add_items,
+    b")": lambda machine: machine._push(()),
+    b"\x85": lambda machine: machine.tuple_of(1),
+    b"\x86": lambda machine: machine.tuple_of(2),
+    b"\x87": lambda machine: machine.tuple_of(3),
+    b"t": lambda machine: machine._push(tuple(machine._pop_to_mark())),
+    b"\x94": _Machine.memoize,
+    b"q": lambda machine: machine.memoize(machine._unpack("<B")),
+    b"r": lambda machine: machine.memoize(machine._unpack("<I")),
+    b"h": lambda machine: machine.remember(machine._unpack("<B")),
+    b"j": lambda machine: machine.remember(machine._unpack("<I")),
+    b"c": lambda machine: machine.name(machine.line(), machine.line()),
+    b"\x93": _Machine.name_from_stack,
+    b"R": _Machine.reduce,
+    b"b": _Machine.build,
+}
+
+
+class _Finished(NamedTuple):
+    """A finished value, how many elements a walk through it meets, and how deep it is nested."""
+
+    value: object
+    n_elements: int
+    height: int
+
+
+def _finished(value, most):
+    """Return a value with arrays in the place of what stood for them, after counting elements and depth.
+
+    A container that holds the same one many times is small in a file, and without end for whoever walks through it:
+    elements are counted as such a walk would meet them.
+    """
+    known, unfinished = {}, set()
+
+    def finish(part):
+        if not isinstance(part, (dict, list, tuple, set, _Blank, _Name)):
+            return _Finished(part, 1, 0)
+        if id(part) not in known:
+            if id(part) in unfinished or len(unfinished) > MAX_DEPTH:
+                raise RefusedPickle(f"its containers hold themselves, or are nested more than {MAX_DEPTH} deep")
+            unfinished.add(id(part))
+            known[id(part)] = _finished_array(part) if isinstance(part, (_Blank, _Name)) else finish_container(part)
+            unfinished.discard(id(part))
+        return known[id(part)]
+
+    def finish_container(part):
+        inside = [finish(child) for child in (part.values() if isinstance(part, dict) else part)]
+        n_elements = 1 + sum(child.n_elements for child in inside)
+        height = 1 + max((child.height for child in inside), default=0)
+        if n_elements > most or height > MAX_DEPTH:
+            raise RefusedPickle(
+                f"it holds more than {most} elements, the same ones many times, or nests them more than {MAX_DEPTH} deep"
+            )
+        values = [child.value for child in inside]
+        made = dict(zip(part, values, strict=True)) if isinstance(part, dict) else type(part)(values)
+        return _Finished(made, n_elements, height)
+
+    return finish(value).value
+
+
+def _finished_array(part):
+    """Return the array that was made; anything else that is not finished is no value."""
+    if isinstance(part, _Name):
+        raise RefusedPickle(f"it holds the callable {part.module}.{part.name} as a value")
+    if part.kind != "array" or part.value is None:
+        raise RefusedPickle("it holds a type, or an array without content, as a value")
+    return _Finished(part.value, 1 + part.value.size, 0)
