@@ -239,7 +239,7 @@ def _fit_others(work, chunk):
 def pack_fit(fit):
     """Return a fit as plain values and arrays; models of other packages leave their tables only."""
     tables = {name: pack_table(table) for name, table in fit.tables.items()}
-    return {"run": fit.run, "fold": fit.fold, "tables": tables, "model": _pack_model(fit)}
+    return {"run": fit.run, "fold": fit.fold, "tables": tables, "problem": fit.problem, "model": _pack_model(fit)}
 
 
 def _pack_model(fit):
@@ -263,7 +263,7 @@ def unpack_fit(work, content):
     name, estimator = work.runs[run]
     tables = {table: unpack_table(columns) for table, columns in content["tables"].items()}
     if state is None:
-        return Fit(run, name, estimator, fold, None, tables=tables)
+        return Fit(run, name, estimator, fold, None, tables=tables, problem=content["problem"])
     if is_network(estimator):
         from sbnn.training import TrainedNetwork
 
@@ -271,7 +271,7 @@ def unpack_fit(work, content):
         fit = _adopted(work, run, fold, network)
     else:
         fit = Fit(run, name, estimator, fold, _restored_linear(estimator, state))
-    fit.tables = tables
+    fit.tables, fit.problem = tables, content["problem"]
     return fit
 
 

@@ -132,9 +132,9 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         trained = train_stack(X, Y, [task], **self.stack_settings())[0]
         if trained.diverged_in is not None:
             raise ValueError(
-                f"training diverged in the stage {trained.diverged_in!r}: weights or errors are no longer finite. X holds "
-                f"values up to {np.abs(X).max():.3g} and y up to {np.nanmax(np.abs(Y)):.3g}, where z-scores are expected "
-                "(sbnn.Preprocessor); or lower the learning rate of the schedule"
+                f"training diverged in the stage {trained.diverged_in!r}: weights or errors are no longer finite. X "
+                f"holds values up to {np.abs(X).max():.3g} and y up to {np.nanmax(np.abs(Y)):.3g}, where z-scores are "
+                "expected (sbnn.Preprocessor); or lower the learning rate of the schedule"
             )
         return self.adopt(trained, X[:n_train])
 
@@ -163,7 +163,9 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         check_number(self.group_lasso, "group_lasso")
         check_number(self.ridge, "ridge")
         if isinstance(self.hidden, (str, bytes)) or not np.iterable(self.hidden) or not len(self.hidden):
-            raise ValueError(f"hidden must be the widths of one or more layers, such as (512, 128), got {self.hidden!r}")
+            raise ValueError(
+                f"hidden must be the widths of one or more layers, such as (512, 128), got {self.hidden!r}"
+            )
         for width in self.hidden:
             check_whole(width, "every width in hidden")
         check_seed(self.random_state)
@@ -267,20 +269,6 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         weights = [np.array(weight) for weight in self.weights_]
         weights[1] -= self.x_mean_[self.selected_] @ weights[0]
         weights[-1] += self.y_mean_
-        return self.make_network(weights)
-
-    def make_network(self, weights=None):
-        """Return a Keras model of the selected genes and the features, without penalties.
-
-        Parameters
-        ----------
-        weights : list of arrays, optional
-            Kernel and bias of each layer in turn; drawn at random if None.
-
-        Returns
-        -------
-        keras.Model
-        """
         network = build_network(
             int(self.selected_.sum()),
             len(self.y_mean_),
@@ -289,6 +277,5 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             group_lasso=0.0,
             ridge=0.0,
         )
-        if weights is not None:
-            network.set_weights(weights)
+        network.set_weights(weights)
         return network

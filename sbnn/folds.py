@@ -117,8 +117,8 @@ def _known_donors(data):
     unknown = data.donors == UNKNOWN
     if unknown.any():
         raise ValueError(
-            f"the donor of {int(unknown.sum())} of {data.n_cells} cells is not known ({preview(data.cell_names[unknown], 3)}): "
-            f"leave them out with data.subset(data.donors != {UNKNOWN!r})"
+            f"the donor of {int(unknown.sum())} of {data.n_cells} cells is not known "
+            f"({preview(data.cell_names[unknown], 3)}): leave them out with data.subset(data.donors != {UNKNOWN!r})"
         )
     return data.donors
 

@@ -1,11 +1,6 @@
-"""A fitted model as one file: a zip of JSON, NumPy arrays without pickles, and the network in Keras' own format."""
+"""A fitted model as one file: its settings as JSON, everything else as NumPy arrays; nothing in it is executed."""
 
 import importlib
-import json
-import tempfile
-import zipfile
-import zlib
-from contextlib import contextmanager
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +9,8 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
+from sbnn._archive import pack, unpack
+from sbnn._checks import check_number, check_unique
 from sbnn.linear import ReducedRankFit
 from sbnn.paired_model import PairedModel
 from sbnn.preprocessing import Preprocessor
@@ -24,22 +21,26 @@ from sbnn.tasks import TrainedNetwork
 
 _FORMAT = "sbnn model"
 #: Files of another major version are refused.
-FORMAT_VERSION = (1, 0)
+FORMAT_VERSION = (2, 0)
+_MODULES = {"SparseBottleneckRegressor": "estimator", "ReducedRankRegressor": "linear"}
 _MOMENTS = ("gene_means_", "gene_sds_", "feature_means_", "feature_sds_")
-_OF_MODEL = ("gene_shares_", "training_genes_")
 _OF_ESTIMATOR = ("selected_", "gene_norms_", "x_mean_", "y_mean_")
+_HISTORY = ("stage", "epoch", "r2_train", "r2_test")
 
 
 def save_model(model, path):
     """Write a PairedModel; see `PairedModel.save`."""
     estimator, fitted = model.estimator_, model.preprocessor_
-    arrays = {name: getattr(fitted, name) for name in _MOMENTS}
-    arrays |= {name: getattr(model, name) for name in _OF_MODEL if getattr(model, name) is not None}
+    arrays = {"gene_names": model.gene_names_, "feature_names": model.feature_names_}
+    arrays |= {name: getattr(fitted, name) for name in _MOMENTS}
     arrays |= {name: getattr(estimator, name) for name in _OF_ESTIMATOR}
-    arrays |= {"gene_names": model.gene_names_, "feature_names": model.feature_names_}
+    arrays["training_genes_"] = model.training_genes_
+    if model.gene_shares_ is not None:
+        arrays["gene_shares_"] = model.gene_shares_
     if is_network(estimator):
-        arrays |= {f"history {column}": estimator.history_[column].to_numpy() for column in estimator.history_}
+        arrays |= {f"history {column}": estimator.history_[column].to_numpy() for column in _HISTORY}
         arrays["history stage"] = arrays["history stage"].astype(str)
+        arrays |= {f"weights {number}": weight for number, weight in enumerate(estimator.weights_)}
     else:
         arrays |= {"W": estimator.W_, "V": estimator.V_, "offset": estimator.intercept_ - estimator.y_mean_}
     config = {
@@ -52,24 +53,17 @@ def save_model(model, path):
         "outlier_distance": model.outlier_distance_,
         "feature_units": None if model.feature_units_ is None else list(model.feature_units_),
     }
-    content, stored = BytesIO(), BytesIO()
-    if any(np.asarray(array).dtype.hasobject for array in arrays.values()):
-        raise TypeError("a model with arrays of Python objects cannot be saved without pickles")
-    np.savez_compressed(stored, **arrays)
-    with zipfile.ZipFile(content, "w") as file:
-        file.writestr("config.json", json.dumps(config, indent=1, default=lambda value: value.item()))
-        file.writestr("arrays.npz", stored.getvalue())
-        if is_network(estimator):
-            file.writestr("network.keras", _network_bytes(estimator))
-    write_atomically(Path(path), content.getvalue())
+    content = pack(config, arrays)
+    _rebuild(*unpack(BytesIO(content), len(content)))  # what could not be loaded again is not saved
+    write_atomically(Path(path), content)
     return Path(path)
 
 
 def load_model(path):
     """Read a model that `PairedModel.save` wrote.
 
-    Nothing in the file is executed: there are no pickles, and of the .keras file only the weights are read, into a
-    network that the settings describe.
+    Nothing in the file is executed, and every number, name and shape in it is checked against the others: what loads,
+    predicts as the model that was saved.
 
     Parameters
     ----------
@@ -85,59 +79,169 @@ def load_model(path):
     ValueError
         The file is cut short, damaged, is no model, or was written by another major version.
     """
-    with _damage_explained(path), zipfile.ZipFile(path) as file:
-        config = json.loads(file.read("config.json"))
-        content = {name: file.read(name) for name in file.namelist()}
-        version, writer = config.get("format_version", [None])[0], config.get("versions", {}).get("sbnn")
-    if config.get("format") != _FORMAT or version != FORMAT_VERSION[0]:
-        raise ValueError(
-            f"{path} has the format {config.get('format')!r}, version {version}; this sbnn reads "
-            f"{_FORMAT!r}, version {FORMAT_VERSION[0]}: use the sbnn that wrote it ({writer})"
-        )
-    with _damage_explained(path), np.load(BytesIO(content["arrays.npz"]), allow_pickle=False) as stored:
-        return _rebuild(config, dict(stored), content.get("network.keras"))
-
-
-@contextmanager
-def _damage_explained(path):
-    """Say which file cannot be read, and what to do; errors of the operating system stay as they are."""
-    damage = zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, ValueError, AttributeError, IndexError
+    path = Path(path)
     try:
-        yield
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
-    except (*damage, OSError) as error:
+        with open(path, "rb") as stream:
+            config, arrays = unpack(stream, path.stat().st_size)
+        _check_format(config)
+        return _rebuild(config, arrays)
+    except _OtherFormatError as error:
+        raise ValueError(f"{path} {error}") from None
+    except ValueError as error:
         raise ValueError(
-            f"{path} is no model of sbnn, or cut short or damaged ({type(error).__name__}: {error}): save it anew, or "
-            "copy it again"
+            f"{path} is no model of sbnn, or cut short or damaged ({error}): save it anew, or copy it again"
         ) from None
 
 
-def _rebuild(config, arrays, network):
-    """Put a PairedModel together again."""
-    kind = {"SparseBottleneckRegressor": "estimator", "ReducedRankRegressor": "linear"}[config["estimator"]]
-    kind = getattr(importlib.import_module(f"sbnn.{kind}"), config["estimator"])  # Keras only where it is needed
-    estimator = kind(**_settings_from_plain(config["settings"]))
-    of_estimator = {name.rstrip("_"): arrays[name] for name in _OF_ESTIMATOR}
-    if network is None:
-        estimator.adopt(ReducedRankFit(arrays["W"], arrays["V"], arrays["offset"]), **of_estimator)
+class _OtherFormatError(ValueError):
+    """The file is whole, but of something else."""
+
+
+def _check_format(config):
+    """Raise an error unless this version of sbnn reads the file."""
+    kind, version = config.get("format"), config.get("format_version")
+    if kind != _FORMAT:
+        raise ValueError(f"its format is {kind!r}, not {_FORMAT!r}")
+    if not isinstance(version, list) or len(version) != 2 or not all(type(number) is int for number in version):
+        raise ValueError(f"its format_version is {version!r}, not two whole numbers")
+    if version[0] != FORMAT_VERSION[0]:
+        versions = config.get("versions")
+        writer = versions.get("sbnn") if isinstance(versions, dict) else None
+        raise _OtherFormatError(
+            f"has the format {kind!r}, version {version[0]}; this sbnn reads {_FORMAT!r}, version {FORMAT_VERSION[0]}: "
+            f"use the sbnn that wrote it ({writer})"
+        )
+
+
+def _rebuild(config, arrays):
+    """Put a PairedModel together again, after checking its parts against each other."""
+    take = _Taker(arrays)
+    names = {what: check_unique(take(f"{what}_names", "U", (None,)), f"{what} names") for what in ("gene", "feature")}
+    n_genes, n_features = len(names["gene"]), len(names["feature"])
+    estimator = _estimator(config, n_genes)
+    of_estimator = _of_estimator(take, n_genes, n_features)
+    n_selected = int(of_estimator["selected"].sum())
+    training_genes = take("training_genes_", "f", (None, n_selected))
+    if is_network(estimator):
+        trained = _network(take, estimator, of_estimator, n_selected, n_features)
+        estimator.adopt(trained, np.zeros((0, n_genes), dtype=np.float32))
+        estimator._training_genes = training_genes
     else:
-        columns = {name.removeprefix("history "): arrays[name] for name in arrays if name.startswith("history ")}
-        trained = TrainedNetwork(None, **of_estimator, history=pd.DataFrame(columns), feature_r2=None)
-        estimator.adopt(trained, np.zeros((0, len(trained.selected)), dtype=np.float32))
-        estimator.weights_ = _network_weights(network, estimator.make_network())
-        estimator._training_genes = arrays["training_genes_"]
+        rank = n_features if estimator.rank is None else estimator.rank
+        W, V = take("W", "f", (n_genes, rank)), take("V", "f", (n_features, rank))
+        estimator.adopt(ReducedRankFit(W, V, take("offset", "f", (n_features,))), **of_estimator)
     model = PairedModel(clone(estimator))
-    model.estimator_, model.preprocessor_ = estimator, Preprocessor(allow_constant=True)
-    for name in _MOMENTS:
-        setattr(model.preprocessor_, name, arrays[name])
-    for name in _OF_MODEL:
-        setattr(model, name, arrays.get(name))
-    model.preprocessor_.median_depth_ = config["median_depth"]
-    model.gene_names_, model.feature_names_ = arrays["gene_names"], arrays["feature_names"]
-    model.outlier_distance_ = config["outlier_distance"]
-    model.feature_units_ = None if config["feature_units"] is None else tuple(config["feature_units"])
+    model.estimator_, model.training_genes_ = estimator, training_genes
+    model.gene_names_, model.feature_names_ = names["gene"], names["feature"]
+    model.preprocessor_ = _preprocessor(take, config, n_genes, n_features)
+    model.gene_shares_ = None if config["median_depth"] is None else _shares(take, n_genes)
+    model.outlier_distance_ = check_number(config.get("outlier_distance"), "outlier_distance")
+    model.feature_units_ = _units(config.get("feature_units"), n_features)
+    take.check_nothing_is_left()
     return model
+
+
+class _Taker:
+    """Hands out arrays by name once they have the kind, shape and values that are asked for."""
+
+    def __init__(self, arrays):
+        self.arrays = dict(arrays)
+
+    def __call__(self, name, kinds, shape, least=-np.inf, above=False):
+        """Return an array; None in `shape` stands for any length of at least one."""
+        if name not in self.arrays:
+            raise ValueError(f"it lacks the array {name!r}")
+        array = self.arrays.pop(name)
+        fits = array.ndim == len(shape) and all(
+            found == asked or (asked is None and found > 0) for found, asked in zip(array.shape, shape, strict=True)
+        )
+        if array.dtype.kind not in kinds or not fits:
+            raise ValueError(f"its array {name!r} has type {array.dtype} and shape {array.shape}, expected {shape}")
+        if array.dtype.kind == "f" and array.size:
+            if not np.isfinite(array).all():
+                raise ValueError(f"its array {name!r} holds values that are not finite")
+            if array.min() < least or (above and array.min() == least):
+                raise ValueError(f"its array {name!r} holds {array.min():g}, too small a value")
+        return array
+
+    def check_nothing_is_left(self):
+        """Raise ValueError where the file holds arrays that no model has."""
+        if self.arrays:
+            raise ValueError(f"it holds an array {sorted(self.arrays)[0][:80]!r} that no such model has")
+
+
+def _estimator(config, n_genes):
+    """Unfitted estimator with the settings of the file."""
+    kind, settings = config.get("estimator"), config.get("settings")
+    if not isinstance(kind, str) or kind not in _MODULES or not isinstance(settings, dict):
+        raise ValueError(f"its estimator is {kind!r}, expected one of {', '.join(map(repr, _MODULES))} with settings")
+    made = getattr(importlib.import_module(f"sbnn.{_MODULES[kind]}"), kind)()  # Keras only where it is needed
+    unknown = sorted(set(settings) - set(made.get_params(deep=False)))
+    if unknown:
+        raise ValueError(f"its {kind} has an unknown setting {unknown[0][:80]!r}")
+    made.set_params(**_settings_from_plain(settings))
+    made.check_settings(n_genes)
+    return made
+
+
+def _of_estimator(take, n_genes, n_features):
+    """Take what both kinds of estimator keep: which genes they read, norms and means."""
+    shapes = {"selected_": (n_genes,), "gene_norms_": (n_genes,), "x_mean_": (n_genes,), "y_mean_": (n_features,)}
+    kinds = {"selected_": "b"}
+    least = {"gene_norms_": 0}
+    found = {name: take(name, kinds.get(name, "f"), shapes[name], least.get(name, -np.inf)) for name in _OF_ESTIMATOR}
+    if not found["selected_"].any():
+        raise ValueError("its model reads no gene")
+    return {name.rstrip("_"): array for name, array in found.items()}
+
+
+def _network(take, estimator, of_estimator, n_selected, n_features):
+    """Trained network, its weights of the widths that the settings say."""
+    n_stages = len(take.arrays.get("history stage", ()))
+    history = {"stage": take("history stage", "U", (None,))}
+    history["epoch"] = take("history epoch", "iu", (n_stages,))
+    for name in ("r2_train", "r2_test"):  # NaN without test cells
+        history[name] = take.arrays.pop(f"history {name}", np.empty(0))
+        if history[name].shape != (n_stages,) or history[name].dtype.kind != "f":
+            raise ValueError(f"its array 'history {name}' does not have one number per epoch")
+    hidden = tuple(estimator.hidden)
+    sizes = (n_selected, *hidden, estimator.bottleneck_dim, *hidden[::-1], n_features)
+    weights = []
+    for layer, width in enumerate(sizes[1:]):
+        weights.append(take(f"weights {2 * layer}", "f", (sizes[layer], width)))
+        weights.append(take(f"weights {2 * layer + 1}", "f", (width,)))
+    return TrainedNetwork(weights, **of_estimator, history=pd.DataFrame(history), feature_r2=None)
+
+
+def _preprocessor(take, config, n_genes, n_features):
+    """Moments and depth."""
+    fitted = Preprocessor(allow_constant=True)
+    for name in _MOMENTS:
+        length = n_genes if name.startswith("gene") else n_features
+        is_sd = "_sds" in name
+        setattr(fitted, name, take(name, "f", (length,), least=0 if is_sd else -np.inf, above=is_sd))
+    depth = config.get("median_depth", "missing")
+    fitted.median_depth_ = None if depth is None else check_number(depth, "median_depth", above=True)
+    return fitted
+
+
+def _shares(take, n_genes):
+    """Share of each gene in all counts."""
+    shares = take("gene_shares_", "f", (n_genes,), least=0)
+    if abs(shares.sum() - 1) > 1e-6:
+        raise ValueError(f"its gene_shares_ add up to {shares.sum():g}, not to 1")
+    return shares
+
+
+def _units(units, n_features):
+    """Units of the features."""
+    if units is None:
+        return None
+    if not isinstance(units, list) or len(units) != n_features:
+        raise ValueError(f"its feature_units should be {n_features}, one per feature, got {str(units)[:80]}")
+    if not all(unit is None or isinstance(unit, str) for unit in units):
+        raise ValueError("its feature_units should be text")
+    return tuple(units)
 
 
 def _plain_settings(estimator):
@@ -157,25 +261,11 @@ def _settings_from_plain(settings):
     """Arguments of an estimator from what JSON kept."""
     settings = dict(settings)
     if isinstance(settings.get("schedule"), dict):
-        stages = [Stage(**stage) for stage in settings["schedule"]["stages"]]
-        settings["schedule"] = Schedule(settings["schedule"]["name"], stages)
-    if "hidden" in settings:
+        try:
+            stages = [Stage(**stage) for stage in settings["schedule"]["stages"]]
+            settings["schedule"] = Schedule(settings["schedule"]["name"], stages)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"its schedule cannot be read ({error})") from None
+    if isinstance(settings.get("hidden"), list):
         settings["hidden"] = tuple(settings["hidden"])
     return settings
-
-
-def _network_bytes(estimator):
-    """Content of a .keras file of the network, which takes centred genes and gives centred features."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.keras"
-        estimator.make_network(estimator.weights_).save(path)
-        return path.read_bytes()
-
-
-def _network_weights(content, network):
-    """Weights in a .keras file, itself a zip with a file of weights, for a network of that shape."""
-    with tempfile.TemporaryDirectory() as folder:
-        with zipfile.ZipFile(BytesIO(content)) as file:
-            file.extract("model.weights.h5", folder)
-        network.load_weights(Path(folder) / "model.weights.h5")
-    return network.get_weights()

@@ -26,7 +26,9 @@ def known_or_not(values):
 def check_paired(data, name="data"):
     """Raise ValueError unless `data` is PairedData."""
     if not isinstance(data, PairedData):
-        raise ValueError(f"{name} must be PairedData, for example PairedData.from_tables(...), got {type(data).__name__}")
+        raise ValueError(
+            f"{name} must be PairedData, for example PairedData.from_tables(...), got {type(data).__name__}"
+        )
 
 
 @dataclass(frozen=True, eq=False)

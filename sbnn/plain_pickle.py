@@ -1,16 +1,16 @@
 """Reading pickles as data: a small machine of our own that knows plain values and NumPy arrays, and calls nothing.
 
 A pickle is a program. Python's own reader runs it, and even one that finds only NumPy's rebuilding functions can be led
-to read foreign memory, to allocate gigabytes or to hang. The machine here follows the few instructions that plain values
-and arrays need, makes the arrays itself from checked types, shapes and bytes, and refuses everything else.
+to read foreign memory, to allocate gigabytes or to hang. The machine here follows the few instructions that plain
+values and arrays need, makes arrays itself from checked types, shapes and bytes, and refuses everything else.
 """
 
-import math
-import re
 import struct
 from typing import NamedTuple
 
 import numpy as np
+
+from sbnn.plain_arrays import NotPlainError, plain_array, plain_dtype
 
 #: Bytes of the largest file that is read.
 MAX_BYTES = 2**30
@@ -22,18 +22,12 @@ MAX_DEPTH = 32
 MAX_ELEMENTS_PER_BYTE = 20
 
 _PROTOCOLS = (2, 3, 4, 5)
-#: Types of array elements: bool, numbers, text, bytes; no objects, no fields, no dates.
-_PLAIN_DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU][0-9]{1,9})")
 _NUMPY_MODULES = {
     f"{package}.{module}": names
     for package in ("numpy.core", "numpy._core")
     for module, names in (("multiarray", {"_reconstruct", "scalar"}), ("numeric", {"_frombuffer"}))
 }
 _NAMES = {"numpy": {"ndarray", "dtype"}, "_codecs": {"encode"}, **_NUMPY_MODULES}
-
-
-class RefusedPickle(ValueError):
-    """The file holds, or asks for, something that is not a plain value or array."""
 
 
 class _Name(NamedTuple):
@@ -70,14 +64,14 @@ def load_plain(data):
 
     Raises
     ------
-    RefusedPickle
+    NotPlainError
         It names a callable that plain values do not need, holds objects, or holds more, or deeper nested, than
         `MAX_VALUES`, `MAX_DEPTH` and `MAX_ELEMENTS_PER_BYTE` allow.
     ValueError
         It is truncated or no pickle.
     """
     if len(data) > MAX_BYTES:
-        raise RefusedPickle(f"it has {len(data)} bytes, more than the {MAX_BYTES} that are read")
+        raise NotPlainError(f"it has {len(data)} bytes, more than the {MAX_BYTES} that are read")
     try:
         value = _Machine(data).run()
     except (IndexError, struct.error, UnicodeDecodeError) as error:
@@ -103,7 +97,7 @@ class _Machine:
                 break
             handler = _HANDLERS.get(code)
             if handler is None:
-                raise RefusedPickle(f"it has the instruction {code!r}, which plain values do not need")
+                raise NotPlainError(f"it has the instruction {code!r}, which plain values do not need")
             handler(self)
         if len(self.stack) != 1:
             raise ValueError(f"it leaves {len(self.stack)} values where one is expected")
@@ -123,7 +117,7 @@ class _Machine:
     def _push(self, value):
         self.n_values += 1
         if self.n_values > MAX_VALUES:
-            raise RefusedPickle(f"it makes more than {MAX_VALUES} values")
+            raise NotPlainError(f"it makes more than {MAX_VALUES} values")
         self.stack.append(value)
 
     def _pop(self):
@@ -167,7 +161,7 @@ class _Machine:
     def long(self, layout):
         number = self._unpack(layout)
         if not 0 <= number <= 8:
-            raise RefusedPickle(f"it holds a whole number of {number} bytes; 8 are enough")
+            raise NotPlainError(f"it holds a whole number of {number} bytes; 8 are enough")
         self._push(int.from_bytes(self._take(number), "little", signed=True))
 
     def text(self, layout):
@@ -227,7 +221,7 @@ class _Machine:
         if not (isinstance(module, str) and isinstance(name, str)):
             raise ValueError("a callable is named by something else than text")
         if name not in _NAMES.get(module, ()):
-            raise RefusedPickle(
+            raise NotPlainError(
                 f"it names {module}.{name}, but results hold only plain containers, numbers, strings and arrays; "
                 "do not open it with pickle.load unless you trust where it comes from"
             )
@@ -240,29 +234,29 @@ class _Machine:
     def reduce(self):
         arguments, function = self._pop(), self._pop()
         if not isinstance(function, _Name) or not isinstance(arguments, tuple):
-            raise RefusedPickle(f"it calls {type(function).__name__} with {type(arguments).__name__}")
+            raise NotPlainError(f"it calls {type(function).__name__} with {type(arguments).__name__}")
         if function.name not in _MAKERS:
-            raise RefusedPickle(f"it calls {function.module}.{function.name} directly, which no plain array needs")
+            raise NotPlainError(f"it calls {function.module}.{function.name} directly, which no plain array needs")
         self._push(_MAKERS[function.name](*_complete(arguments, function.name)))
 
     def build(self):
         state, blank = self._pop(), self._top(_Blank)
         if not isinstance(state, tuple):
-            raise RefusedPickle(f"it completes an array or type with {type(state).__name__}")
+            raise NotPlainError(f"it completes an array or type with {type(state).__name__}")
         (_build_dtype if blank.kind == "dtype" else _build_array)(blank, state)
 
 
 def _key(key):
     """Return a key of a dict or a member of a set: text, a number or None, which hash without surprises."""
     if not isinstance(key, (str, bytes, int, float, np.integer, type(None))):
-        raise RefusedPickle(f"it has a key that is {type(key).__name__}; text, numbers and None are plain")
+        raise NotPlainError(f"it has a key that is {type(key).__name__}; text, numbers and None are plain")
     return key
 
 
 def _complete(arguments, name):
     """Return arguments of a maker with types in the place of what stood for them."""
     if len(arguments) > 4:
-        raise RefusedPickle(f"it calls {name} with {len(arguments)} arguments")
+        raise NotPlainError(f"it calls {name} with {len(arguments)} arguments")
     return [
         argument.value if isinstance(argument, _Blank) and argument.kind == "dtype" else argument
         for argument in arguments
@@ -271,35 +265,30 @@ def _complete(arguments, name):
 
 def _make_dtype(text=None, *_):
     """Begin a type; BUILD may give its byte order."""
-    if not isinstance(text, str) or not _PLAIN_DTYPE.fullmatch(text):
-        raise RefusedPickle(f"it holds values of type {text!r}; bool, numbers, text and bytes are plain")
-    dtype = np.dtype(text)
-    if not dtype.itemsize:
-        raise RefusedPickle(f"it holds values of type {text!r}, which take no room")
-    return _Blank("dtype", dtype)
+    return _Blank("dtype", plain_dtype(text))
 
 
 def _build_dtype(blank, state):
     """Complete a type with its byte order; of the rest of its state, nothing may say what the type did not."""
     order = state[1] if len(state) > 1 else None
     if order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
-        raise RefusedPickle("it holds a type with fields or parts")
+        raise NotPlainError("it holds a type with fields or parts")
     if len(state) > 5 and state[5] not in (-1, blank.value.itemsize):
-        raise RefusedPickle(f"it holds a type of {state[5]!r} bytes that takes {blank.value.itemsize}")
+        raise NotPlainError(f"it holds a type of {state[5]!r} bytes that takes {blank.value.itemsize}")
     blank.value = blank.value.newbyteorder("=" if order == "|" else order)
 
 
 def _begin_array(kind=None, shape=None, code=None):
     """Begin an array as NumPy's pickles do: with nothing in it."""
     if kind != _Name("numpy", "ndarray") or shape != (0,) or code not in (b"b", "b"):
-        raise RefusedPickle("it begins an array with a type, shape or content of its own")
+        raise NotPlainError("it begins an array with a type, shape or content of its own")
     return _Blank("array")
 
 
 def _build_array(blank, state):
     """Complete an array with shape, type, order and bytes."""
     if len(state) != 5:
-        raise RefusedPickle(f"it completes an array with {len(state)} parts, not 5")
+        raise NotPlainError(f"it completes an array with {len(state)} parts, not 5")
     _, shape, dtype, fortran, content = state
     dtype = dtype.value if isinstance(dtype, _Blank) and dtype.kind == "dtype" else dtype
     blank.value = _array(content, dtype, shape, "F" if fortran else "C")
@@ -311,31 +300,9 @@ def _array_from_buffer(content=None, dtype=None, shape=None, order="C"):
 
 
 def _array(content, dtype, shape, order):
-    """Make an array from bytes that are exactly as many as its shape and type need."""
-    if not isinstance(dtype, np.dtype) or not isinstance(content, (bytes, str)):
-        raise RefusedPickle("it holds an array of objects, or one without a type")
+    """Make an array; older pickles hold its bytes as text."""
     content = content.encode("latin1") if isinstance(content, str) else content
-    plain = isinstance(shape, tuple) and all(type(length) is int and length >= 0 for length in shape)
-    if not plain or len(shape) > 8 or order not in ("C", "F"):
-        raise RefusedPickle(f"it holds an array of shape {str(shape)[:50]} and order {str(order)[:10]}")
-    if math.prod(shape) * dtype.itemsize != len(content):
-        raise RefusedPickle(
-            f"it holds an array of shape {shape} and type {dtype} with {len(content)} bytes, which need "
-            f"{math.prod(shape) * dtype.itemsize}"
-        )
-    values = np.frombuffer(content, dtype) if content else np.empty(0, dtype)
-    _check_values(values)
-    return values.reshape(shape, order=order).copy(order="K")
-
-
-def _check_values(values):
-    """Refuse bytes that NumPy takes as they come, and that are no truth value or no character."""
-    if values.dtype.kind == "b" and values.size and values.view("u1").max() > 1:
-        raise RefusedPickle("it holds truth values that are neither true nor false")
-    if values.dtype.kind == "U":
-        codes = values.view(np.dtype("u4").newbyteorder(values.dtype.byteorder))
-        if codes.size and codes.max() > 0x10FFFF:
-            raise RefusedPickle("it holds text with characters that do not exist")
+    return plain_array(content, dtype, shape, order)
 
 
 def _scalar(dtype=None, content=None):
@@ -346,7 +313,7 @@ def _scalar(dtype=None, content=None):
 def _encode(text=None, encoding=None):
     """Make bytes as older pickles write them."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise RefusedPickle("it encodes something else than bytes")
+        raise NotPlainError("it encodes something else than bytes")
     return text.encode("latin1")
 
 
@@ -426,7 +393,7 @@ def _finished(value, most):
             return _Finished(part, 1, 0)
         if id(part) not in known:
             if id(part) in unfinished or len(unfinished) > MAX_DEPTH:
-                raise RefusedPickle(f"its containers hold themselves, or are nested more than {MAX_DEPTH} deep")
+                raise NotPlainError(f"its containers hold themselves, or are nested more than {MAX_DEPTH} deep")
             unfinished.add(id(part))
             known[id(part)] = _finished_array(part) if isinstance(part, (_Blank, _Name)) else finish_container(part)
             unfinished.discard(id(part))
@@ -437,8 +404,8 @@ def _finished(value, most):
         n_elements = 1 + sum(child.n_elements for child in inside)
         height = 1 + max((child.height for child in inside), default=0)
         if n_elements > most or height > MAX_DEPTH:
-            raise RefusedPickle(
-                f"it holds more than {most} elements, the same ones many times, or nests them more than {MAX_DEPTH} deep"
+            raise NotPlainError(
+                f"it holds the same elements many times, more than {most}, or nests them more than {MAX_DEPTH} deep"
             )
         values = [child.value for child in inside]
         made = dict(zip(part, values, strict=True)) if isinstance(part, dict) else type(part)(values)
@@ -450,7 +417,7 @@ def _finished(value, most):
 def _finished_array(part):
     """Return the array that was made; anything else that is not finished is no value."""
     if isinstance(part, _Name):
-        raise RefusedPickle(f"it holds the callable {part.module}.{part.name} as a value")
+        raise NotPlainError(f"it holds the callable {part.module}.{part.name} as a value")
     if part.kind != "array" or part.value is None:
-        raise RefusedPickle("it holds a type, or an array without content, as a value")
+        raise NotPlainError("it holds a type, or an array without content, as a value")
     return _Finished(part.value, 1 + part.value.size, 0)

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sbnn.plain_pickle import MAX_BYTES, RefusedPickle, load_plain
+from sbnn.plain_arrays import NotPlainError
+from sbnn.plain_pickle import MAX_BYTES, load_plain
 
 #: Raised when the layout of result files changes.
 SCHEMA_VERSION = 1
@@ -73,7 +74,7 @@ def dump_plain(content):
     data = pickle.dumps(content, protocol=4)
     try:
         load_plain(data)
-    except RefusedPickle as error:
+    except NotPlainError as error:
         raise ValueError(f"results may hold plain values and arrays only: {error}") from None
     return data
 
@@ -159,7 +160,7 @@ def read_plain_pickle(path):
         raise ValueError(f"{path} refused: it has {path.stat().st_size} bytes, more than the {MAX_BYTES} that are read")
     try:
         return load_plain(path.read_bytes())
-    except RefusedPickle as error:
+    except NotPlainError as error:
         raise ValueError(f"{path} refused: {error}") from None
     except ValueError as error:
         raise ValueError(f"{path} is truncated or not a pickle ({error})") from None

@@ -214,7 +214,8 @@ def get_schedule(schedule):
         return SCHEDULES[check_choice(schedule, SCHEDULES, "schedule")]
     if not np.iterable(schedule):
         raise ValueError(
-            f"schedule must be one of {', '.join(map(repr, SCHEDULES))}, a Schedule or a sequence of Stage, got {schedule!r}"
+            f"schedule must be one of {', '.join(map(repr, SCHEDULES))}, a Schedule or a sequence of Stage, got "
+            f"{schedule!r}"
         )
     stages = tuple(schedule)
     lengths = ", ".join(f"{stage.name} {stage.epochs}" for stage in stages if isinstance(stage, Stage))

@@ -139,7 +139,9 @@ class LatentRegressorMixin(TransformerMixin):
         Y, predictions = np.asarray(y), self.decode_features(self._latent(X))
         check_same_cells(predictions, Y)
         if not np.isfinite(predictions).all():
-            raise ValueError(f"this {type(self).__name__} predicts values that are not finite: z-score X as in training")
+            raise ValueError(
+                f"this {type(self).__name__} predicts values that are not finite: z-score X as in training"
+            )
         return r2(Y[:, None] if Y.ndim == 1 else Y, predictions, self.y_mean_, sample_weight)
 
     def get_feature_names_out(self, input_features=None):

@@ -1,16 +1,18 @@
 """Finished work on disk: a cross-validation that is stopped, or killed, goes on where it was."""
 
+import hashlib
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from sbnn.chunks import pack_fit
+from sbnn.plain_pickle import load_plain
 from sbnn.results import dump_plain, read_plain_pickle, write_atomically
 
 _FORMAT = "sbnn chunks"
 #: Raised when the layout of the files changes.
-_VERSION = 1
+_VERSION = 2
 
 
 class ChunkStore:
@@ -19,24 +21,75 @@ class ChunkStore:
     Attributes
     ----------
     folder : Path
-    chunks : list
+    identity : dict of str
+        What the cross-validation is about; every chunk carries its checksum.
+    chunks : list of lists of (run, fold)
         What is computed together, as planned when the store was made.
     """
 
-    def __init__(self, folder, chunks):
-        self.folder, self.chunks = folder, chunks
+    def __init__(self, folder, identity, chunks):
+        self.folder, self.identity, self.chunks = folder, identity, chunks
 
     def _path(self, index):
         return self.folder / f"chunk-{index:05d}.pickle"
 
+    def _place(self, index):
+        """Return what a chunk belongs to: a cross-validation, and models and folds of it."""
+        return {"of": _checksum(dump_plain(self.identity)), "pairs": _listed(self.chunks[index])}
+
     def load(self, index):
-        """Return the content of a finished chunk; None where it is not finished."""
+        """Return the packed fits of a finished chunk; None where it is not finished.
+
+        Raises
+        ------
+        ValueError
+            The file is damaged, or holds other fits than the plan has in this place.
+        """
         path = self._path(index)
-        return read_plain_pickle(path) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            chunk = _unseal(path, "chunk")
+            place = self._place(index)
+            if {key: chunk.get(key) for key in place} != place:
+                raise ValueError(f"{path} belongs to another cross-validation, or to another place in this one")
+            if [[fit["run"], fit["fold"]] for fit in chunk["fits"]] != place["pairs"]:
+                raise ValueError(f"{path} does not hold the fits that belong there, {place['pairs']}")
+        except ValueError as error:
+            raise ValueError(f"{error}: delete {path.name}, and the same call computes it anew") from None
+        return chunk["fits"]
 
     def save(self, index, fits):
         """Write the fits of a finished chunk, all or nothing."""
-        write_atomically(self._path(index), dump_plain([pack_fit(fit) for fit in fits]))
+        _seal(self._path(index), "chunk", {**self._place(index), "fits": [pack_fit(fit) for fit in fits]})
+
+
+def _seal(path, kind, content):
+    """Write a plan or a chunk with a checksum over it, all or nothing."""
+    content = dump_plain(content)
+    sealed = {"format": _FORMAT, "version": _VERSION, "kind": kind, "seal": _checksum(content), "content": content}
+    write_atomically(path, dump_plain(sealed))
+
+
+def _unseal(path, kind):
+    """Return what `_seal` wrote; ValueError where it is of another kind, or has changed since."""
+    sealed = read_plain_pickle(path)
+    expected = {"format": _FORMAT, "version": _VERSION, "kind": kind}
+    if not isinstance(sealed, dict) or {key: sealed.get(key) for key in expected} != expected:
+        raise ValueError(f"{path} is no {kind} of this version of sbnn")
+    content = sealed.get("content")
+    if not isinstance(content, bytes) or _checksum(content) != sealed.get("seal"):
+        raise ValueError(f"{path} has changed since it was written")
+    return load_plain(content)
+
+
+def _checksum(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def _listed(pairs):
+    """Pairs of run and fold as plain lists."""
+    return [[int(run), int(fold)] for run, fold in pairs]
 
 
 class NoStore:
@@ -73,7 +126,8 @@ def open_store(path, identity, chunks):
     Raises
     ------
     ValueError
-        The folder belongs to another cross-validation (says in what they differ), or holds no plan but other files.
+        The folder belongs to another cross-validation (says in what they differ), holds no plan but other files, or a
+        plan that is damaged.
     RuntimeError
         Another process works on the store.
     """
@@ -94,7 +148,7 @@ def open_store(path, identity, chunks):
         planned = _read_plan(folder, identity, chunks)
         for unfinished in folder.glob(".*.pickle.*"):  # what a kill in the middle of writing left
             unfinished.unlink()
-        yield ChunkStore(folder, planned)
+        yield ChunkStore(folder, identity, planned)
     except KeyboardInterrupt as interrupt:
         interrupt.add_note(f"Finished chunks are in {folder}: the same call goes on from there.")
         raise
@@ -109,16 +163,19 @@ def _read_plan(folder, identity, chunks):
         others = [file.name for file in folder.iterdir() if file.name != ".lock" and not file.name.startswith(".plan")]
         if others:
             raise ValueError(f"store {folder} is no store but holds {others[:3]}: choose an empty or a new folder")
-        plan = {"format": _FORMAT, "version": _VERSION, "identity": identity, "chunks": chunks}
-        write_atomically(path, dump_plain(plan))
+        _seal(path, "plan", {"identity": identity, "chunks": list(map(_listed, chunks))})
         return chunks
-    plan = read_plain_pickle(path)
-    if not isinstance(plan, dict) or (plan.get("format"), plan.get("version")) != (_FORMAT, _VERSION):
-        raise ValueError(f"{path} is no plan of this version of sbnn: choose another store")
+    try:
+        plan = _unseal(path, "plan")
+    except ValueError as error:
+        raise ValueError(f"{error}: choose another store, or delete {folder}") from None
     differing = [key for key in identity if plan["identity"].get(key) != identity[key]]
     if differing:
         raise ValueError(
             f"store {folder} belongs to another cross-validation, with other {', '.join(differing)}: "
             "choose another store, or delete it"
         )
-    return plan["chunks"]
+    planned, asked = (sorted(pair for part in parts for pair in _listed(part)) for parts in (plan["chunks"], chunks))
+    if planned != asked:
+        raise ValueError(f"{path} does not have every model and fold once: choose another store, or delete {folder}")
+    return [[tuple(pair) for pair in part] for part in plan["chunks"]]

@@ -159,8 +159,8 @@ def cross_validate(
     Warns
     -----
     UserWarning
-        Training of a network diverged, or a model predicts values that are not finite: its R2 is NaN. Model and fold are
-        named.
+        Training of a network diverged, or a model predicts values that are not finite: its R2 is NaN. Names model and
+        fold.
 
     References
     ----------

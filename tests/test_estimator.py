@@ -83,7 +83,9 @@ def test_bad_input_is_named(small, fitted):
         make(schedule="fats").fit(data.X, data.Y)
     with pytest.raises(ValueError, match="X and Y must have the same cells, got 150 and 149"):
         make().fit(data.X, data.Y[1:])
-    with pytest.raises(ValueError, match=r"sample_weight must have one entry per cell, shape \(150,\), got shape \(3,\)"):
+    with pytest.raises(
+        ValueError, match=r"sample_weight must have one entry per cell, shape \(150,\), got shape \(3,\)"
+    ):
         make().fit(data.X, data.Y, sample_weight=[1, 2, 3])
     with pytest.raises(ValueError, match="validation_data should have 60 genes and 6 features"):
         make().fit(data.X, data.Y, validation_data=(data.X[:, 1:], data.Y))

@@ -15,7 +15,7 @@ from conftest import LINEAR_MODELS
 from sklearn.dummy import DummyRegressor
 from sklearn.model_selection import KFold
 
-from sbnn import SparseBottleneckRegressor, chunks, cross_validate, simulate_patchseq, validation
+from sbnn import SparseBottleneckRegressor, chunks, cross_validate, simulate_patchseq, store, validation
 from sbnn.schedules import SCHEDULES
 from sbnn.store import open_store
 
@@ -30,8 +30,8 @@ MODELS = {
 }
 
 
-def validate(data, store=None, models=MODELS, **settings):
-    return cross_validate(data, models, folds=KFold(3), store=store, progress=False, **settings)
+def validate(data, folder=None, models=MODELS, **settings):
+    return cross_validate(data, models, folds=KFold(3), store=folder, progress=False, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,68 @@ def test_a_damaged_chunk_is_named(small, tmp_path):
     validate(small[0], tmp_path, linear)
     path = tmp_path / "chunk-00001.pickle"
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(ValueError, match=r"chunk-00001.pickle is truncated or not a pickle"):
+    message = r"chunk-00001.pickle is truncated or not a pickle .*: delete chunk-00001.pickle, and the same call"
+    with pytest.raises(ValueError, match=message):
+        validate(small[0], tmp_path, linear)
+    path.unlink()
+    assert_same(validate(small[0], tmp_path, linear), validate(small[0], models=linear))
+
+
+def rewritten(path, **change):
+    """Write a plan or a chunk again with another content, sealed as it should be."""
+    content = store._unseal(path, path.stem.split("-")[0])
+    store._seal(path, path.stem.split("-")[0], content | change)
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda folder: rewritten(folder / "chunk-00000.pickle", fits=[]), "does not hold the fits that belong there"),
+        (
+            lambda folder: (folder / "chunk-00000.pickle").write_bytes((folder / "chunk-00002.pickle").read_bytes()),
+            "chunk-00000.pickle belongs to another cross-validation, or to another place in this one: delete",
+        ),
+        (
+            lambda folder: rewritten(folder / "chunk-00001.pickle", of="other data"),
+            "chunk-00001.pickle belongs to another cross-validation",
+        ),
+        (
+            lambda folder: (folder / "chunk-00000.pickle").write_bytes((folder / "plan.pickle").read_bytes()),
+            "chunk-00000.pickle is no chunk of this version of sbnn: delete",
+        ),
+        (
+            lambda folder: (folder / "plan.pickle").write_bytes((folder / "chunk-00000.pickle").read_bytes()),
+            "plan.pickle is no plan of this version of sbnn: choose another store, or delete",
+        ),
+        (
+            lambda folder: rewritten(folder / "plan.pickle", chunks=[[[0, 0]], [[0, 1]], [[0, 2]], [[0, 2]]]),
+            "plan.pickle does not have every model and fold once",
+        ),
+        (
+            lambda folder: rewritten(folder / "plan.pickle", chunks=[[[0, 0]], [[0, 1]]]),
+            "plan.pickle does not have every model and fold once",
+        ),
+        (lambda folder: (folder / "plan.pickle").write_bytes(b""), "plan.pickle is truncated or not a pickle"),
+    ],
+)
+def test_what_does_not_belong_in_its_place_is_named(small, tmp_path, harm, message):
+    linear = {"mean": DummyRegressor()}
+    validate(small[0], tmp_path, linear)
+    harm(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        validate(small[0], tmp_path, linear)
+
+
+def test_a_number_changed_on_disk_is_noticed(small, tmp_path):
+    """One bit of a value, which is as good a number as before."""
+    linear = {"mean": DummyRegressor()}
+    expected = validate(small[0], tmp_path, linear)
+    path = tmp_path / "chunk-00000.pickle"
+    content = path.read_bytes()
+    value = expected.scores["r2_test"].to_numpy()[0].tobytes()
+    assert content.count(value) == 1
+    path.write_bytes(content.replace(value, bytes([value[0] ^ 1]) + value[1:]))
+    with pytest.raises(ValueError, match=r"chunk-00000.pickle has changed since it was written: delete chunk-00000"):
         validate(small[0], tmp_path, linear)
 
 

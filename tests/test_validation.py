@@ -79,7 +79,7 @@ def test_fewer_cells_than_folds_are_refused(small):
     data, _ = small
     with pytest.raises(ValueError, match="10 folds need at least 10 cells, got 9"):
         cross_validate(data.subset(np.arange(9)), {"sRRR-2": ReducedRankRegressor()})
-    with pytest.raises(ValueError, match='needs? data.donors'):
+    with pytest.raises(ValueError, match="needs? data.donors"):
         make_folds(replace(data, donors=None), "donor")
 
 
