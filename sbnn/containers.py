@@ -1,16 +1,27 @@
 """Tables, AnnData and MuData of the reader's own cells, turned into PairedData and back."""
 
 import importlib
+import numbers
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sbnn._checks import check_counts, check_length, check_targets, check_unique, preview, warn, warn_of_fractions
+from sbnn._checks import (
+    check_counts,
+    check_length,
+    check_number,
+    check_targets,
+    check_unique,
+    check_whole,
+    preview,
+    warn,
+    warn_of_fractions,
+)
 from sbnn._reading import CountTable, paired
 from sbnn.named_tables import read_descriptions, read_table, require_named_rows
 from sbnn.paired_data import UNKNOWN, UNKNOWN_COLOR, known_or_not
-from sbnn.preprocessing import select_variable_genes
+from sbnn.preprocessing import find_variable_genes, gene_statistics, nearest_number
 
 #: What has colours, and where PairedData keeps them.
 _COLORS = {"cell_types": "type_colors", "cell_families": "family_colors"}
@@ -225,23 +236,40 @@ def _match(cells, measured):
 
 def _choose_genes(counts, gene_names, genes, detection_threshold):
     """Places of the genes to model: the most variable, those named, or all that were detected."""
-    if genes is None or isinstance(genes, (int, np.integer)):
+    check_number(detection_threshold, "detection_threshold")
+    if genes is None or isinstance(genes, numbers.Number):
         detected = np.flatnonzero(np.asarray(counts.sum(axis=0)).ravel() > 0)
         if genes is None and len(detected) < len(gene_names):
             silent = np.delete(gene_names, detected)
             warn(f"{len(silent)} of {len(gene_names)} genes are left out, without any count: {preview(silent, 3)}")
-        if genes is None or genes >= len(detected):
+        if genes is None or check_whole(genes, "genes") >= len(detected):
             return detected
-        try:
-            return np.flatnonzero(select_variable_genes(counts, genes, detection_threshold))
-        except ValueError as error:
-            raise ValueError(f"genes={genes} cannot be chosen, give fewer, names, or None for all: {error}") from None
-    if isinstance(genes, str) or not np.iterable(genes):
+        return _most_variable(counts, genes, detection_threshold)
+    if isinstance(genes, (str, bytes)) or not np.iterable(genes):
         raise ValueError(f"genes must be a whole number, a list of names or None, got {genes!r}")
-    places = pd.Index(gene_names).get_indexer(list(genes))
+    names = check_unique(list(genes), "names in genes")
+    if not len(names):
+        raise ValueError("genes is empty: give a number, names of genes, or None for all")
+    places = pd.Index(gene_names).get_indexer(names)
     if (places < 0).any():
-        raise ValueError(f"counts lacks the genes {preview(np.asarray(list(genes))[places < 0])}")
+        raise ValueError(f"counts lacks the genes {preview(names[places < 0])}")
     return places
+
+
+def _most_variable(counts, genes, detection_threshold):
+    """Places of the most variable genes, as many as there are curves for."""
+    eligible = int(np.isfinite(gene_statistics(counts, detection_threshold)["zero_rate"]).sum())
+    if genes > eligible:
+        raise ValueError(
+            f"genes={genes} cannot be chosen by their variability: {eligible} genes have more than "
+            f"{detection_threshold:g} counts (detection_threshold) in at least 10 cells; give a smaller number, names, or "
+            "None for all"
+        )
+    selection = find_variable_genes(counts, genes, detection_threshold)
+    differs = nearest_number(genes, selection, "genes")
+    if differs:
+        warn(differs)
+    return np.flatnonzero(selection.mask)
 
 
 def _colors_of(names, given):

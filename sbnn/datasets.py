@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from sbnn import gouwens, scala, stoeckius
+from sbnn import gouwens, mimitou, scala, stoeckius
 from sbnn._checks import check_choice, warn
 from sbnn._reading import CountTable, rows_of
 from sbnn.preprocessing import Preprocessor
@@ -14,7 +14,7 @@ from sbnn.simulation import simulate_patchseq
 _SCALA = tuple(cohort + ending for ending in ("", scala.ION_CHANNELS) for cohort in scala.COHORTS)
 
 #: Names that `load_dataset` knows.
-DATASETS = (*_SCALA, "gouwens_2020", "stoeckius_2017", "simulated")
+DATASETS = (*_SCALA, "gouwens_2020", "stoeckius_2017", "ctcl_2019", "simulated")
 
 
 def load_dataset(name, data_dir=None, drop_spike_ins=False):
@@ -30,6 +30,7 @@ def load_dataset(name, data_dir=None, drop_spike_ins=False):
         genes most variable in them; "scala_2020_phys_temp_ion_channels": with the ion-channel genes.
         "gouwens_2020": 3395 interneurons of mouse visual cortex, 1252 genes, 55 features (Gouwens et al. 2020).
         "stoeckius_2017": 7652 cord blood cells, 1000 genes, 13 surface proteins (CITE-seq, Stoeckius et al. 2017).
+        "ctcl_2019": 500 cells of a T-cell lymphoma, 1001 genes, 49 surface proteins (CITE-seq, Mimitou et al. 2019).
         "simulated": `simulate_patchseq()`, embedded, for trying things out.
     data_dir : path-like, optional
         Folder of the data; else $SBNN_DATA, else data/. Missing files are downloaded and verified.
@@ -49,7 +50,7 @@ def load_dataset(name, data_dir=None, drop_spike_ins=False):
 
     See Also
     --------
-    sbnn.scala.load_scala, sbnn.gouwens.load_gouwens, sbnn.stoeckius.load_stoeckius : what is kept and dropped.
+    sbnn.scala, sbnn.gouwens, sbnn.stoeckius, sbnn.mimitou : what is kept and dropped.
     """
     check_choice(name, DATASETS, "dataset")
     if name in _SCALA:
@@ -58,6 +59,8 @@ def load_dataset(name, data_dir=None, drop_spike_ins=False):
         data = gouwens.load_gouwens(data_dir)
     elif name == "stoeckius_2017":
         data = stoeckius.load_stoeckius(data_dir)
+    elif name == "ctcl_2019":
+        data = mimitou.load_mimitou(data_dir)
     else:
         data = simulate_patchseq()[0]
     return _without_spike_ins(data) if drop_spike_ins else data

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sbnn._checks import check_counts, check_matrix, preview
+from sbnn._checks import check_counts, check_matrix, check_whole, preview, warn
 
 
 class GeneSelection(NamedTuple):
@@ -65,41 +65,53 @@ def variable_gene_curve(mean_log, offset, decay=1.5):
 
 
 def find_variable_genes(counts, n_genes=1000, threshold=0, min_cells=10, decay=1.5):
-    """Like `select_variable_genes`, returning the curve's offset beside the mask.
+    """Like `select_variable_genes`, returning the curve's offset beside the mask, and without its warning.
 
     Returns
     -------
     GeneSelection
         `mask`, `offset`, `decay`.
     """
+    check_whole(n_genes, "n_genes")
     statistics = gene_statistics(counts, threshold, min_cells)
     zero_rate, mean_log = statistics["zero_rate"].to_numpy(), statistics["mean_log"].to_numpy()
     n_detected = int(np.isfinite(zero_rate).sum())
-    if not 1 <= n_genes <= n_detected:
+    if n_genes > n_detected:
         raise ValueError(
             f"n_genes must be between 1 and the {n_detected} genes that at least {min_cells} cells express "
             f"above {threshold}, got {n_genes}"
         )
-    low, offset, high = 0.0, 5.0, 10.0
+    low, offset, high, nearest = 0.0, 5.0, 10.0, None
     for _ in range(100):
         with np.errstate(invalid="ignore", over="ignore"):
             mask = zero_rate > variable_gene_curve(mean_log, offset, decay)
-        if mask.sum() == n_genes:
-            return GeneSelection(mask, offset, decay)
+        difference = int(mask.sum()) - n_genes
+        if mask.any() and (nearest is None or abs(difference) < nearest[0]):
+            nearest = abs(difference), GeneSelection(mask, offset, decay)
+        if difference == 0:
+            break
         # A larger offset moves the curve to the right, above more genes.
-        low, high = (low, offset) if mask.sum() < n_genes else (offset, high)
+        low, high = (low, offset) if difference < 0 else (offset, high)
         offset = (low + high) / 2
-    raise ValueError(
-        f"no curve with decay={decay} and an offset between 0 and 10 selects exactly {n_genes} genes "
-        f"(the nearest selects {int(mask.sum())}); change n_genes, threshold or decay"
-    )
+    if nearest is None:
+        raise ValueError(f"no gene lies above any curve with decay={decay} and an offset between 0 and 10")
+    return nearest[1]
+
+
+def nearest_number(asked, selection, name):
+    """Say, of a selection that differs in number from what `name` asked for, that it is the nearest; else None."""
+    found = int(selection.mask.sum())
+    if found == asked:
+        return None
+    return f"{name}={asked}: no curve selects exactly {asked} genes, the nearest selects {found}: these are taken"
 
 
 def select_variable_genes(counts, n_genes=1000, threshold=0, min_cells=10, decay=1.5):
     """Select the genes that are silent more often than their expression level explains.
 
     A gene is selected if zero_rate > exp(-decay * (mean_log - offset)) + 0.02, where the offset is found by
-    bisection in [0, 10] so that exactly `n_genes` genes lie above the curve.
+    bisection in [0, 10] so that `n_genes` genes lie above the curve. Where genes lie on one curve together no offset
+    has exactly this number: then the nearest is taken, with a warning.
 
     Parameters
     ----------
@@ -128,7 +140,11 @@ def select_variable_genes(counts, n_genes=1000, threshold=0, min_cells=10, decay
     ----------
     Kobak & Berens, "The art of using t-SNE for single-cell transcriptomics", Nature Communications 2019.
     """
-    return find_variable_genes(counts, n_genes, threshold, min_cells, decay).mask
+    selection = find_variable_genes(counts, n_genes, threshold, min_cells, decay)
+    differs = nearest_number(n_genes, selection, "n_genes")
+    if differs:
+        warn(differs)
+    return selection.mask
 
 
 def normalise_counts(counts, median_depth=None):

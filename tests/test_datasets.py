@@ -12,7 +12,7 @@ import requests
 from conftest import accept, copy_real, require_real
 from scipy.sparse import csr_matrix
 
-from sbnn import datasets, load_dataset, scala, sources
+from sbnn import PairedData, datasets, load_dataset, scala, sources
 from sbnn.datasets import cell_selection, measured_features, whole_transcriptomes
 from sbnn.preprocessing import select_variable_genes
 from sbnn.scala import ion_channel_genes, read_count_table, read_go_symbols
@@ -329,3 +329,34 @@ def test_a_cohort_that_cannot_be_had_is_left_out_with_a_warning(own_data, monkey
     monkeypatch.setattr(sources, "_download", lambda *_: (_ for _ in ()).throw(FileNotFoundError("no network")))
     with pytest.warns(UserWarning, match="left out: no network"):
         assert whole_transcriptomes("scala_2020", own_data) == {}
+
+
+@pytest.mark.real_data
+def test_ctcl_2019_has_the_nearest_number_of_genes(recwarn):
+    require_real("ctcl_2019")
+    data = load_dataset("ctcl_2019")
+    assert (data.n_cells, data.n_genes, data.n_features) == (500, 1001, 49)
+    assert {"CD3D", "CD8A"} <= set(data.gene_names) and {"CD4", "CD8", "B220 (CD45R)"} <= set(data.feature_names)
+    assert not any(name.startswith("hg19_") for name in data.gene_names)
+    assert data.cell_types is None and data.donors is None and data.feature_units == ("UMI",) * 49
+    cd8 = data.Y[:, data.feature_names == "CD8"][:, 0]
+    assert np.corrcoef(data.X[:, data.gene_names == "CD8A"][:, 0], cd8)[0, 1] > 0.5
+
+
+@pytest.mark.real_data
+def test_the_default_number_of_genes_works_on_ctcl_2019():
+    """As a reader's own tables: all genes go in, and what is taken is said in terms of the argument."""
+    require_real("ctcl_2019")
+    import rdata
+
+    from sbnn.mimitou import _named_matrix
+
+    path = data_folder() / "ctcl_2019/CITEseq_example.rda"
+    tables = rdata.read_rda(path, constructor_dict={"dgCMatrix": _named_matrix})["CITEseq_example"]
+    counts, proteins = (
+        pd.DataFrame(tables[name][0].toarray(), index=tables[name][2], columns=tables[name][1])
+        for name in ("RNA", "ADT")
+    )
+    with pytest.warns(UserWarning, match="genes=1000: no curve selects exactly 1000 genes, the nearest selects 1001"):
+        data = PairedData.from_tables(counts, proteins)
+    np.testing.assert_allclose(data.X, load_dataset("ctcl_2019").X)

@@ -57,8 +57,25 @@ def test_sparse_counts_are_not_made_dense(counts, monkeypatch):
 
 @pytest.mark.parametrize("n_genes", [0, 401])
 def test_refuses_more_genes_than_are_expressed(counts, n_genes):
-    with pytest.raises(ValueError, match="n_genes must be between 1 and"):
+    with pytest.raises(ValueError, match="n_genes must be (at least 1|between 1 and the)"):
         select_variable_genes(counts, n_genes=n_genes)
+
+
+def test_the_nearest_number_is_taken_where_no_curve_has_exactly_as_many():
+    """Genes that come in pairs lie on one curve: an odd number cannot be had."""
+    random = np.random.default_rng(0)
+    counts = np.repeat(
+        random.poisson(np.exp(random.uniform(-2, 4, 60))[None] * random.gamma(0.3, 3, (90, 60))), 2, axis=1
+    )
+    with pytest.warns(
+        UserWarning, match="n_genes=21: no curve selects exactly 21 genes, the nearest selects 2[02]: these"
+    ):
+        mask = select_variable_genes(counts, n_genes=21)
+    assert mask.sum() in (20, 22)
+    zero_rate, mean_log = gene_statistics(counts)[["zero_rate", "mean_log"]].to_numpy().T
+    selection = find_variable_genes(counts, n_genes=21)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(selection.mask, zero_rate > np.exp(-1.5 * (mean_log - selection.offset)) + 0.02)
 
 
 def test_refuses_negative_counts(counts):
