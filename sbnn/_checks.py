@@ -11,6 +11,10 @@ from scipy import sparse
 
 #: Rows of a matrix looked at in one go.
 CHECKED_AT_ONCE = 4096
+#: Text that stands for a missing value, in lower case.
+_MARKERS = "na n/a #n/a n.a. n.a nan -nan <na> null none nil n.d. n.d nd missing ? - -- – ."
+_SPREADSHEET_ERRORS = "#value! #div/0! #ref! #name? #num! #null!"
+MISSING_MARKERS = frozenset({"", "not measured", "n. d.", *_MARKERS.split(" "), *_SPREADSHEET_ERRORS.split(" ")})
 
 
 def check_choice(value, choices, name):

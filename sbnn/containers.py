@@ -19,6 +19,7 @@ from sbnn._checks import (
     warn_of_fractions,
 )
 from sbnn._reading import CountTable, paired
+from sbnn.accidents import split_units, warn_of_dates, warn_of_sentinels
 from sbnn.named_tables import read_descriptions, read_table, require_named_rows
 from sbnn.paired_data import UNKNOWN, UNKNOWN_COLOR, known_or_not
 from sbnn.preprocessing import find_variable_genes, gene_statistics, nearest_number
@@ -186,14 +187,15 @@ def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **m
     unknown = sorted(set(more) - _SETTINGS)
     if unknown:
         raise TypeError(f"unknown argument(s) {preview(unknown)}: expected among {preview(sorted(_SETTINGS), 12)}")
-    if not features.shape[1]:
-        raise ValueError("features has no column")
+    if not features.size:
+        raise ValueError(f"features is empty: {features.shape[0]} rows and {features.shape[1]} columns")
     cells = _match(check_unique(table.cell_names, "cells in counts"), features.index)
     rows = pd.Index(table.cell_names).get_indexer(cells)
     counts = table.counts.tocsr() if sparse.issparse(table.counts) else table.counts
     counts = check_counts(counts if np.array_equal(rows, np.arange(counts.shape[0])) else counts[rows])
     gene_names = check_unique(table.gene_names, "genes in counts")
     warn_of_fractions(counts, "counts")
+    warn_of_dates(gene_names, "counts")
     chosen = _choose_genes(counts, gene_names, genes, detection_threshold)
     counts = counts[:, chosen]
     empty = np.asarray(counts.sum(axis=1)).ravel() == 0
@@ -203,8 +205,12 @@ def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **m
             f"{preview(cells[empty], 3)}"
         )
         counts, cells = counts[~empty], cells[~empty]
+    warn_of_sentinels(features)
     values = features.loc[cells].to_numpy(np.float64)
     check_targets(values, np.float64, features.columns, cells, name="features")
+    feature_names = check_unique(features.columns, "features")
+    if more.get("feature_units") is None:
+        feature_names, more["feature_units"] = split_units(feature_names)
     for what in OBS_COLUMNS:
         if more.get(what) is not None:
             if not isinstance(more[what], pd.Series):
@@ -213,7 +219,7 @@ def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **m
             more[what] = _aligned(more[what], cells, what)
             if what in _COLORS:
                 more[_COLORS[what]] = _colors_of(more[what], more.get(_COLORS[what]))
-    names = {"gene_names": gene_names[chosen], "feature_names": features.columns, "cell_names": cells}
+    names = {"gene_names": gene_names[chosen], "feature_names": feature_names, "cell_names": cells}
     return paired(counts, values, **names, name=name, **more)
 
 
@@ -262,8 +268,8 @@ def _most_variable(counts, genes, detection_threshold):
     if genes > eligible:
         raise ValueError(
             f"genes={genes} cannot be chosen by their variability: {eligible} genes have more than "
-            f"{detection_threshold:g} counts (detection_threshold) in at least 10 cells; give a smaller number, names, or "
-            "None for all"
+            f"{detection_threshold:g} counts (detection_threshold) in at least 10 cells; give a smaller number, "
+            "names, or None for all"
         )
     selection = find_variable_genes(counts, genes, detection_threshold)
     differs = nearest_number(genes, selection, "genes")

@@ -1,6 +1,7 @@
 """CITE-seq of a T-cell lymphoma (Mimitou et al. 2019): transcripts and surface proteins of 500 cells."""
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 from sbnn._reading import paired, require_same_cells
@@ -46,7 +47,7 @@ def load_mimitou(data_dir=None):
     tables = rdata.read_rda(find_file(_TABLES, data_dir), constructor_dict=constructors)["CITEseq_example"]
     (counts, genes, cells), (proteins, protein_names, protein_cells) = tables["RNA"], tables["ADT"]
     require_same_cells(cells, protein_cells, "the RNA table", "the ADT table")
-    proteins = proteins[np.searchsorted(protein_cells, cells, sorter=np.argsort(protein_cells))]
+    proteins = proteins[pd.Index(protein_cells).get_indexer(cells)]
     selected = find_variable_genes(counts, N_VARIABLE_GENES, threshold=0).mask
     return paired(
         counts[:, selected].toarray(),

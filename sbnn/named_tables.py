@@ -2,15 +2,23 @@
 
 import csv
 import gzip
+import os
+from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from sbnn._checks import check_unique, preview
+from sbnn._checks import MISSING_MARKERS, check_named, check_unique, preview, warn
+from sbnn.accidents import check_no_text
 
 #: What goes wrong with a file that is cut, packed otherwise, or no table.
-_UNREADABLE = (EOFError, gzip.BadGzipFile, UnicodeDecodeError, pd.errors.EmptyDataError, pd.errors.ParserError)
+_UNREADABLE = (EOFError, gzip.BadGzipFile, pd.errors.EmptyDataError, pd.errors.ParserError, csv.Error)
+#: Files of spreadsheets, which are no text.
+_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
+#: Bytes at the end of a file in which its last row is looked for.
+_END = 2**22
 
 
 def read_table(table, what):
@@ -32,16 +40,18 @@ def read_table(table, what):
     Raises
     ------
     ValueError
-        A file that is damaged or no table, columns that hold no numbers, names that come twice.
+        No table at all, an empty one, a file that is damaged or of a spreadsheet, columns that hold no real numbers,
+        names that are missing or come twice.
     """
+    require_table(table, what)
     if not isinstance(table, pd.DataFrame):
         table = _read_numbers(table, what)
-    others = [str(column) for column, kind in table.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
-    if others:
-        raise ValueError(
-            f"{what} must hold numbers only, but column(s) {preview(others)} hold text, dates or categories: drop or "
-            "convert them"
-        )
+    if not table.size:
+        raise ValueError(f"{what} is empty: {table.shape[0]} rows and {table.shape[1]} columns")
+    for names, axis in ((table.index, "rows"), (table.columns, "columns")):
+        if isinstance(names, pd.MultiIndex):
+            raise ValueError(f"the {axis} of {what} have names of several levels (MultiIndex): join them to one")
+    check_no_text(table, what)
     nullable = [
         column
         for column, kind in table.dtypes.items()
@@ -49,7 +59,24 @@ def read_table(table, what):
     ]
     if nullable:
         table = table.astype(dict.fromkeys(nullable, np.float64))
-    return table.set_axis(table.index.astype(str), axis=0).set_axis(table.columns.astype(str), axis=1)
+    rows, columns = check_named(table.index, f"rows of {what}"), check_named(table.columns, f"columns of {what}")
+    return table.set_axis(rows, axis=0).set_axis(columns, axis=1)
+
+
+def require_table(table, what):
+    """Raise ValueError unless `table` is a DataFrame or names a file of text."""
+    if isinstance(table, pd.DataFrame):
+        return
+    if not isinstance(table, (str, os.PathLike)):
+        raise ValueError(
+            f"{what} must be a DataFrame or the path of a CSV file, got {type(table).__name__}: a DataFrame names its "
+            "rows and columns, pandas.DataFrame(values, index=cells, columns=names)"
+        )
+    if Path(table).suffix.lower() in _SPREADSHEETS:
+        raise ValueError(
+            f"{what}: {table} is a file of a spreadsheet: save it as CSV UTF-8 there, or read it with "
+            "pandas.read_excel(path, index_col=0) and give the DataFrame (look for gene names that became dates)"
+        )
 
 
 def _read_numbers(path, what):
@@ -57,12 +84,56 @@ def _read_numbers(path, what):
     separator, header, first = _begin(path, what)
     options = {"sep": separator, "converters": {0: str}, "encoding": "utf-8-sig"}
     if len(first) == len(header) + 1:  # as R writes tables: no name above the names of the rows
+        warn(
+            f"{what}: {path} has {len(header)} names above {len(first)} columns: taken for a table of R, whose first "
+            "column has no name"
+        )
         options |= {"names": ["", *header], "header": None, "skiprows": 1}
         header = options["names"]
-    check_unique(header[1:], f"columns in {what}")  # pandas would number them
+    elif len(first) != len(header):
+        raise ValueError(
+            f"{what}: {path} has {len(header)} names above {len(first)} columns: are there decimal commas in a table "
+            "with commas (export it with semicolons or tabs), or is the first row cut short?"
+        )
+    check_unique(check_named(header[1:], f"columns of {what}"), f"columns in {what}")  # pandas would number them
+    _check_end(path, what, separator, len(header))
     with _damage_explained(path, what):
-        table = pd.read_csv(path, **options)
-    return table.set_index(table.columns[0])
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""], low_memory=False, **options)
+    return _without_markers(table.set_index(table.columns[0]), what)
+
+
+def _check_end(path, what, separator, n_columns):
+    """Raise ValueError where the last row of a file is short: pandas would take what is not there for NaN."""
+    if str(path).endswith(".gz"):
+        return  # packed files know by themselves whether they are whole
+    with open(path, "rb") as file:
+        file.seek(max(0, os.path.getsize(path) - _END))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    last = next((line for line in reversed(lines[1:]) if line.strip()), "")
+    n_found = len(next(csv.reader([last], delimiter=separator), []))
+    if last and n_found < n_columns:
+        raise ValueError(
+            f"{what}: the last row of {path} has {n_found} of {n_columns} entries: cut short? Copy it again"
+        )
+
+
+def _without_markers(table, what):
+    """Put NaN where text such as "n.d." or "#N/A" says that a value is missing, and say so."""
+    found = Counter()
+    for number, kind in enumerate(table.dtypes):
+        if not pd.api.types.is_object_dtype(kind):
+            continue
+        values = table.iloc[:, number]
+        marked = values.map(lambda value: isinstance(value, str) and value.strip().lower() in MISSING_MARKERS)
+        numbers = pd.to_numeric(values.where(~marked), errors="coerce")
+        if (numbers.isna() & values.notna() & ~marked).any():
+            continue  # text, which is refused by name
+        found.update(values[marked].str.strip())
+        table = table.assign(**{table.columns[number]: numbers})
+    if found:
+        shown = ", ".join(f"{marker!r} ({count})" for marker, count in found.most_common(5))
+        warn(f"{what}: read as missing values: {shown}")
+    return table
 
 
 @contextmanager
@@ -70,6 +141,16 @@ def _damage_explained(path, what):
     """Say which file of which argument cannot be read."""
     try:
         yield
+    except UnicodeDecodeError:
+        with open(path, "rb") as file:
+            begins = file.read(2)
+        if begins == b"\x1f\x8b":
+            raise ValueError(f"{what}: {path} is packed by gzip: give it a name that ends in .gz") from None
+        likely = "utf-16" if begins in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
+        raise ValueError(
+            f"{what}: {path} is not written in UTF-8: save it as CSV UTF-8, or read it with pandas.read_csv(path, "
+            f"encoding={likely!r}, index_col=0) and give the DataFrame"
+        ) from None
     except _UNREADABLE as error:
         raise ValueError(f"{what}: {path} is damaged or no table, .gz or plain ({error})") from None
 
@@ -83,6 +164,8 @@ def _begin(path, what):
     separator = "\t" if tabs else max(",;\t", key=lines[0].count)
     if separator not in lines[0]:
         raise ValueError(f"{what}: {path} is no table, its first line has no commas, semicolons or tabs")
+    if not lines[1].strip():
+        raise ValueError(f"{what}: {path} is empty: it has no row below its first line")
     header, first = (next(csv.reader([line], delimiter=separator), []) for line in lines)
     return separator, header, first
 
@@ -115,6 +198,7 @@ def read_descriptions(cells, names):
     ValueError
         No column has these names, or several columns that differ have equally many of them.
     """
+    require_table(cells, "cells")
     if not isinstance(cells, pd.DataFrame):
         path, options = cells, {"dtype": str, "keep_default_na": False, "na_values": [""], "encoding": "utf-8-sig"}
         separator, *_ = _begin(path, "cells")

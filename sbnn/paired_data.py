@@ -7,17 +7,17 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sbnn._checks import check_counts, check_length, check_matrix, check_rows, check_unique, preview
+from sbnn._checks import MISSING_MARKERS, check_counts, check_length, check_matrix, check_rows, check_unique, preview
 
 #: What cells without a type, family or donor are called, and their colour.
 UNKNOWN, UNKNOWN_COLOR = "unknown", "#BBBBBB"
 
 
 def known_or_not(values):
-    """Return types, families or donors of cells as text, with `UNKNOWN` where they are missing or blank."""
+    """Return types, families or donors of cells as text, with `UNKNOWN` where they are missing, blank or "NA"."""
     values = np.asarray(values)
     texts = values.astype(str)
-    missing = np.char.strip(texts) == ""
+    missing = np.isin(np.char.lower(np.char.strip(texts)), list(MISSING_MARKERS))
     if values.dtype.kind not in "SU":
         missing |= np.asarray(pd.isna(values))
     return np.where(missing, UNKNOWN, texts)

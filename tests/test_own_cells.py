@@ -43,7 +43,8 @@ def test_from_files_to_scores_genes_figure_and_model(tmp_path, monkeypatch):
     features = pd.read_csv(tmp_path / "ephys_features.csv", index_col=0)
     counts = pd.read_csv(tmp_path / "exon_counts.csv.gz", index_col=0)[features.index].T
     with pytest.warns(UserWarning, match="1 of 184 cells have no count of the model's genes"):
-        predicted = model.predict(counts)["Input resistance (MOhm)"]
+        predicted = model.predict(counts)["Input resistance"]
+    assert dict(zip(model.feature_names_, model.feature_units_, strict=True))["Input resistance"] == "MOhm"
     assert 50 < predicted.median() < 500
     assert predicted.corr(features["Input resistance (MOhm)"]) > 0.4
     run_the_second_block(tmp_path, counts, monkeypatch)
