@@ -114,6 +114,8 @@ def gene_frequencies(selected):
 def table_of_scores(scores, by, value="r2_test"):
     """Return mean and SD over folds of a score as one table (rows sorted as they first appear).
 
+    Where a fold has no score (NaN), there is no mean either: one over the other folds would be of other cells.
+
     Parameters
     ----------
     scores : DataFrame
@@ -126,7 +128,11 @@ def table_of_scores(scores, by, value="r2_test"):
     DataFrame
     """
     groups = scores.groupby(by, sort=False, dropna=False)
-    table = groups.agg(n_selected=("n_selected", "mean"), mean=(value, "mean"), SD=(value, "std"))
+    table = groups.agg(
+        n_selected=("n_selected", "mean"),
+        mean=(value, lambda values: values.mean(skipna=False)),
+        SD=(value, lambda values: values.std(skipna=False)),
+    )
     return pd.DataFrame(table).round({"n_selected": 1, "mean": 4, "SD": 4})
 
 

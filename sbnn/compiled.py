@@ -9,10 +9,9 @@ import logging
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-import keras
 import numpy as np
-from keras import ops
 
+from sbnn.backend import keras, ops
 from sbnn.network import StackedDense, group_lasso_penalty
 
 #: Bytes that an accelerator is taken to have where the backend does not say.

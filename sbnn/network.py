@@ -2,9 +2,9 @@
 
 from itertools import pairwise
 
-import keras
 import numpy as np
-from keras import ops
+
+from sbnn.backend import keras, ops
 
 #: Activations: ELU everywhere but linear at the bottleneck and the output.
 HIDDEN_ACTIVATION = "elu"

@@ -19,17 +19,8 @@ _THREAD_VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC"
 
 
 def start_backend():
-    """Import Keras with TensorFlow's start-up messages, which heed no log level, sent nowhere."""
-    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        import keras
-
-        keras.ops.convert_to_tensor(0.0)
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)
+    """Start Keras and its backend now, where it would otherwise start with the first network."""
+    import sbnn.backend  # noqa: F401
 
 
 def runs_here(n_jobs):
@@ -108,7 +99,6 @@ def _prepare_once(keras_backend, n_threads):
             )
     else:
         os.environ["KERAS_BACKEND"] = keras_backend
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         for variable in _THREAD_VARIABLES if n_threads else ():
             os.environ.setdefault(variable, str(n_threads))
         start_backend()

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from keras import ops
 
 from sbnn._checks import check_matrix, check_same_cells
+from sbnn.backend import ops
 from sbnn.clusters import N_CLUSTERS
 from sbnn.compiled import Batches, Dropout, Penalties, StackData, compiled_stack, on_device, start_state
 from sbnn.network import initial_weights, layer_activations, layer_sizes

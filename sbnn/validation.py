@@ -14,12 +14,16 @@ from tqdm.auto import tqdm
 from sbnn._checks import check_choice, check_targets, check_whole, preview, warn
 from sbnn.chunks import STACK_SIZE, Work, fitting_stack, holds_networks, part_of, plan_chunks, run_chunk, unpack_fit
 from sbnn.clusters import cluster_features, leave_out_small_clusters
+from sbnn.comparison import table_of_scores
 from sbnn.folds import fold_data, make_folds
 from sbnn.paired_data import check_paired
 from sbnn.parallel import is_local, run_elsewhere, runs_here
 from sbnn.schedules import get_schedule
 from sbnn.store import open_store
 from sbnn.tables import LARGE_TABLES, TABLES, is_network, join_tables
+
+#: Columns of `scores` that are no hyperparameters.
+_NO_SETTINGS = ("model", "fold", "stage", "n_selected", "r2_train", "r2_test", "r2_test_best_epoch")
 
 
 @dataclass
@@ -69,6 +73,19 @@ class CrossValidation:
     def tables(self):
         """The tables by name."""
         return {name: getattr(self, name) for name in TABLES}
+
+    def summary(self):
+        """Return mean and SD of R2 over folds, model by model, stages in the order of training.
+
+        The last stage of a network ("pruned", if it selects genes) is the model; those before it say how it got there.
+
+        Returns
+        -------
+        DataFrame
+            `mean`, `SD`, `n_selected`, indexed by model, the hyperparameters that differ, and stage.
+        """
+        kept = [column for column in self.scores if column not in _NO_SETTINGS and self.scores[column].nunique() > 1]
+        return table_of_scores(self.scores, by=["model", *kept, "stage"])
 
     def join(self, other):
         """Return one result with the rows of both; both must be about the same data, folds and protocol.

@@ -35,8 +35,9 @@ def test_from_files_to_scores_genes_figure_and_model(tmp_path, monkeypatch):
     )
     assert done.returncode == 0, done.stderr
     assert "1 of 185 cells of counts are left out, features lacks them" in done.stderr
-    scores = dict(re.findall(r"^(\w+) +(-?[\d.]+)$", done.stdout, re.MULTILINE))
-    assert 0.15 < float(scores["pruned"]) < 0.6
+    stages = re.findall(r"^(?:sBNN-2)? +(\w+) +[\d.]+ +(-?[\d.]+) +[\d.]+$", done.stdout, re.MULTILINE)
+    assert [stage for stage, _ in stages] == ["frozen", "finetuned", "pruned"]
+    assert 0.15 < float(stages[-1][1]) < 0.6
     assert (tmp_path / "map.png").stat().st_size > 50_000
     model = load_model(tmp_path / "map.sbnn")
     assert len(model.selected_genes_) == 25
