@@ -1,6 +1,8 @@
 # Two commands do everything on a machine with Python 3.11, make and git: `make figures` and `make test`.
 
 PYTHON ?= python3.11
+# Processes that share the tests.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -60,10 +62,10 @@ table: $(READY)  ## rewrite the table "paper / here" of the README, and figures/
 	$(BIN)/python scripts/write_figures_readme.py
 
 test: $(READY)  ## run every test, the four notebooks with small settings included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS)
 
 test-quick: $(READY)  ## run the tests except the notebooks
-	$(BIN)/python -m pytest -m "not notebook"
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) -m "not notebook"
 
 lint: $(READY)  ## check style of code and notebooks
 	$(BIN)/ruff check .

@@ -199,6 +199,8 @@ def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **m
     chosen = _choose_genes(counts, gene_names, genes, detection_threshold)
     counts = counts[:, chosen]
     empty = np.asarray(counts.sum(axis=1)).ravel() == 0
+    if empty.all():
+        raise ValueError(f"none of the {len(cells)} cells has a count of the chosen genes")
     if empty.any():
         warn(
             f"{empty.sum()} of {len(cells)} cells are left out, without any count of the chosen genes: "

@@ -10,6 +10,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import last_bits  # noqa: F401 - before anything else of sbnn is imported
 import pytest
 from sklearn.dummy import DummyRegressor
 

@@ -83,21 +83,23 @@ def with_decoys(random_state=0):
     return PairedData(X, Y, **names), n_informative
 
 
-def test_the_path_finds_genes_that_screening_one_by_one_misses():
-    data, n_informative = with_decoys()
+@pytest.mark.parametrize("random_state", [0, 1, 2])
+def test_the_path_finds_genes_that_screening_one_by_one_misses(random_state):
+    """Screening finds 6 of 15, the path all 15; the smallest penalty leaves some 90 genes, the largest at most 4."""
+    data, n_informative = with_decoys(random_state)
     marginal = ((data.X.T @ data.Y / data.n_cells) ** 2).sum(axis=1)
     screened = np.argsort(-marginal)[:n_informative]
     assert (screened < n_informative).sum() <= 11
     network = SparseBottleneckRegressor(hidden=(64, 32), schedule=SMALL)
     path = regularisation_path(
-        data, network, np.geomspace(0.005, 1.5, 20), folds="all", epochs=10, refit_epochs=0, progress=False
+        data, network, np.geomspace(0.005, 20, 20), folds="all", epochs=10, refit_epochs=0, progress=False
     )
     found = path.choose(n_informative)
     informative = set(data.gene_names[:n_informative])
     assert len(informative.intersection(found)) >= 13
     numbers = path.scores["n_selected"]
     assert numbers.is_monotonic_decreasing
-    assert numbers.iloc[-1] < n_informative < numbers.iloc[0]
+    assert numbers.iloc[-1] < n_informative - 5 and numbers.iloc[0] > n_informative + 5
 
 
 @pytest.fixture(scope="module")
