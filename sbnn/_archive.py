@@ -52,14 +52,12 @@ def pack(config, arrays):
     return content.getvalue()
 
 
-def unpack(stream, n_bytes):
+def unpack(content):
     """Return the JSON text and the arrays of a file that `pack` made.
 
     Parameters
     ----------
-    stream : binary file
-    n_bytes : int
-        Size of the file.
+    content : bytes
 
     Returns
     -------
@@ -69,12 +67,12 @@ def unpack(stream, n_bytes):
     Raises
     ------
     ValueError
-        The file is damaged, holds something else, or more than the limits of this module; nothing is allocated
-        before that is known.
+        It is damaged, holds something else, or more than the limits of this module; nothing is allocated before that
+        is known.
     """
     try:
-        with zipfile.ZipFile(stream) as file:
-            members = _members(file, n_bytes)
+        with zipfile.ZipFile(BytesIO(content)) as file:
+            members = _members(file, len(content))
             config = json.loads(file.read(CONFIG))
             arrays = {name.removesuffix(".npy"): _array(name, file.read(name)) for name in members if name != CONFIG}
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:

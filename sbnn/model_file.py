@@ -2,7 +2,6 @@
 
 import importlib
 from dataclasses import asdict
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from sbnn._checks import check_number, check_unique
 from sbnn.linear import ReducedRankFit
 from sbnn.paired_model import PairedModel
 from sbnn.preprocessing import Preprocessor
-from sbnn.results import package_versions, write_atomically
+from sbnn.results import package_versions, read_bytes, write_atomically
 from sbnn.schedules import Schedule, Stage, get_schedule
 from sbnn.tables import is_network
 from sbnn.tasks import TrainedNetwork
@@ -54,7 +53,7 @@ def save_model(model, path):
         "feature_units": None if model.feature_units_ is None else list(model.feature_units_),
     }
     content = pack(config, arrays)
-    _rebuild(*unpack(BytesIO(content), len(content)))  # what could not be loaded again is not saved
+    _rebuild(*unpack(content))  # what could not be loaded again is not saved
     write_atomically(Path(path), content)
     return Path(path)
 
@@ -81,8 +80,7 @@ def load_model(path):
     """
     path = Path(path)
     try:
-        with open(path, "rb") as stream:
-            config, arrays = unpack(stream, path.stat().st_size)
+        config, arrays = unpack(read_bytes(path))
         _check_format(config)
         return _rebuild(config, arrays)
     except _OtherFormatError as error:

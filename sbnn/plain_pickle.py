@@ -14,20 +14,21 @@ from sbnn.plain_arrays import NotPlainError, plain_array, plain_dtype
 
 #: Bytes of the largest file that is read.
 MAX_BYTES = 2**30
-#: Values that a file may make.
-MAX_VALUES = 5_000_000
+#: Values that a file may make, and containers among them.
+MAX_VALUES = 2_000_000
+MAX_CONTAINERS = 200_000
 #: Depth to which containers may be nested.
 MAX_DEPTH = 32
 #: Elements that a file may hold for each of its bytes, where containers hold the same thing many times.
 MAX_ELEMENTS_PER_BYTE = 20
 
-_PROTOCOLS = (2, 3, 4, 5)
-_NUMPY_MODULES = {
-    f"{package}.{module}": names
-    for package in ("numpy.core", "numpy._core")
-    for module, names in (("multiarray", {"_reconstruct", "scalar"}), ("numeric", {"_frombuffer"}))
+_PROTOCOLS = (3, 4)
+#: The callables that pickles of arrays name.
+_NAMES = {
+    "numpy": {"ndarray", "dtype"},
+    "numpy.core.multiarray": {"_reconstruct", "scalar"},
+    "numpy._core.multiarray": {"_reconstruct", "scalar"},
 }
-_NAMES = {"numpy": {"ndarray", "dtype"}, "_codecs": {"encode"}, **_NUMPY_MODULES}
 
 
 class _Name(NamedTuple):
@@ -54,7 +55,7 @@ def load_plain(data):
     Parameters
     ----------
     data : bytes
-        A pickle of protocol 2 to 5.
+        A pickle of protocol 3 or 4.
 
     Returns
     -------
@@ -66,7 +67,7 @@ def load_plain(data):
     ------
     NotPlainError
         It names a callable that plain values do not need, holds objects, or holds more, or deeper nested, than
-        `MAX_VALUES`, `MAX_DEPTH` and `MAX_ELEMENTS_PER_BYTE` allow.
+        `MAX_VALUES`, `MAX_CONTAINERS`, `MAX_DEPTH` and `MAX_ELEMENTS_PER_BYTE` allow.
     ValueError
         It is truncated or no pickle.
     """
@@ -84,20 +85,18 @@ class _Machine:
 
     def __init__(self, data):
         self.data, self.place = memoryview(data), 0
-        self.stack, self.memo, self.n_values = [], {}, 0
+        self.stack, self.memo, self.n_values, self.n_containers = [], {}, 0, 0
 
     def run(self):
         """Follow the instructions to the last one and return what is left on the stack."""
-        if self._take(1) != b"\x80":
-            raise ValueError("it does not begin as a pickle of protocol 2 or later does")
-        self.place = 0
-        while True:
-            code = bytes(self._take(1))
-            if code == b".":
-                break
+        data = self.data
+        if data[:1] != b"\x80":
+            raise ValueError("it does not begin as a pickle of protocol 3 or 4 does")
+        while (code := data[self.place]) != _STOP:
+            self.place += 1
             handler = _HANDLERS.get(code)
             if handler is None:
-                raise NotPlainError(f"it has the instruction {code!r}, which plain values do not need")
+                raise NotPlainError(f"it has the instruction {bytes([code])!r}, which plain values do not need")
             handler(self)
         if len(self.stack) != 1:
             raise ValueError(f"it leaves {len(self.stack)} values where one is expected")
@@ -119,6 +118,12 @@ class _Machine:
         if self.n_values > MAX_VALUES:
             raise NotPlainError(f"it makes more than {MAX_VALUES} values")
         self.stack.append(value)
+
+    def _push_container(self, value):
+        self.n_containers += 1
+        if self.n_containers > MAX_CONTAINERS:
+            raise NotPlainError(f"it makes more than {MAX_CONTAINERS} containers")
+        self._push(value)
 
     def _pop(self):
         value = self.stack.pop()
@@ -197,7 +202,7 @@ class _Machine:
         if number > len(self.stack):
             raise ValueError("a tuple has fewer values than announced")
         values = [self._pop() for _ in range(number)][::-1]
-        self._push(tuple(values))
+        self._push_container(tuple(values))
 
     def memoize(self, number=None):
         number = len(self.memo) if number is None else number
@@ -280,7 +285,7 @@ def _build_dtype(blank, state):
 
 def _begin_array(kind=None, shape=None, code=None):
     """Begin an array as NumPy's pickles do: with nothing in it."""
-    if kind != _Name("numpy", "ndarray") or shape != (0,) or code not in (b"b", "b"):
+    if kind != _Name("numpy", "ndarray") or shape != (0,) or code != b"b":
         raise NotPlainError("it begins an array with a type, shape or content of its own")
     return _Blank("array")
 
@@ -291,41 +296,22 @@ def _build_array(blank, state):
         raise NotPlainError(f"it completes an array with {len(state)} parts, not 5")
     _, shape, dtype, fortran, content = state
     dtype = dtype.value if isinstance(dtype, _Blank) and dtype.kind == "dtype" else dtype
-    blank.value = _array(content, dtype, shape, "F" if fortran else "C")
-
-
-def _array_from_buffer(content=None, dtype=None, shape=None, order="C"):
-    """Make an array as pickles of protocol 5 do."""
-    return _Blank("array", _array(content, dtype, shape, order))
-
-
-def _array(content, dtype, shape, order):
-    """Make an array; older pickles hold its bytes as text."""
-    content = content.encode("latin1") if isinstance(content, str) else content
-    return plain_array(content, dtype, shape, order)
+    blank.value = plain_array(content, dtype, shape, "F" if fortran else "C")
 
 
 def _scalar(dtype=None, content=None):
     """Make a NumPy scalar from bytes."""
-    return _array(content, dtype, (1,), "C")[0]
-
-
-def _encode(text=None, encoding=None):
-    """Make bytes as older pickles write them."""
-    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise NotPlainError("it encodes something else than bytes")
-    return text.encode("latin1")
+    return plain_array(content, dtype, (1,))[0]
 
 
 _MAKERS = {
     "_reconstruct": _begin_array,
-    "_frombuffer": _array_from_buffer,
     "dtype": _make_dtype,
     "scalar": _scalar,
-    "encode": _encode,
 }
 
-_HANDLERS = {
+_STOP = ord(".")
+_INSTRUCTIONS = {
     b"\x80": _Machine.protocol,
     b"\x95": _Machine.frame,
     b"(": _Machine.mark,
@@ -346,20 +332,20 @@ _HANDLERS = {
     b"C": lambda machine: machine.bytes("<B"),
     b"B": lambda machine: machine.bytes("<I"),
     b"\x8e": lambda machine: machine.bytes("<Q"),
-    b"]": lambda machine: machine._push([]),
+    b"]": lambda machine: machine._push_container([]),
     b"a": _Machine.append,
     b"e": _Machine.appends,
-    b"l": lambda machine: machine._push(machine._pop_to_mark()),
-    b"}": lambda machine: machine._push({}),
+    b"l": lambda machine: machine._push_container(machine._pop_to_mark()),
+    b"}": lambda machine: machine._push_container({}),
     b"s": _Machine.set_item,
     b"u": _Machine.set_items,
-    b"\x8f": lambda machine: machine._push(set()),
+    b"\x8f": lambda machine: machine._push_container(set()),
     b"\x90": _Machine.add_items,
-    b")": lambda machine: machine._push(()),
+    b")": lambda machine: machine._push_container(()),
     b"\x85": lambda machine: machine.tuple_of(1),
     b"\x86": lambda machine: machine.tuple_of(2),
     b"\x87": lambda machine: machine.tuple_of(3),
-    b"t": lambda machine: machine._push(tuple(machine._pop_to_mark())),
+    b"t": lambda machine: machine._push_container(tuple(machine._pop_to_mark())),
     b"\x94": _Machine.memoize,
     b"q": lambda machine: machine.memoize(machine._unpack("<B")),
     b"r": lambda machine: machine.memoize(machine._unpack("<I")),
@@ -370,6 +356,11 @@ _HANDLERS = {
     b"R": _Machine.reduce,
     b"b": _Machine.build,
 }
+_HANDLERS = {ord(code): handler for code, handler in _INSTRUCTIONS.items()}
+
+
+#: What is looked into before a value is handed out.
+_UNFINISHED = (dict, list, tuple, set, _Blank, _Name)
 
 
 class _Finished(NamedTuple):
@@ -389,28 +380,30 @@ def _finished(value, most):
     known, unfinished = {}, set()
 
     def finish(part):
-        if not isinstance(part, (dict, list, tuple, set, _Blank, _Name)):
-            return _Finished(part, 1, 0)
         if id(part) not in known:
             if id(part) in unfinished or len(unfinished) > MAX_DEPTH:
                 raise NotPlainError(f"its containers hold themselves, or are nested more than {MAX_DEPTH} deep")
             unfinished.add(id(part))
-            known[id(part)] = _finished_array(part) if isinstance(part, (_Blank, _Name)) else finish_container(part)
+            known[id(part)] = _finished_array(part) if type(part) in (_Blank, _Name) else finish_container(part)
             unfinished.discard(id(part))
         return known[id(part)]
 
     def finish_container(part):
-        inside = [finish(child) for child in (part.values() if isinstance(part, dict) else part)]
-        n_elements = 1 + sum(child.n_elements for child in inside)
-        height = 1 + max((child.height for child in inside), default=0)
+        values, n_elements, height = [], 1 + len(part), 1
+        for child in part.values() if isinstance(part, dict) else part:
+            if type(child) in _UNFINISHED:
+                child, n_inside, height_inside = finish(child)
+                n_elements, height = n_elements + n_inside, max(height, 1 + height_inside)
+            values.append(child)
         if n_elements > most or height > MAX_DEPTH:
             raise NotPlainError(
                 f"it holds the same elements many times, more than {most}, or nests them more than {MAX_DEPTH} deep"
             )
-        values = [child.value for child in inside]
         made = dict(zip(part, values, strict=True)) if isinstance(part, dict) else type(part)(values)
         return _Finished(made, n_elements, height)
 
+    if type(value) not in _UNFINISHED:
+        return value
     return finish(value).value
 
 

@@ -155,15 +155,20 @@ def read_plain_pickle(path):
     ValueError
         The file is truncated, no pickle, or names something that is not allowed.
     """
-    path = Path(path)
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path} refused: it has {path.stat().st_size} bytes, more than the {MAX_BYTES} that are read")
     try:
-        return load_plain(path.read_bytes())
+        return load_plain(read_bytes(path))
     except NotPlainError as error:
         raise ValueError(f"{path} refused: {error}") from None
     except ValueError as error:
         raise ValueError(f"{path} is truncated or not a pickle ({error})") from None
+
+
+def read_bytes(path):
+    """Return the content of a file; NotPlainError where it is larger than any result or model."""
+    size = Path(path).stat().st_size
+    if size > MAX_BYTES:
+        raise NotPlainError(f"it has {size} bytes, more than the {MAX_BYTES} that are read")
+    return Path(path).read_bytes()
 
 
 def pack_table(table):
