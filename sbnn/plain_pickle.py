@@ -60,7 +60,7 @@ def load_plain(data):
     Returns
     -------
     object
-        Of dict (with keys that are strings, numbers or None), list, tuple, set, str, bytes, bool, int, float, complex,
+        Of dict (with keys that are strings, numbers or None), list, tuple, set, str, bytes, bool, int, float,
         None, NumPy scalars and arrays of bool, numbers, text and bytes. Arrays can be written to.
 
     Raises
