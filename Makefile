@@ -62,10 +62,10 @@ table: $(READY)  ## rewrite the table "paper / here" of the README, and figures/
 	$(BIN)/python scripts/write_figures_readme.py
 
 test: $(READY)  ## run every test, the four notebooks with small settings included
-	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 test-quick: $(READY)  ## run the tests except the notebooks
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) -m "not notebook"
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not notebook"
 
 lint: $(READY)  ## check style of code and notebooks
 	$(BIN)/ruff check .

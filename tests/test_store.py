@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import LINEAR_MODELS
+from sklearn.base import clone
 from sklearn.dummy import DummyRegressor
 from sklearn.model_selection import KFold
 
@@ -204,6 +205,21 @@ def test_a_number_changed_on_disk_is_noticed(small, tmp_path):
     path.write_bytes(content.replace(value, bytes([value[0] ^ 1]) + value[1:]))
     with pytest.raises(ValueError, match=r"chunk-00000.pickle has changed since it was written: delete chunk-00000"):
         validate(small[0], tmp_path, linear)
+
+
+def test_what_has_no_score_is_warned_of_again(small, tmp_path):
+    """By this process, by others, and where it comes from the store."""
+
+    odd = {"odd": [MODELS["sBNN-2"][0], clone(MODELS["sBNN-2"][0]).set_params(group_lasso=1e38)]}
+    for settings in ({}, {}, {"n_jobs": 2}):
+        folder = tmp_path / str(len(settings))
+        with (
+            np.errstate(all="ignore"),
+            pytest.warns(UserWarning, match="'odd' in fold 2 diverged in the stage") as noted,
+        ):
+            scores = validate(small[0], folder, odd, **settings).scores
+        assert len([warning for warning in noted if "diverged" in str(warning.message)]) == 3
+        assert scores.groupby("group_lasso")["r2_test"].apply(lambda r2: r2.isna().all()).tolist() == [False, True]
 
 
 SCRIPT = """

@@ -415,3 +415,17 @@ def test_means_are_those_of_all_blocks(small, monkeypatch):
     whole = train(data, tasks)[0].x_mean
     monkeypatch.setattr("sbnn.training.MEAN_BLOCK", 33)
     np.testing.assert_allclose(train(data, tasks)[0].x_mean, whole, atol=1e-6)
+
+
+def test_a_network_that_diverges_says_so_and_leaves_the_others_as_they_are(small):
+    data, _ = small
+    tasks = [TrainingTask(np.arange(100), np.arange(100, 150), group_lasso=strength) for strength in (0.01, 1e38, 0.1)]
+    stages = [Stage("finetuned", 4, 1e-3), Stage("pruned", 2, 1e-3)]
+    with np.errstate(all="ignore"):
+        first, diverged, last = train(data, tasks, stages)
+    assert diverged.diverged_in == "finetuned" and diverged.history[["r2_train", "r2_test"]].isna().all(axis=None)
+    assert np.isnan(diverged.feature_r2).all()
+    for trained, task in ((first, tasks[0]), (last, tasks[2])):
+        (alone,) = train(data, [task], stages)
+        assert trained.diverged_in is None and np.isfinite(trained.history["r2_test"]).all()
+        np.testing.assert_allclose(trained.history["r2_test"], alone.history["r2_test"], atol=1e-4)
