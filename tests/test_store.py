@@ -215,7 +215,7 @@ def test_what_has_no_score_is_warned_of_again(small, tmp_path):
         folder = tmp_path / str(len(settings))
         with (
             np.errstate(all="ignore"),
-            pytest.warns(UserWarning, match="'odd' in fold 2 diverged in the stage") as noted,
+            pytest.warns(UserWarning, match="'odd' in fold 2 diverged") as noted,
         ):
             scores = validate(small[0], folder, odd, **settings).scores
         assert len([warning for warning in noted if "diverged" in str(warning.message)]) == 3
