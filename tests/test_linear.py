@@ -104,6 +104,12 @@ def test_objective_is_that_of_an_independent_solver(m1, rank, alpha, l1_ratio, f
     assert ours <= independent_rrr(X, Y, rank, alpha, l1_ratio) * (1 + 1e-5)
 
 
+def assert_same_genes(norms, reference, margin=1e-3):
+    """Two solvers may differ in a gene that is barely in, at most: what one leaves out is small in the other."""
+    assert (norms[reference == 0] < margin).all() and (reference[norms == 0] < margin).all()
+    assert (reference > margin).any() or not norms.any()
+
+
 def test_full_rank_is_the_unconstrained_elastic_net(tables):
     X, Y = tables
     model = ReducedRankRegressor(None, alpha=0.2, l1_ratio=0.7).fit(X, Y)
@@ -118,7 +124,7 @@ def test_genes_that_come_in_one_by_one_are_those_of_all_at_once(tables, n_cells,
     fit = reduced_rank_path(X, Y, [alpha], None)[0]
     reference = MultiTaskElasticNet(alpha=alpha, l1_ratio=1.0, tol=1e-10, max_iter=100_000).fit(X, Y).coef_.T
     np.testing.assert_allclose(fit.W @ fit.V.T, reference, atol=1e-4)
-    np.testing.assert_array_equal(fit.selected, (np.abs(reference) > 1e-9).any(axis=1))
+    assert_same_genes(fit.norms, np.linalg.norm(reference, axis=1))
 
 
 @pytest.mark.real_data
@@ -139,7 +145,7 @@ def test_one_response_is_the_lasso(tables):
     model = ReducedRankRegressor(1, alpha=0.1).fit(X, Y[:, :1])
     reference = Lasso(alpha=0.1, tol=1e-12, max_iter=100_000).fit(X, Y[:, 0])
     np.testing.assert_allclose((model.W_ @ model.V_.T).ravel(), reference.coef_, atol=1e-3)
-    np.testing.assert_array_equal(model.selected_, reference.coef_ != 0)
+    assert_same_genes(model.gene_norms_, np.abs(reference.coef_))
 
 
 def test_without_lasso_it_is_ridge(tables):
@@ -182,7 +188,7 @@ def test_v_is_orthonormal_and_signs_are_fixed(tables):
     for rank, l1_ratio in [(2, 1.0), (None, 1.0), (3, 0.0)]:
         V = ReducedRankRegressor(rank, 0.1, l1_ratio).fit(*tables).V_
         np.testing.assert_allclose(V.T @ V, np.eye(V.shape[1]), atol=1e-10)
-        assert (V[np.abs(V).argmax(0), np.arange(V.shape[1])] > 0).all()
+        assert (V.max(axis=0) >= -V.min(axis=0) - 1e-9).all()  # the largest entry is positive, near ties aside
 
 
 def test_relaxation_refits_the_selected_genes(tables):
