@@ -143,22 +143,43 @@ def check_targets(Y, dtype=np.float64, feature_names=None, cell_names=None, name
     return Y
 
 
-def check_counts(counts, name="counts"):
-    """Return counts (dense or CSR / CSC) after checking that they are 2-D, finite and not negative."""
+def check_counts(counts, name="counts", names=None):
+    """Return counts (dense or CSR / CSC) after checking that they are 2-D, finite and not negative.
+
+    `names` of cells and genes say where a bad value stands.
+    """
     values = counts.data if sparse.issparse(counts) else np.asarray(counts)
     if counts.ndim != 2:
         raise ValueError(f"{name} must be two-dimensional (cells x genes), got shape {counts.shape}")
     if not np.issubdtype(values.dtype, np.number) or values.dtype.kind == "c":
         raise ValueError(f"{name} must hold real numbers only, got dtype {values.dtype}")
-    if values.size and not np.isfinite(values).all():
-        number = int((~np.isfinite(values)).sum())
+    bad = ~np.isfinite(values)
+    if bad.any():
         raise ValueError(
-            f"{name} holds {number} NaN or infinite value(s), where counts are asked for: remove or correct"
+            f"{name} holds {int(bad.sum())} NaN or infinite value(s), the first {_first_place(counts, bad, names)}, "
+            "where counts are asked for: remove or correct"
         )
     if values.size and values.min() < 0:
         overflow = ": an integer overflow?" if np.issubdtype(values.dtype, np.integer) else ""
-        raise ValueError(f"{name} must not be negative, the smallest value is {values.min()}{overflow}")
+        raise ValueError(
+            f"{name} must not be negative, the smallest value is {values.min()}, the first one "
+            f"{_first_place(counts, values < 0, names)}{overflow}"
+        )
     return counts if sparse.issparse(counts) else values
+
+
+def _first_place(counts, bad, names):
+    """Say where the first of the bad values stands, by names (cells, genes) where they are known."""
+    if sparse.issparse(counts):
+        stored = counts.tocoo()
+        if len(stored.data) != len(bad):
+            return "somewhere"
+        row, column = stored.row[np.argmax(bad)], stored.col[np.argmax(bad)]
+    else:
+        row, column = np.argwhere(bad)[0]
+    if names is None:
+        return f"at row {row}, column {column}"
+    return f"in cell {str(names[0][row])!r}, gene {str(names[1][column])!r}"
 
 
 def warn(message, category=UserWarning):
@@ -222,5 +243,7 @@ def check_same_cells(X, Y):
 def preview(names, most=5):
     """Return the first few names as text: 'a', 'b', ... (12 in all)."""
     names = list(names)
+    if not names:
+        return "none"
     shown = ", ".join(repr(str(name)) for name in names[:most])
     return shown if len(names) <= most else f"{shown}, ... ({len(names)} in all)"

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from sbnn._checks import preview, warn
+from sbnn._checks import MISSING_MARKERS, preview, warn
 
 #: Months that spreadsheets read into names of genes, and the genes (human, mouse).
 _MONTHS = {
@@ -18,10 +18,19 @@ _MONTHS = {
     "feb": "an older FEB{0}",
     "jun": "JUN",
 }
-_DAY_AND_MONTH = re.compile(r"(?:(\d{1,2})-([a-z]{3})|([a-z]{3})-(\d{1,2}))", re.IGNORECASE)
+_DAY_AND_MONTH = re.compile(
+    r"(?:(\d{1,2})[-./ ]{1,2}([^\W\d]{3,4})|([^\W\d]{3,4})[-./ ]{1,2}(\d{1,2}))\.?", re.IGNORECASE
+)
 _DATE = re.compile(r"\d{4}-(\d\d)-(\d\d)(?:[ T]00:00(?::00)?(?:\.0+)?)?")
+#: Dates whose order of day and month is not known, and identifiers such as 2310001H13Rik that became numbers.
+_OTHER_CHANGES = re.compile(r"\d\d?[./]\d\d?[./]\d{4}|\d(?:[.,]\d+)?E\+\d\d", re.IGNORECASE)
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _NUMBERED_MONTHS = {f"{number + 1:02d}": name for number, name in enumerate(_MONTH_NAMES)}
+#: Months as spreadsheets write them in German, French and Spanish.
+_FOREIGN_MONTHS = {
+    "mrz": "mar", "mär": "mar", "mars": "mar", "avr": "apr", "abr": "apr", "mai": "may", "sept": "sep", "okt": "oct",
+    "dez": "dec", "déc": "dec", "dic": "dec", "ago": "aug", "ene": "jan",
+}  # fmt: skip
 #: Numbers that often stand for a missing value.
 _SENTINELS = np.array([sign * float(number) for sign in (-1, 1) for number in ("99", "999", "9999", "99999", "999999")])
 #: A sentinel is this many times as large as every other value of its column.
@@ -62,6 +71,8 @@ def warn_of_dates(gene_names, where):
 
 def _gene_of_date(name):
     """Gene that a name which is a date may have been; None where the name is no date."""
+    if _OTHER_CHANGES.fullmatch(name):
+        return "any gene that looked like a date or a number"
     match = _DAY_AND_MONTH.fullmatch(name)
     if match:
         day, month = (match[1], match[2]) if match[1] else (match[4], match[3])
@@ -69,36 +80,41 @@ def _gene_of_date(name):
         month, day = _NUMBERED_MONTHS.get(match[1], ""), match[2]
     else:
         return None
-    if month.lower() not in _MONTH_NAMES:
+    month = _FOREIGN_MONTHS.get(month.lower(), month.lower())
+    if month not in _MONTH_NAMES:
         return None
-    return _MONTHS.get(month.lower(), "another gene").format(int(day))
+    return _MONTHS.get(month, "another gene").format(int(day))
 
 
 def warn_of_sentinels(features):
-    """Warn of numbers such as -999 that stand far from all others of their column.
+    """Warn of numbers such as -999 that stand apart from all others of a column.
 
     Parameters
     ----------
     features : DataFrame, cells x features
     """
+    table = features.to_numpy(dtype=float)
     found = []
-    for column in features:
-        values = features[column].to_numpy(dtype=float)
-        values = values[np.isfinite(values)]
-        for number in np.intersect1d(values, _SENTINELS):
-            others = values[~np.isin(values, _SENTINELS)]
-            if len(others) and abs(number) > _FAR * np.abs(others).max():
-                found.append(f"{column!r} has {number:g} ({int((values == number).sum())} times)")
+    for number in _SENTINELS:
+        holds = (table == number).any(axis=0)
+        if any(_stands_apart(number, table[:, column]) for column in np.flatnonzero(holds)):
+            times = int((table == number).sum())
+            found.append(f"{number:g} ({times} times) in {preview(features.columns[holds], 3)}")
     if found:
         warn(
-            f"features: {preview_plain(found)}; numbers like these often stand for missing values. If they do, replace "
-            "them by NaN: features.replace(-999, float('nan'))"
+            f"features holds {'; '.join(found[:4])}: numbers like these often stand for missing values. If they do, "
+            f"replace them by NaN: features.replace({found[0].split()[0]}, float('nan'))"
         )
 
 
-def preview_plain(texts, most=4):
-    """Join the first few texts."""
-    return ", ".join(texts[:most]) + (f", ... ({len(texts)} in all)" if len(texts) > most else "")
+def _stands_apart(number, values):
+    """Whether a number is no value like the others of its column: far from them, or of another sign."""
+    others = values[np.isfinite(values) & ~np.isin(values, _SENTINELS)]
+    if not len(others):
+        return False
+    outside = number < others.min() or number > others.max()
+    twice = np.sum(values == number) > 1
+    return outside and (abs(number) > _FAR * np.abs(others).max() or twice or (number < 0 <= others.min()))
 
 
 def split_units(names):
@@ -125,7 +141,7 @@ def split_units(names):
     return [name if same else new for name, new, same in zip(names, short, kept, strict=True)], units
 
 
-def check_no_text(table, what):
+def check_no_text(table, what, separator=";"):
     """Raise ValueError where columns of a table hold no real numbers, with an example and what to do."""
     others = [
         number
@@ -135,18 +151,37 @@ def check_no_text(table, what):
     if not others:
         return
     names = [str(table.columns[number]) for number in others]
-    texts = [value for value in table.iloc[:, others[0]] if isinstance(value, str) and not _is_number(value)]
-    decimal = next((value for value in texts if re.fullmatch(r"\s*-?\d+,\d+\s*", value)), None)
-    if decimal is not None:
+    texts = [
+        value.strip()
+        for number in others[:5]
+        for value in table.iloc[:, number]
+        if isinstance(value, str) and not _is_number(value) and value.strip().lower() not in MISSING_MARKERS
+    ]
+    advice = _number_format(texts)
+    if advice is not None:
+        example = next(text for text in texts if "," in text)
         raise ValueError(
-            f"{what} holds decimal commas, as {decimal!r} in column {names[0]!r}: read it with pandas.read_csv(path, "
-            "sep=';', decimal=',', index_col=0), and give the DataFrame"
+            f"{what} holds numbers with commas, as {example!r} in column(s) {preview(names, 3)}: read it with "
+            f"pandas.read_csv(path, sep={separator!r}, {advice}, index_col=0), and give the DataFrame"
         )
     example = f", as {texts[0][:40]!r}" if texts else ""
     raise ValueError(
         f"{what} must hold real numbers only, but column(s) {preview(names)} hold text, dates, categories or complex "
         f"numbers{example}: drop or convert them"
     )
+
+
+def _number_format(texts):
+    """Arguments of `pandas.read_csv` for numbers with commas; None where the texts are no such numbers."""
+    with_comma = [text for text in texts if "," in text]
+    if not with_comma or not all(re.fullmatch(r"[-+]?[\d.,]*\d(e[-+]?\d+)?", text, re.IGNORECASE) for text in texts):
+        return None
+    if any("." in text for text in with_comma):
+        after = all(text.rindex(",") > text.rindex(".") for text in with_comma if "." in text)
+        return "decimal=',', thousands='.'" if after else "thousands=','"
+    if all(re.fullmatch(r"[-+]?\d{1,3}(,\d{3})+", text) for text in with_comma):
+        return "thousands=','"
+    return "decimal=','"
 
 
 def _is_number(text):

@@ -30,6 +30,8 @@ _COLORS = {"cell_types": "type_colors", "cell_families": "family_colors"}
 OBS_COLUMNS = {"cell_types": "cell_type", "cell_families": "cell_family", "donors": "donor"}
 #: What `pair` takes beside what it names.
 _SETTINGS = {*OBS_COLUMNS, *_COLORS.values(), "feature_units"}
+#: Part by which the number of variable genes may differ from what is asked for.
+FARTHEST = 0.2
 #: Rows of a dense table on disk that are read at once.
 ROWS_AT_ONCE = 1000
 
@@ -53,6 +55,8 @@ def pair_tables(counts, features, genes_as_rows=False, cells=None, **settings):
             "counts is transposed: its columns, not its rows, are the cells of features; "
             f"give genes_as_rows={not genes_as_rows}"
         )
+    if not features.index.isin(counts.index).any() and features.columns.isin(counts.index).any():
+        raise ValueError("features is transposed: its columns, not its rows, are the cells of counts; give features.T")
     if cells is not None:
         _take_columns(settings, read_descriptions(cells, features.index), "cells")
     named = [key for key in OBS_COLUMNS if isinstance(settings.get(key), str)]
@@ -66,6 +70,8 @@ def pair_tables(counts, features, genes_as_rows=False, cells=None, **settings):
 
 def pair_anndata(adata, features, counts=None, genes=1000, **settings):
     """Pair what an AnnData holds; arguments of `PairedData.from_anndata`."""
+    if not hasattr(adata, "obsm"):
+        raise ValueError(f"adata must be an AnnData, as anndata.read_h5ad(path) gives it, got {type(adata).__name__}")
     if not isinstance(features, str):
         table = adata.obs[_present(list(features), adata.obs, "adata.obs")]
         return _pair_genes(adata, table, "features", counts, genes, settings)
@@ -91,6 +97,8 @@ def _of_uns(adata, key, columns):
 
 def pair_mudata(mdata, x="rna", y="ephys", counts=None, genes=1000, **settings):
     """Pair two modalities of a MuData; arguments of `PairedData.from_mudata`."""
+    if not hasattr(mdata, "mod"):
+        raise ValueError(f"mdata must be a MuData, as mudata.read_h5mu(path) gives it, got {type(mdata).__name__}")
     missing = [name for name in (x, y) if name not in mdata.mod]
     if missing:
         raise ValueError(f"mdata lacks the modalities {preview(missing)}; it has {preview(mdata.mod)}")
@@ -151,7 +159,7 @@ def counts_of(adata, layer, where="adata"):
     """Return counts in memory: sparse where they are, or where they come from disk."""
     if layer is not None and layer not in adata.layers:
         raise ValueError(
-            f"{where}.layers lacks {layer!r} (counts); it has {preview(adata.layers)}; None takes {where}.X"
+            f"{where}.layers lacks {layer!r} (counts); it has {preview(adata.layers)}; None stands for {where}.X"
         )
     counts = adata.X if layer is None else adata.layers[layer]
     if counts is None:
@@ -189,13 +197,14 @@ def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **m
         raise TypeError(f"unknown argument(s) {preview(unknown)}: expected among {preview(sorted(_SETTINGS), 12)}")
     if not features.size:
         raise ValueError(f"features is empty: {features.shape[0]} rows and {features.shape[1]} columns")
+    warn_of_dates(table.gene_names, "counts")  # first: two genes that became one date have one name
+    gene_names = check_unique(table.gene_names, "genes in counts")
     cells = _match(check_unique(table.cell_names, "cells in counts"), features.index)
     rows = pd.Index(table.cell_names).get_indexer(cells)
     counts = table.counts.tocsr() if sparse.issparse(table.counts) else table.counts
-    counts = check_counts(counts if np.array_equal(rows, np.arange(counts.shape[0])) else counts[rows])
-    gene_names = check_unique(table.gene_names, "genes in counts")
+    counts = counts if np.array_equal(rows, np.arange(counts.shape[0])) else counts[rows]
+    counts = check_counts(counts, names=(cells, gene_names))
     warn_of_fractions(counts, "counts")
-    warn_of_dates(gene_names, "counts")
     chosen = _choose_genes(counts, gene_names, genes, detection_threshold)
     counts = counts[:, chosen]
     empty = np.asarray(counts.sum(axis=1)).ravel() == 0
@@ -250,7 +259,9 @@ def _choose_genes(counts, gene_names, genes, detection_threshold):
         if genes is None and len(detected) < len(gene_names):
             silent = np.delete(gene_names, detected)
             warn(f"{len(silent)} of {len(gene_names)} genes are left out, without any count: {preview(silent, 3)}")
-        if genes is None or check_whole(genes, "genes") >= len(detected):
+        if genes is not None and check_whole(genes, "genes") > len(detected):
+            warn(f"genes={genes}: counts has {len(detected)} genes with any count, and all of them are taken")
+        if genes is None or genes >= len(detected):
             return detected
         return _most_variable(counts, genes, detection_threshold)
     if isinstance(genes, (str, bytes)) or not np.iterable(genes):
@@ -275,6 +286,11 @@ def _most_variable(counts, genes, detection_threshold):
         )
     selection = find_variable_genes(counts, genes, detection_threshold)
     differs = nearest_number(genes, selection, "genes")
+    if differs and abs(selection.mask.sum() - genes) > FARTHEST * genes:
+        raise ValueError(
+            f"genes={genes}: no curve selects about as many, the nearest selects {selection.mask.sum()}. Are these "
+            "counts, as measured? Give another number, names of genes, or None for all"
+        )
     if differs:
         warn(differs)
     return np.flatnonzero(selection.mask)
@@ -298,7 +314,10 @@ def _aligned(series, cells, what):
     check_unique(series.index, f"cells in {what}")
     missing = cells[~np.isin(cells, series.index)]
     if len(missing):
-        raise ValueError(f"{what} lacks {len(missing)} of the {len(cells)} cells: {preview(missing, 3)}")
+        raise ValueError(
+            f"{what} lacks {len(missing)} of the {len(cells)} cells: {preview(missing, 3)}; name them there, without a "
+            "value where it is not known"
+        )
     return known_or_not(series.loc[cells].astype(object).to_numpy())
 
 

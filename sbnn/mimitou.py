@@ -19,7 +19,8 @@ def load_mimitou(data_dir=None):
     """Load 500 cells of a cutaneous T-cell lymphoma: about 1000 genes, 49 surface proteins.
 
     The example of the package CiteFuse: no types and no donors are known. The most variable genes are modelled; no
-    curve selects exactly 1000 of these, so that their number is the nearest. Proteins are counts as they are, z-scored.
+    curve selects exactly 1000 of these, so that their number is the nearest. Of the proteins, logarithms of 1 + count
+    are taken and z-scored (z-scores of the counts themselves reach 22).
 
     Parameters
     ----------
@@ -51,11 +52,11 @@ def load_mimitou(data_dir=None):
     selected = find_variable_genes(counts, N_VARIABLE_GENES, threshold=0).mask
     return paired(
         counts[:, selected].toarray(),
-        proteins.toarray().astype(np.float64),
+        np.log1p(proteins.toarray().astype(np.float64)),
         gene_names=[str(name).removeprefix(_PREFIX) for name in genes[selected]],
         feature_names=protein_names,
         cell_names=cells,
-        feature_units=("UMI",) * len(protein_names),
+        feature_units=("log(1 + UMI)",) * len(protein_names),
         name="ctcl_2019",
     )
 

@@ -17,6 +17,12 @@ from sbnn.accidents import check_no_text
 _UNREADABLE = (EOFError, gzip.BadGzipFile, pd.errors.EmptyDataError, pd.errors.ParserError, csv.Error)
 #: Files of spreadsheets, which are no text.
 _SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
+#: How files begin that are no text.
+_BINARY = {
+    b"\x1f\x8b": "packed by gzip (its name should end in .gz)",
+    b"PK\x03\x04": "a zip or a spreadsheet (.xlsx)",
+    b"\x89HDF": "an HDF5 file (.h5, .h5ad)",
+}
 #: Bytes at the end of a file in which its last row is looked for.
 _END = 2**22
 
@@ -44,8 +50,7 @@ def read_table(table, what):
         names that are missing or come twice.
     """
     require_table(table, what)
-    if not isinstance(table, pd.DataFrame):
-        table = _read_numbers(table, what)
+    table = _without_markers(table, what) if isinstance(table, pd.DataFrame) else _read_numbers(table, what)
     if not table.size:
         raise ValueError(f"{what} is empty: {table.shape[0]} rows and {table.shape[1]} columns")
     for names, axis in ((table.index, "rows"), (table.columns, "columns")):
@@ -99,7 +104,9 @@ def _read_numbers(path, what):
     _check_end(path, what, separator, len(header))
     with _damage_explained(path, what):
         table = pd.read_csv(path, keep_default_na=False, na_values=[""], low_memory=False, **options)
-    return _without_markers(table.set_index(table.columns[0]), what)
+    table = _without_markers(table.set_index(table.columns[0]), what)
+    check_no_text(table, what, separator)
+    return table
 
 
 def _check_end(path, what, separator, n_columns):
@@ -119,17 +126,22 @@ def _check_end(path, what, separator, n_columns):
 
 def _without_markers(table, what):
     """Put NaN where text such as "n.d." or "#N/A" says that a value is missing, and say so."""
-    found = Counter()
+    found, changed = Counter(), {}
     for number, kind in enumerate(table.dtypes):
         if not pd.api.types.is_object_dtype(kind):
             continue
         values = table.iloc[:, number]
+        if not values.dropna().map(lambda value: isinstance(value, (str, int, float, np.integer, np.floating))).all():
+            continue
         marked = values.map(lambda value: isinstance(value, str) and value.strip().lower() in MISSING_MARKERS)
         numbers = pd.to_numeric(values.where(~marked), errors="coerce")
         if (numbers.isna() & values.notna() & ~marked).any():
             continue  # text, which is refused by name
         found.update(values[marked].str.strip())
-        table = table.assign(**{table.columns[number]: numbers})
+        changed[number] = numbers
+    if changed:
+        columns = [changed.get(number, table.iloc[:, number]) for number in range(table.shape[1])]
+        table = pd.concat(columns, axis=1, keys=range(table.shape[1])).set_axis(table.columns, axis=1)
     if found:
         shown = ", ".join(f"{marker!r} ({count})" for marker, count in found.most_common(5))
         warn(f"{what}: read as missing values: {shown}")
@@ -142,17 +154,25 @@ def _damage_explained(path, what):
     try:
         yield
     except UnicodeDecodeError:
-        with open(path, "rb") as file:
-            begins = file.read(2)
-        if begins == b"\x1f\x8b":
-            raise ValueError(f"{what}: {path} is packed by gzip: give it a name that ends in .gz") from None
-        likely = "utf-16" if begins in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
-        raise ValueError(
-            f"{what}: {path} is not written in UTF-8: save it as CSV UTF-8, or read it with pandas.read_csv(path, "
-            f"encoding={likely!r}, index_col=0) and give the DataFrame"
-        ) from None
+        raise ValueError(f"{what}: {path} {_what_it_is(path)}") from None
     except _UNREADABLE as error:
         raise ValueError(f"{what}: {path} is damaged or no table, .gz or plain ({error})") from None
+
+
+def _what_it_is(path):
+    """Say what a file that is not written in UTF-8 may be, and how to read it."""
+    with open(path, "rb") as file:
+        begins = file.read(4096)
+    for magic, kind in _BINARY.items():
+        if begins.startswith(magic):
+            return f"is {kind}, not a table of text: read it with what is made for it, and give the DataFrame"
+    encoding = "utf-16" if begins[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
+    line = begins[: len(begins) // 2 * 2].decode(encoding, "replace").splitlines()[0]
+    separator = max(",;\t", key=line.count)
+    return (
+        f"is not written in UTF-8: save it as CSV UTF-8, or read it with pandas.read_csv(path, sep={separator!r}, "
+        f"encoding={encoding!r}, index_col=0) and give the DataFrame"
+    )
 
 
 def _begin(path, what):

@@ -229,6 +229,7 @@ class PairedModel:
         from sbnn.maps import plot_latent_space
         from sbnn.plotting import use_style
 
+        check_paired(data)
         aligned = self._align(data, None, False)
         X, data = aligned.X, data.subset(aligned.has_counts)
         Z, estimator = np.asarray(self.estimator_.transform(X)), self.estimator_
@@ -351,7 +352,7 @@ def _cells(cells, layer, raw):
     if isinstance(cells, pd.DataFrame):
         table = read_table(cells, "cells")
         return table.to_numpy(), table.columns.to_numpy(str), table.index.to_numpy(str)
-    if hasattr(cells, "mod"):
+    if hasattr(cells, "mod") and hasattr(cells, "obs_names"):
         raise ValueError(f"cells is a MuData: give the modality that holds the genes, one of {preview(cells.mod)}")
     if hasattr(cells, "obs_names") and hasattr(cells, "var_names"):
         return counts_of(cells, layer), cells.var_names.to_numpy(str), cells.obs_names.to_numpy(str)

@@ -148,7 +148,7 @@ def _read_rna(path, modified):
     if len(names) < HUMAN_ROWS or foreign:
         raise ValueError(
             f"{path} should begin with {HUMAN_ROWS} rows named {_PREFIX}... or {_SPIKE_IN}..., it has {len(names)} "
-            f"({preview(foreign, 3) or 'truncated?'})"
+            f"({preview(foreign, 3) if foreign else 'truncated?'})"
         )
     counts = sparse.vstack(blocks, format="csr")[human].T.tocsr()
     genes = [str(name).removeprefix(_PREFIX) for name in np.array(names)[human]]

@@ -135,6 +135,8 @@ def open_store(path, identity, chunks):
         yield NoStore(chunks)
         return
     folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"store must be a folder, made where it is missing, but {folder} is a file")
     folder.mkdir(parents=True, exist_ok=True)
     # A lock of the operating system: it goes with the process, however that ends.
     lock = FileLock(folder / ".lock", timeout=0)
@@ -162,7 +164,8 @@ def _read_plan(folder, identity, chunks):
     if not path.exists():
         others = [file.name for file in folder.iterdir() if file.name != ".lock" and not file.name.startswith(".plan")]
         if others:
-            raise ValueError(f"store {folder} is no store but holds {others[:3]}: choose an empty or a new folder")
+            lost = "plan.pickle is missing from it, and" if any(name.startswith("chunk-") for name in others) else "it"
+            raise ValueError(f"store {folder} is no store, {lost} holds {others[:3]}: choose an empty or a new folder")
         _seal(path, "plan", {"identity": identity, "chunks": list(map(_listed, chunks))})
         return chunks
     try:

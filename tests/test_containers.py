@@ -214,7 +214,7 @@ def test_cells_without_counts_are_left_out_and_reported(tables):
         (lambda c, f: (c, f.replace(f.iloc[3, 1], np.inf)), "features is infinite for feature.s. 'feature 2'"),
         (
             lambda c, f: (c.astype(float).replace(0, np.nan), f),
-            "counts holds .* NaN or infinite value.s., where counts",
+            "counts holds .* NaN or infinite value.s., the first in cell .* where counts",
         ),
         (lambda c, f: (c, f[[]]), "features is empty: 150 rows and 0 columns"),
     ],
@@ -250,7 +250,9 @@ def test_small_integers_do_not_overflow(tables):
 
 def test_what_an_anndata_lacks_is_named(small):
     adata = small[0].to_anndata()
-    with pytest.raises(ValueError, match=r"adata.layers lacks 'raw' \(counts\); it has 'counts'; None takes adata.X"):
+    with pytest.raises(
+        ValueError, match=r"adata.layers lacks 'raw' \(counts\); it has 'counts'; None stands for adata.X"
+    ):
         PairedData.from_anndata(adata, "features", "raw")
     with pytest.raises(ValueError, match=r"adata.obsm lacks 'ephys' \(features\); it has 'features'"):
         PairedData.from_anndata(adata, "ephys")

@@ -338,7 +338,7 @@ def test_ctcl_2019_has_the_nearest_number_of_genes(recwarn):
     assert (data.n_cells, data.n_genes, data.n_features) == (500, 1001, 49)
     assert {"CD3D", "CD8A"} <= set(data.gene_names) and {"CD4", "CD8", "B220 (CD45R)"} <= set(data.feature_names)
     assert not any(name.startswith("hg19_") for name in data.gene_names)
-    assert data.cell_types is None and data.donors is None and data.feature_units == ("UMI",) * 49
+    assert data.cell_types is None and data.donors is None and data.feature_units == ("log(1 + UMI)",) * 49
     cd8 = data.Y[:, data.feature_names == "CD8"][:, 0]
     assert np.corrcoef(data.X[:, data.gene_names == "CD8A"][:, 0], cd8)[0, 1] > 0.5
 
