@@ -52,12 +52,14 @@ def pack(config, arrays):
     return content.getvalue()
 
 
-def unpack(content):
+def unpack(content, check=None):
     """Return the JSON text and the arrays of a file that `pack` made.
 
     Parameters
     ----------
     content : bytes
+    check : callable, optional
+        Called with the JSON text before arrays are looked at: raises an error where they should not be.
 
     Returns
     -------
@@ -72,9 +74,11 @@ def unpack(content):
     """
     try:
         with zipfile.ZipFile(BytesIO(content)) as file:
-            members = _members(file, len(content))
-            config = json.loads(file.read(CONFIG))
-            arrays = {name.removesuffix(".npy"): _array(name, file.read(name)) for name in members if name != CONFIG}
+            _check_sizes(file, len(content))
+            config = json.loads(_read(file, CONFIG))
+            if check is not None and isinstance(config, dict):
+                check(config)
+            arrays = {name.removesuffix(".npy"): _array(name, _read(file, name)) for name in _arrays(file)}
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         # RuntimeError: encrypted members; NotImplementedError: packed in ways that Python does not know.
         raise ValueError(f"{type(error).__name__}: {error}") from None
@@ -85,21 +89,39 @@ def unpack(content):
     return config, arrays
 
 
-def _members(file, n_bytes):
-    """Names of the members, after checking how many and how large they are."""
+def _read(file, name):
+    """Unpack a member, not further than the size that was checked."""
+    info = file.getinfo(name)
+    with file.open(info) as stream:
+        content = stream.read(info.file_size + 1)
+    if len(content) != info.file_size:
+        raise ValueError(f"its member {name!r} has another size than it says")
+    return content
+
+
+def _check_sizes(file, n_bytes):
+    """Raise ValueError where members are too many, too large, or packed in a way that has no limit."""
     infos = file.infolist()
     names = [info.filename for info in infos]
     if len(names) > MAX_MEMBERS or len(set(names)) < len(names):
         raise ValueError(f"it has {len(names)} members, {len(names) - len(set(names))} of them twice")
     if CONFIG not in names:
         raise ValueError(f"it has no {CONFIG}")
-    others = [name for name in names if name != CONFIG and not name.endswith(".npy")]
-    if others:
-        raise ValueError(f"it has a member {others[0][:80]!r}, which is neither {CONFIG} nor an array")
+    packed = {info.compress_type for info in infos} - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+    if packed:  # others unpack without a limit
+        raise ValueError(f"it is packed in a way that sbnn does not use (zip method {sorted(packed)[0]})")
     total, text = sum(info.file_size for info in infos), file.getinfo(CONFIG).file_size
     most = min(MAX_UNPACKED, 2**20 + MAX_RATIO * n_bytes)
     if total > most or text > MAX_TEXT:
         raise ValueError(f"it unpacks to {total} bytes, {text} of them {CONFIG}, more than the {most} that are read")
+
+
+def _arrays(file):
+    """Names of the members beside the JSON text, which must be arrays."""
+    names = [name for name in file.namelist() if name != CONFIG]
+    others = [name for name in names if not name.endswith(".npy")]
+    if others:
+        raise ValueError(f"it has a member {others[0][:80]!r}, which is neither {CONFIG} nor an array")
     return names
 
 

@@ -11,6 +11,10 @@ from scipy import sparse
 
 #: Rows of a matrix looked at in one go.
 CHECKED_AT_ONCE = 4096
+#: Text that stands for a type, family or donor that is not known, in lower case.
+UNKNOWN_LABELS = frozenset(("", "na", "n/a", "#n/a", "nan", "<na>", "none", "null", "n.d.", "unknown"))
+#: Characters that a name may have.
+LONGEST_NAME = 1000
 #: Text that stands for a missing value, in lower case.
 _MARKERS = "na n/a #n/a n.a. n.a nan -nan <na> null none nil n.d. n.d nd missing ? - -- – ."
 _SPREADSHEET_ERRORS = "#value! #div/0! #ref! #name? #num! #null!"
@@ -38,7 +42,11 @@ def check_number(value, name, least=0.0, above=False, most=math.inf):
     """Return `value` as float; ValueError unless it is finite and at least (or `above`) `least`, at most `most`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise ValueError(f"{name} must be a number, got {value!r}")
-    if not math.isfinite(value) or value < least or (above and value == least) or value > most:
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:
+        finite = False
+    if not finite or value < least or (above and value == least) or value > most:
         asked = f"{'more than' if above else 'at least'} {least:g}"
         asked = f"finite and {asked}" if most == math.inf else f"{asked} and at most {most:g}"
         raise ValueError(f"{name} must be {asked}, got {value}")
@@ -51,8 +59,17 @@ def check_seed(random_state, name="random_state"):
         check_whole(random_state, name, least=0, most=2**32 - 1)
 
 
+def check_flag(value, name):
+    """Raise ValueError unless `value` is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def check_weights(sample_weight, length, name="sample_weight"):
     """Return weights of cells as a float64 array: finite, not negative, not all zero."""
+    if np.ma.isMaskedArray(sample_weight):
+        raise ValueError(f"{name} is a masked array: give 0 to cells that should not count")
     weights = np.asarray(sample_weight)
     if weights.dtype.kind not in "biuf":
         raise ValueError(f"{name} must hold numbers, got dtype {weights.dtype}")
@@ -91,9 +108,11 @@ def check_matrix(matrix, name, dtype=np.float64, allow_nan=False):
     """Return `matrix` as a 2-D array of finite numbers (NaN only where `allow_nan`)."""
     if sparse.issparse(matrix):
         raise ValueError(f"{name} is sparse: give it as an array, for example with .toarray()")
+    if np.ma.isMaskedArray(matrix):
+        matrix = matrix.astype(np.float64).filled(np.nan)  # a masked value is a missing one
     if getattr(matrix, "dtype", None) is None:
         matrix = np.asarray(matrix)
-    if getattr(matrix.dtype, "kind", "") in "cmMSUV":
+    if getattr(matrix.dtype, "kind", None) in tuple("cmMSUV"):
         raise ValueError(f"{name} must hold real numbers only, got dtype {matrix.dtype}")
     try:
         matrix = np.asarray(matrix, dtype=dtype)
@@ -148,7 +167,10 @@ def check_counts(counts, name="counts", names=None):
 
     `names` of cells and genes say where a bad value stands.
     """
-    values = counts.data if sparse.issparse(counts) else np.asarray(counts)
+    if np.ma.isMaskedArray(counts):
+        raise ValueError(f"{name} is a masked array: leave out what is masked")
+    counts = counts if sparse.issparse(counts) else np.asarray(counts)
+    values = counts.data if sparse.issparse(counts) else counts
     if counts.ndim != 2:
         raise ValueError(f"{name} must be two-dimensional (cells x genes), got shape {counts.shape}")
     if not np.issubdtype(values.dtype, np.number) or values.dtype.kind == "c":
@@ -205,10 +227,15 @@ def warn_of_fractions(counts, name):
 
 def check_named(names, what):
     """Return `names` as a string array after checking that none is missing."""
-    names = np.asarray(names)
+    # A list of text and NaN would become text at once, and NaN the name 'nan'.
+    names = np.asarray(names) if hasattr(names, "dtype") else np.asarray([*names], dtype=object)
     if names.ndim != 1:
         raise ValueError(f"{what} must be a list of names, got shape {names.shape}")
     missing = np.asarray(pd.isna(names)) if names.dtype.kind not in "SU" else np.zeros(len(names), dtype=bool)
+    if names.dtype == object and max((len(name) for name in names if isinstance(name, str)), default=0) > LONGEST_NAME:
+        raise ValueError(
+            f"{what} hold one of more than {LONGEST_NAME} characters: is a quotation mark open in the file?"
+        )
     texts = names.astype(str)
     missing |= np.char.strip(texts) == ""
     if missing.any():

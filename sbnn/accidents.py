@@ -31,8 +31,14 @@ _FOREIGN_MONTHS = {
     "mrz": "mar", "mär": "mar", "mars": "mar", "avr": "apr", "abr": "apr", "mai": "may", "sept": "sep", "okt": "oct",
     "dez": "dec", "déc": "dec", "dic": "dec", "ago": "aug", "ene": "jan",
 }  # fmt: skip
+#: What stands in brackets for many things, and is taken for no unit.
+_AMBIGUOUS = {"M", "L", "l", "J", "W", "g", "h", "F", "m", "S", "min"}
 #: Numbers that often stand for a missing value.
-_SENTINELS = np.array([sign * float(number) for sign in (-1, 1) for number in ("99", "999", "9999", "99999", "999999")])
+_ROUND = ("99", "888", "999", "9999", "99999", "999999", "1e10", "1e20")
+_SENTINELS = np.array(
+    [sign * float(number) for sign in (-1, 1) for number in _ROUND]
+    + [-1000.0, -9999.99, -32768.0, 32767.0, 2147483647.0]
+)
 #: A sentinel is this many times as large as every other value of its column.
 _FAR = 3
 #: Units of electrophysiology, morphology and molecules, with prefixes, products and quotients.
@@ -76,6 +82,8 @@ def _gene_of_date(name):
     match = _DAY_AND_MONTH.fullmatch(name)
     if match:
         day, month = (match[1], match[2]) if match[1] else (match[4], match[3])
+        if not match[1] and month.islower():  # genes of worms: sep-1
+            return None
     elif match := _DATE.fullmatch(name):
         month, day = _NUMBERED_MONTHS.get(match[1], ""), match[2]
     else:
@@ -133,12 +141,16 @@ def split_units(names):
     """
     names = [str(name) for name in names]
     matches = [_UNIT.fullmatch(name) for name in names]
-    short = pd.Series([match["name"] if match else name for match, name in zip(matches, names, strict=True)])
-    kept = short.duplicated(keep=False).to_numpy()
-    units = tuple(None if match is None or same else match["unit"] for match, same in zip(matches, kept, strict=True))
-    if not any(units):
-        return names, None
-    return [name if same else new for name, new, same in zip(names, short, kept, strict=True)], units
+    stems = pd.Series([re.split(r"\s*[(\[]", name)[0] for name in names])
+    # "ISI (min)" beside "ISI (max)" is no unit; nor is a single "CD4 (A)" among names without any.
+    shared = stems.duplicated(keep=False)
+    clear = [number for number, match in enumerate(matches) if match and match["unit"] not in _AMBIGUOUS]
+    clear = [number for number in clear if not shared[number]]
+    short, units = list(names), [None] * len(names)
+    for number in clear:
+        if len(clear) > 1 or len(matches[number]["unit"]) > 1:
+            short[number], units[number] = matches[number]["name"], matches[number]["unit"]
+    return short, tuple(units) if any(units) else None
 
 
 def check_no_text(table, what, separator=";"):

@@ -32,10 +32,11 @@ def _start():
 
 def _start_quietly():
     """Start Keras; its own messages show where the reader asked for them, or started TensorFlow before."""
-    asked_for = int(os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")) < 3
-    if asked_for or "tensorflow" in sys.modules:
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3") in ("0", "1", "2"):
         return _start()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # XLA would go on with messages while it compiles
+    if "tensorflow" in sys.modules:
+        return _start()
     with _silent_stderr():
         return _start()
 

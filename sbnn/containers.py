@@ -62,7 +62,7 @@ def pair_tables(counts, features, genes_as_rows=False, cells=None, **settings):
     named = [key for key in OBS_COLUMNS if isinstance(settings.get(key), str)]
     if named:
         raise ValueError(f"{named[0]}={settings[named[0]]!r} names a column: give the table that has it as cells")
-    is_sparse = all(isinstance(kind, pd.SparseDtype) for kind in counts.dtypes) and counts.size
+    is_sparse = counts.size and all(isinstance(kind, pd.SparseDtype) and kind.fill_value == 0 for kind in counts.dtypes)
     values = counts.sparse.to_coo().tocsr() if is_sparse else counts.to_numpy()
     table = CountTable(values, counts.columns.to_numpy(), counts.index.to_numpy())
     return pair(table, features, **settings)

@@ -115,7 +115,8 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         X, Y = self._check_training(X, y, np.float32)
         self.check_settings(X.shape[1])
         if sample_weight is not None:
-            sample_weight = check_weights(sample_weight, len(X)).astype(np.float32)
+            weights = check_weights(sample_weight, len(X))
+            sample_weight = (weights / weights.mean()).astype(np.float32)  # of any scale
         starts = get_schedule(self.schedule).cluster_starts
         clusters = cluster_features(Y, starts) if starts else None
         n_train = len(X)
@@ -140,6 +141,9 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
 
     def _with_validation_cells(self, X, Y, validation_X, validation_Y):
         """Put validation cells behind the training cells."""
+        named = getattr(self, "feature_names_in_", None)
+        if named is not None and list(getattr(validation_X, "columns", named)) != list(named):
+            raise ValueError("X of validation_data should have the genes of X, in their order, as its columns")
         validation_X = check_matrix(validation_X, "X of validation_data", np.float32)
         validation_Y = np.asarray(validation_Y)
         validation_Y = validation_Y[:, None] if validation_Y.ndim == 1 else validation_Y
@@ -151,18 +155,20 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             )
         return np.concatenate([X, validation_X]), np.concatenate([Y, validation_Y])
 
-    def check_settings(self, n_genes=None):
+    def check_settings(self, n_genes=None, n_features=None):
         """Raise ValueError for arguments of the constructor that cannot be trained with.
 
         Parameters
         ----------
         n_genes : int, optional
             Genes of the data, which n_selected must not exceed.
+        n_features : int, optional
+            Not needed by networks.
         """
         check_whole(self.bottleneck_dim, "bottleneck_dim")
         check_number(self.group_lasso, "group_lasso")
         check_number(self.ridge, "ridge")
-        if isinstance(self.hidden, (str, bytes)) or not np.iterable(self.hidden) or not len(self.hidden):
+        if not isinstance(self.hidden, (tuple, list, np.ndarray, range)) or not len(self.hidden):
             raise ValueError(
                 f"hidden must be the widths of one or more layers, such as (512, 128), got {self.hidden!r}"
             )

@@ -60,9 +60,13 @@ def make_folds(data, folds="paper"):
         if folds not in makers:
             raise ValueError(f"unknown folds {folds!r}: expected {', '.join(map(repr, makers))}, a splitter or a list")
         return makers[folds](data)
-    if hasattr(folds, "split"):
+    if hasattr(folds, "split") and not isinstance(folds, (type, bytes)):
         by_group = "Group" in type(folds).__name__  # the others warn of groups they do not use
-        folds = folds.split(data.X, groups=_known_donors(data) if by_group else None)
+        by_class = "Stratified" in type(folds).__name__
+        if by_class and data.cell_types is None:
+            raise ValueError(f"{type(folds).__name__} needs data.cell_types, which is None")
+        classes = data.cell_types if by_class else None
+        folds = folds.split(data.X, classes, groups=_known_donors(data) if by_group else None)
     return _listed(folds, n_cells)
 
 

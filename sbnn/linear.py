@@ -30,7 +30,7 @@ FILLING_TOLERANCE = 1e-9
 MAX_FILLINGS = 1000
 #: Duality gap, relative to the response, at which an elastic net counts as solved.
 SOLVER_TOLERANCE = 1e-7
-#: Beyond this, products of values need numbers that double precision does not have.
+#: Beyond this, products of several values overflow double precision.
 LARGEST_VALUE = 1e60
 
 
@@ -150,10 +150,11 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         final = relax(X, Y, sparse, self.alpha) if self.relaxed else sparse
         return self.adopt(final, sparse.selected, sparse.norms, X.mean(axis=0), np.nanmean(Y, axis=0))
 
-    def check_settings(self, n_genes=None):
-        """Raise ValueError for arguments of the constructor that cannot be fitted with; `n_genes` is not needed."""
+    def check_settings(self, n_genes=None, n_features=None):
+        """Raise ValueError for arguments of the constructor that cannot be fitted with, to data of this size."""
         if self.rank is not None:
-            check_whole(self.rank, "rank")
+            sizes = [size for size in (n_genes, n_features) if size is not None]
+            check_whole(self.rank, "rank", most=min(sizes, default=None))
         check_number(self.alpha, "alpha", above=True)
         check_number(self.l1_ratio, "l1_ratio", most=1)
         check_choice(self.relaxed, (False, True), "relaxed")
@@ -256,7 +257,7 @@ def _check_scale(X, Y):
         largest = np.nanmax(np.abs(values), initial=0)
         if largest > LARGEST_VALUE:
             raise ValueError(
-                f"{name} holds values up to {largest:.3g}, whose squares overflow: z-score it (sbnn.Preprocessor)"
+                f"{name} holds values up to {largest:.3g}, of which products overflow: z-score it (sbnn.Preprocessor)"
             )
 
 

@@ -1,6 +1,7 @@
 """A fitted model as one file: its settings as JSON, everything else as NumPy arrays; nothing in it is executed."""
 
 import importlib
+import numbers
 from dataclasses import asdict
 from pathlib import Path
 
@@ -80,8 +81,7 @@ def load_model(path):
     """
     path = Path(path)
     try:
-        config, arrays = unpack(read_bytes(path))
-        _check_format(config)
+        config, arrays = unpack(read_bytes(path), _check_format)
         return _rebuild(config, arrays)
     except _OtherFormatError as error:
         raise ValueError(f"{path} {error}") from None
@@ -100,7 +100,11 @@ def _check_format(config):
     kind, version = config.get("format"), config.get("format_version")
     if kind != _FORMAT:
         raise ValueError(f"its format is {kind!r}, not {_FORMAT!r}")
-    if not isinstance(version, list) or len(version) != 2 or not all(type(number) is int for number in version):
+    if (
+        not isinstance(version, list)
+        or len(version) != 2
+        or not all(type(number) is int and number >= 0 for number in version)
+    ):
         raise ValueError(f"its format_version is {version!r}, not two whole numbers")
     if version[0] != FORMAT_VERSION[0]:
         versions = config.get("versions")
@@ -127,6 +131,8 @@ def _rebuild(config, arrays):
     else:
         rank = n_features if estimator.rank is None else estimator.rank
         W, V = take("W", "f", (n_genes, rank)), take("V", "f", (n_features, rank))
+        if W[~of_estimator["selected"]].any():
+            raise ValueError("its model reads other genes than it says")
         estimator.adopt(ReducedRankFit(W, V, take("offset", "f", (n_features,))), **of_estimator)
     model = PairedModel(clone(estimator))
     model.estimator_, model.training_genes_ = estimator, training_genes
@@ -177,6 +183,9 @@ def _estimator(config, n_genes):
     unknown = sorted(set(settings) - set(made.get_params(deep=False)))
     if unknown:
         raise ValueError(f"its {kind} has an unknown setting {unknown[0][:80]!r}")
+    missing = sorted(set(made.get_params(deep=False)) - set(settings) - {"random_state"})
+    if missing:
+        raise ValueError(f"its {kind} lacks the setting {missing[0]!r}")
     made.set_params(**_settings_from_plain(settings))
     made.check_settings(n_genes)
     return made
@@ -248,11 +257,15 @@ def _plain_settings(estimator):
     if is_network(estimator) and not isinstance(settings["schedule"], str):
         schedule = get_schedule(settings["schedule"])
         settings["schedule"] = {"name": schedule.name, "stages": [asdict(stage) for stage in schedule]}
-    return {
-        name: value.item() if isinstance(value, np.generic) else value
-        for name, value in settings.items()
-        if isinstance(value, (int, float, str, bool, tuple, list, dict, np.generic, type(None)))
-    }
+    if "hidden" in settings:
+        settings["hidden"] = list(map(int, settings["hidden"]))
+    if not isinstance(settings.get("random_state", 0), numbers.Integral):
+        del settings["random_state"]
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()}
+    for name, value in plain.items():
+        if not isinstance(value, (int, float, str, bool, list, dict, type(None))):
+            raise ValueError(f"{name}={value!r} cannot be written to a file: give a plain number or text")
+    return plain
 
 
 def _settings_from_plain(settings):

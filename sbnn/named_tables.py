@@ -23,8 +23,8 @@ _BINARY = {
     b"PK\x03\x04": "a zip or a spreadsheet (.xlsx)",
     b"\x89HDF": "an HDF5 file (.h5, .h5ad)",
 }
-#: Bytes at the end of a file in which its last row is looked for.
-_END = 2**22
+#: How the first column of a table is called, which tables of R leave without a name.
+_NAMES_OF_NAMES = {"", "cell", "cells", "cell_id", "cellid", "barcode", "gene", "genes", "gene_id", "name", "id"}
 
 
 def read_table(table, what):
@@ -88,7 +88,10 @@ def _read_numbers(path, what):
     """Read a file whose first column holds names: text, even where they look like numbers or a missing value."""
     separator, header, first = _begin(path, what)
     options = {"sep": separator, "converters": {0: str}, "encoding": "utf-8-sig"}
-    if len(first) == len(header) + 1:  # as R writes tables: no name above the names of the rows
+    n_columns = len(first)
+    if (
+        len(first) == len(header) + 1 and header[0].strip().lower() not in _NAMES_OF_NAMES
+    ):  # as R writes tables: no name above the names of the rows
         warn(
             f"{what}: {path} has {len(header)} names above {len(first)} columns: taken for a table of R, whose first "
             "column has no name"
@@ -100,8 +103,10 @@ def _read_numbers(path, what):
             f"{what}: {path} has {len(header)} names above {len(first)} columns: are there decimal commas in a table "
             "with commas (export it with semicolons or tabs), or is the first row cut short?"
         )
+    if header[0] and header[0] in header[1:]:
+        raise ValueError(f"{what}: {path} has two columns called {header[0]!r}: rename one")
     check_unique(check_named(header[1:], f"columns of {what}"), f"columns in {what}")  # pandas would number them
-    _check_end(path, what, separator, len(header))
+    _check_rows(path, what, separator, n_columns)
     with _damage_explained(path, what):
         table = pd.read_csv(path, keep_default_na=False, na_values=[""], low_memory=False, **options)
     table = _without_markers(table.set_index(table.columns[0]), what)
@@ -109,19 +114,28 @@ def _read_numbers(path, what):
     return table
 
 
-def _check_end(path, what, separator, n_columns):
-    """Raise ValueError where the last row of a file is short: pandas would take what is not there for NaN."""
-    if str(path).endswith(".gz"):
-        return  # packed files know by themselves whether they are whole
-    with open(path, "rb") as file:
-        file.seek(max(0, os.path.getsize(path) - _END))
-        lines = file.read().decode("utf-8", "replace").splitlines()
-    last = next((line for line in reversed(lines[1:]) if line.strip()), "")
-    n_found = len(next(csv.reader([last], delimiter=separator), []))
-    if last and n_found < n_columns:
-        raise ValueError(
-            f"{what}: the last row of {path} has {n_found} of {n_columns} entries: cut short? Copy it again"
-        )
+def _check_rows(path, what, separator, n_columns):
+    """Raise ValueError where a row of a file is short, which pandas would take for missing values, or has NUL bytes."""
+    with _damage_explained(path, what), _open_text(path) as file:
+        for number, row in enumerate(csv.reader(_without_nul(file), delimiter=separator)):
+            if number and row and len(row) < n_columns:
+                raise ValueError(
+                    f"{what}: row {number} of {path} has {len(row)} of {n_columns} entries: cut short? Copy it again"
+                )
+
+
+def _without_nul(lines):
+    """Pass lines on; csv.Error at the first with a NUL byte, behind which pandas reads nothing."""
+    for line in lines:
+        if "\0" in line:
+            raise csv.Error("it holds NUL bytes, as damaged files and binary ones do")
+        yield line
+
+
+def _open_text(path):
+    """Open a file of text, packed by gzip or not."""
+    open_text = gzip.open if str(path).endswith(".gz") else open
+    return open_text(path, "rt", newline="", encoding="utf-8-sig")
 
 
 def _without_markers(table, what):
@@ -161,7 +175,7 @@ def _damage_explained(path, what):
 
 def _what_it_is(path):
     """Say what a file that is not written in UTF-8 may be, and how to read it."""
-    with open(path, "rb") as file:
+    with (gzip.open if str(path).endswith(".gz") else open)(path, "rb") as file:
         begins = file.read(4096)
     for magic, kind in _BINARY.items():
         if begins.startswith(magic):
@@ -177,8 +191,7 @@ def _what_it_is(path):
 
 def _begin(path, what):
     """Return the separator, the header and the first row of a file."""
-    open_text = gzip.open if str(path).endswith(".gz") else open
-    with _damage_explained(path, what), open_text(path, "rt", newline="", encoding="utf-8-sig") as file:
+    with _damage_explained(path, what), _open_text(path) as file:
         lines = [file.readline(), file.readline()]
     tabs = "\t" in lines[0] and str(path).removesuffix(".gz").endswith((".tsv", ".txt"))
     separator = "\t" if tabs else max(",;\t", key=lines[0].count)
@@ -192,7 +205,9 @@ def _begin(path, what):
 
 def require_named_rows(table, what):
     """Raise ValueError where a DataFrame numbers its rows instead of naming them."""
-    if isinstance(table, pd.DataFrame) and isinstance(table.index, pd.RangeIndex) and table.index.name is None:
+    if not isinstance(table, pd.DataFrame) or table.index.name is not None:
+        return
+    if isinstance(table.index, pd.RangeIndex) or pd.api.types.is_integer_dtype(table.index.dtype):
         raise ValueError(
             f"{what} has no names in its index, only numbers of rows: name them with set_index, or read the file with "
             "index_col=0"
@@ -221,7 +236,17 @@ def read_descriptions(cells, names):
     require_table(cells, "cells")
     if not isinstance(cells, pd.DataFrame):
         path, options = cells, {"dtype": str, "keep_default_na": False, "na_values": [""], "encoding": "utf-8-sig"}
-        separator, *_ = _begin(path, "cells")
+        separator, header, first = _begin(path, "cells")
+        check_unique([name for name in header if name.strip()], "columns in cells")
+        if len(first) == len(header) + 1 and first[-1].strip():  # as R writes tables
+            header = ["", *header]
+            options |= {"names": header, "header": None, "skiprows": 1}
+        if len(first) > len(header):
+            raise ValueError(
+                f"cells: {path} has {len(header)} names above {len(first)} columns: name every column once"
+            )
+        _check_rows(path, "cells", separator, min(len(first), len(header)))
+        options["index_col"] = False
         with _damage_explained(path, "cells"):
             cells = pd.read_csv(path, sep=separator, **options)
     columns = {str(column): cells[column].astype(str).to_numpy(str) for column in cells}
@@ -234,7 +259,8 @@ def read_descriptions(cells, names):
             f"cells has no column with names of the cells of features ({preview(names, 3)}); it has the columns "
             f"{preview(cells.columns, 12)}"
         )
-    best = [column for column, number in found.items() if number == most]
+    rivals = [column for column, number in found.items() if 2 * number > len(names)]
+    best = rivals if len(rivals) > 1 else [column for column, number in found.items() if number == most]
     if any(not np.array_equal(columns[column], columns[best[0]]) for column in best):
         raise ValueError(f"which column of cells holds their names, {preview(best)}? Make it the index of a DataFrame")
     return cells.set_axis(columns[best[0]])

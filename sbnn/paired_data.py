@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sbnn._checks import MISSING_MARKERS, check_counts, check_length, check_matrix, check_rows, check_unique, preview
+from sbnn._checks import UNKNOWN_LABELS, check_counts, check_length, check_matrix, check_rows, check_unique, preview
 
 #: What cells without a type, family or donor are called, and their colour.
 UNKNOWN, UNKNOWN_COLOR = "unknown", "#BBBBBB"
@@ -17,7 +17,7 @@ def known_or_not(values):
     """Return types, families or donors of cells as text, with `UNKNOWN` where they are missing, blank or "NA"."""
     values = np.asarray(values)
     texts = values.astype(str)
-    missing = np.isin(np.char.lower(np.char.strip(texts)), list(MISSING_MARKERS))
+    missing = np.isin(np.char.lower(np.char.strip(texts)), list(UNKNOWN_LABELS))
     if values.dtype.kind not in "SU":
         missing |= np.asarray(pd.isna(values))
     return np.where(missing, UNKNOWN, texts)
@@ -82,6 +82,7 @@ class PairedData:
     def __post_init__(self):
         """Check shapes, names and values."""
         set_field = object.__setattr__  # the way to complete a frozen dataclass
+        self._check_labels()
         set_field(self, "X", check_matrix(self.X, "X", dtype=np.float32))
         set_field(self, "Y", check_matrix(self.Y, "Y", dtype=np.float32, allow_nan=True))
         n_cells, n_genes = self.X.shape
@@ -102,6 +103,17 @@ class PairedData:
         self._check_colors("cell_types", "type_colors")
         self._check_colors("cell_families", "family_colors")
 
+    def _check_labels(self):
+        """Refuse DataFrames whose rows or columns are named otherwise: they would be taken by their places."""
+        tables = (("X", self.gene_names), ("Y", self.feature_names), ("counts", self.gene_names))
+        for name, columns in (*tables, ("features", self.feature_names)):
+            table = getattr(self, name)
+            if not isinstance(table, pd.DataFrame):
+                continue
+            for labels, names, what in ((table.index, self.cell_names, "rows"), (table.columns, columns, "columns")):
+                if not isinstance(labels, pd.RangeIndex) and list(map(str, labels)) != list(map(str, names)):
+                    raise ValueError(f"{name} has {what} named otherwise than cell_names, gene_names or feature_names")
+
     def _check_measured(self, n_cells, n_genes, n_features):
         """Check the values as measured against the values as modelled."""
         if self.counts is not None:
@@ -115,6 +127,9 @@ class PairedData:
                 raise ValueError(f"features has shape {features.shape}, expected {(n_cells, n_features)} as Y")
         if self.feature_units is not None:
             check_length(self.feature_units, n_features, "feature_units", "feature")
+            one_each = not isinstance(self.feature_units, (str, dict, set))
+            if not one_each or not all(unit is None or isinstance(unit, str) for unit in self.feature_units):
+                raise ValueError(f"feature_units must be a sequence of text or None, got {self.feature_units!r}")
 
     def _check_colors(self, names, colors):
         """Check that every type (family) has its colour."""
@@ -285,6 +300,9 @@ class PairedData:
         ValueError
             A mask of another length, or rows that do not exist or come twice.
         """
+        named = isinstance(cells, pd.Series) and not isinstance(cells.index, pd.RangeIndex)
+        if named and list(map(str, cells.index)) != self.cell_names.tolist():
+            raise ValueError("cells is a Series whose index is not the names of the cells in their order")
         cells = check_rows(cells, self.n_cells, "cells")
         by_cell = ("X", "Y", "cell_names", "counts", "features", "cell_types", "cell_families", "donors")
         taken = {name: getattr(self, name)[cells] for name in by_cell if getattr(self, name) is not None}

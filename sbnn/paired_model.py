@@ -309,6 +309,7 @@ class PairedModel:
         partial.gene_means_, partial.gene_sds_ = fitted.gene_means_[present], fitted.gene_sds_[present]
         X = np.zeros((len(values), len(present)), dtype=np.float32)
         if fitted.median_depth_ is None:
+            partial.median_depth_ = None
             X[:, present] = partial.transform_genes(expression=values)
         else:
             # Fewer genes, less depth: by the share that these genes have in the training cells.
@@ -322,7 +323,7 @@ class PairedModel:
         Parameters
         ----------
         path : path-like
-            Target, for example "map.sbnn": a zip of JSON, NumPy arrays and the network in Keras' format. A
+            Target, for example "map.sbnn": a zip of JSON and NumPy arrays. A
             `random_state` that is no number is not kept.
 
         Returns

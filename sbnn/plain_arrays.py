@@ -18,7 +18,8 @@ class NotPlainError(ValueError):
 def plain_dtype(text):
     """Return the NumPy type that a text such as "<f4" names; NotPlainError where it is not plain."""
     if not isinstance(text, str) or not _PLAIN_DTYPE.fullmatch(text):
-        raise NotPlainError(f"it holds values of type {text!r}; bool, numbers, text and bytes are plain")
+        shown = repr(text[:40]) if isinstance(text, str) else f"<{type(text).__name__}>"
+        raise NotPlainError(f"it holds values of type {shown}; bool, numbers, text and bytes are plain")
     dtype = np.dtype(text)
     if not dtype.itemsize:
         raise NotPlainError(f"it holds values of type {text!r}, which take no room")
@@ -51,7 +52,12 @@ def plain_array(content, dtype, shape, order="C"):
         raise NotPlainError("it holds an array of objects, or one without a type")
     plain = isinstance(shape, tuple) and all(type(length) is int and length >= 0 for length in shape)
     if not plain or len(shape) > MAX_AXES or order not in ("C", "F"):
-        raise NotPlainError(f"it holds an array of shape {str(shape)[:50]} and order {str(order)[:10]}")
+        shown = (
+            shape[:MAX_AXES]
+            if isinstance(shape, tuple) and all(type(n) is int for n in shape)
+            else type(shape).__name__
+        )
+        raise NotPlainError(f"it holds an array of shape {shown}, which cannot be")
     needed = math.prod(shape) * dtype.itemsize
     if needed != len(content):
         raise NotPlainError(

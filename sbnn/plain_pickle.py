@@ -14,6 +14,8 @@ from sbnn.plain_arrays import NotPlainError, plain_array, plain_dtype
 
 #: Bytes of the largest file that is read.
 MAX_BYTES = 2**30
+#: Bytes of arrays that a file may make for each of its own.
+MAX_BYTES_PER_BYTE = 4
 #: Values that a file may make, and containers among them.
 MAX_VALUES = 2_000_000
 MAX_CONTAINERS = 200_000
@@ -77,6 +79,8 @@ def load_plain(data):
         value = _Machine(data).run()
     except (IndexError, struct.error, UnicodeDecodeError) as error:
         raise ValueError(f"it ends, or breaks off, in the middle ({type(error).__name__}: {error})") from None
+    except RecursionError:
+        raise NotPlainError("its values are nested too deep") from None
     return _finished(value, MAX_ELEMENTS_PER_BYTE * len(data) + 1000)
 
 
@@ -86,6 +90,7 @@ class _Machine:
     def __init__(self, data):
         self.data, self.place = memoryview(data), 0
         self.stack, self.memo, self.n_values, self.n_containers = [], {}, 0, 0
+        self.bytes_left = MAX_BYTES_PER_BYTE * len(data) + 1000
 
     def run(self):
         """Follow the instructions to the last one and return what is left on the stack."""
@@ -209,6 +214,8 @@ class _Machine:
         if isinstance(self.stack[-1], _Mark):
             raise ValueError("an instruction finds no value on the stack")
         self.memo[number] = self.stack[-1]
+        if len(self.memo) > MAX_VALUES:
+            raise NotPlainError(f"it remembers more than {MAX_VALUES} values")
 
     def remember(self, number):
         if number not in self.memo:
@@ -242,12 +249,23 @@ class _Machine:
             raise NotPlainError(f"it calls {type(function).__name__} with {type(arguments).__name__}")
         if function.name not in _MAKERS:
             raise NotPlainError(f"it calls {function.module}.{function.name} directly, which no plain array needs")
-        self._push(_MAKERS[function.name](*_complete(arguments, function.name)))
+        arguments = _complete(arguments)
+        if len(arguments) > _MOST_ARGUMENTS[function.name]:
+            raise NotPlainError(f"it calls {function.name} with {len(arguments)} arguments")
+        self._spend(arguments)
+        self._push(_MAKERS[function.name](*arguments))
+
+    def _spend(self, parts):
+        """Count the bytes of which an array is about to be made: many may be made of the same ones."""
+        self.bytes_left -= sum(len(part) for part in parts if isinstance(part, (bytes, str)))
+        if self.bytes_left < 0:
+            raise NotPlainError(f"it makes arrays of more than {MAX_BYTES_PER_BYTE} times its own size")
 
     def build(self):
         state, blank = self._pop(), self._top(_Blank)
         if not isinstance(state, tuple):
             raise NotPlainError(f"it completes an array or type with {type(state).__name__}")
+        self._spend(state)
         (_build_dtype if blank.kind == "dtype" else _build_array)(blank, state)
 
 
@@ -258,10 +276,8 @@ def _key(key):
     return key
 
 
-def _complete(arguments, name):
+def _complete(arguments):
     """Return arguments of a maker with types in the place of what stood for them."""
-    if len(arguments) > 4:
-        raise NotPlainError(f"it calls {name} with {len(arguments)} arguments")
     return [
         argument.value if isinstance(argument, _Blank) and argument.kind == "dtype" else argument
         for argument in arguments
@@ -276,18 +292,23 @@ def _make_dtype(text=None, *_):
 def _build_dtype(blank, state):
     """Complete a type with its byte order; of the rest of its state, nothing may say what the type did not."""
     order = state[1] if len(state) > 1 else None
-    if order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
+    if not isinstance(order, str) or order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
         raise NotPlainError("it holds a type with fields or parts")
-    if len(state) > 5 and state[5] not in (-1, blank.value.itemsize):
-        raise NotPlainError(f"it holds a type of {state[5]!r} bytes that takes {blank.value.itemsize}")
+    if len(state) > 5 and not (isinstance(state[5], int) and state[5] in (-1, blank.value.itemsize)):
+        raise NotPlainError(f"it holds a type of another size than {blank.value.itemsize} bytes")
     blank.value = blank.value.newbyteorder("=" if order == "|" else order)
 
 
 def _begin_array(kind=None, shape=None, code=None):
     """Begin an array as NumPy's pickles do: with nothing in it."""
-    if kind != _Name("numpy", "ndarray") or shape != (0,) or code != b"b":
+    if kind != _Name("numpy", "ndarray") or not _is_empty(shape) or code != b"b":
         raise NotPlainError("it begins an array with a type, shape or content of its own")
     return _Blank("array")
+
+
+def _is_empty(shape):
+    """Whether a shape is that of an array that is still to be filled."""
+    return isinstance(shape, tuple) and len(shape) == 1 and type(shape[0]) is int and shape[0] == 0
 
 
 def _build_array(blank, state):
@@ -296,7 +317,7 @@ def _build_array(blank, state):
         raise NotPlainError(f"it completes an array with {len(state)} parts, not 5")
     _, shape, dtype, fortran, content = state
     dtype = dtype.value if isinstance(dtype, _Blank) and dtype.kind == "dtype" else dtype
-    blank.value = plain_array(content, dtype, shape, "F" if fortran else "C")
+    blank.value = plain_array(content, dtype, shape, "F" if fortran is True else "C")
 
 
 def _scalar(dtype=None, content=None):
@@ -309,6 +330,8 @@ _MAKERS = {
     "dtype": _make_dtype,
     "scalar": _scalar,
 }
+
+_MOST_ARGUMENTS = {"_reconstruct": 3, "dtype": 3, "scalar": 2}
 
 _STOP = ord(".")
 _INSTRUCTIONS = {

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sbnn._checks import check_counts, check_matrix, check_whole, preview, warn
+from sbnn._checks import check_counts, check_matrix, check_number, check_whole, preview, warn
 
 
 class GeneSelection(NamedTuple):
@@ -174,7 +174,7 @@ def normalise_counts(counts, median_depth=None):
             f"counts has {int((depth == 0).sum())} cell(s) with zero counts over the selected genes, the first in "
             f"row {int(np.argmax(depth == 0))}; leave such cells out"
         )
-    median_depth = np.median(depth) if median_depth is None else median_depth
+    median_depth = np.median(depth) if median_depth is None else check_number(median_depth, "median_depth", above=True)
     return np.log2(1 + counts / depth[:, None] * median_depth)
 
 
@@ -222,7 +222,7 @@ class Preprocessor:
         if (counts is None) == (expression is None):
             raise ValueError("give either counts or expression, one of the two")
         if counts is not None:
-            depth = np.asarray(check_counts(counts).sum(axis=1), dtype=np.float64).ravel()
+            depth = np.asarray(check_counts(counts).sum(axis=1, dtype=np.float64)).ravel()
             self.median_depth_ = float(np.median(depth))
             expression = normalise_counts(counts, self.median_depth_)
         else:
@@ -235,10 +235,12 @@ class Preprocessor:
 
     def _moments(self, values, what, names):
         """Mean and SD of each column; columns without variance are refused or get SD 1."""
-        if np.isnan(values).all(axis=0).any():
+        if np.isnan(values).all(axis=0).any() or not len(values):
             raise ValueError(f"{what} {int(np.argmax(np.isnan(values).all(axis=0)))} has no observed value at all")
         means, sds = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
-        constant = sds <= 1e-12 * np.maximum(1, np.abs(means))
+        if not np.isfinite(sds).all():
+            raise ValueError(f"{what} {int(np.argmax(~np.isfinite(sds)))} has values whose squares overflow")
+        constant = sds <= 1e-12 * np.abs(means)
         if constant.any() and not self.allow_constant:
             columns = np.flatnonzero(constant)
             shown = columns if names is None else np.asarray(names)[columns]
@@ -247,6 +249,9 @@ class Preprocessor:
 
     def transform_genes(self, counts=None, expression=None):
         """Return X, float32 (n_cells, n_genes): log-normalised and z-scored with the fitted moments."""
+        if (counts is None) != (self.median_depth_ is None) or (expression is None) != (self.median_depth_ is not None):
+            expected = "expression" if self.median_depth_ is None else "counts"
+            raise ValueError(f"this Preprocessor was fitted on {expected}: give {expected}, and nothing else")
         if counts is not None:
             expression = normalise_counts(counts, self.median_depth_)
         expression = check_matrix(expression, "expression")
@@ -261,7 +266,9 @@ class Preprocessor:
 
     def inverse_transform_features(self, Y):
         """Return features in their own units from z-scores Y (n_cells, n_features)."""
-        return np.asarray(Y, dtype=np.float64) * self.feature_sds_ + self.feature_means_
+        Y = check_matrix(Y, "Y", allow_nan=True)
+        check_width(Y, self.feature_means_, "features")
+        return Y * self.feature_sds_ + self.feature_means_
 
 
 def check_width(values, fitted, what):

@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from sbnn._checks import check_targets, check_whole, warn
 from sbnn.chunks import STACK_SIZE, cut_stack
 from sbnn.folds import fold_data, make_folds
+from sbnn.paired_data import check_paired
 from sbnn.schedules import get_schedule
 from sbnn.tables import is_network
 from sbnn.validation import fold_clusters, hide_bar
@@ -76,7 +78,7 @@ class RegularisationPath:
             The path starts with fewer genes.
         """
         ranking = self.ranking(fold)
-        if not 1 <= n_selected <= len(ranking):
+        if not 1 <= check_whole(n_selected, "n_selected") <= len(ranking):
             raise ValueError(
                 f"n_selected must be between 1 and the {len(ranking)} genes that the path starts with, got "
                 f"{n_selected}: begin with a smaller penalty"
@@ -132,6 +134,7 @@ def regularisation_path(
     from sbnn.estimator import SparseBottleneckRegressor
     from sbnn.training import TrainingTask
 
+    check_paired(data)
     estimator = SparseBottleneckRegressor() if estimator is None else estimator
     penalties = _check_path(group_lasso, epochs, refit_epochs, estimator)
     schedule = get_schedule(estimator.schedule)
@@ -141,6 +144,7 @@ def regularisation_path(
         seen = [fold_data(data, split) for split in splits]
         all_cells = isinstance(folds, str) and folds == "all"
         clusters = fold_clusters(seen, schedule.cluster_starts, within_fold=False, all_cells=all_cells)
+    check_targets(data.Y, np.float32, data.feature_names, data.cell_names)
     path = _Path(data.X, data.Y, estimator, penalties, epochs, refit_epochs)
     stacks = defaultdict(list)
     for number, (split, own) in enumerate(zip(splits, clusters, strict=True)):
@@ -159,13 +163,17 @@ def regularisation_path(
 
 def _check_path(group_lasso, epochs, refit_epochs, estimator):
     """Check the arguments of a path; return the penalties as an array."""
-    penalties = np.asarray(group_lasso, dtype=float)
+    check_whole(epochs, "epochs")
+    check_whole(refit_epochs, "refit_epochs", least=0)
+    try:
+        penalties = np.asarray(group_lasso, dtype=float)
+    except (TypeError, ValueError):
+        penalties = np.empty(0)
     if penalties.ndim != 1 or not len(penalties) or penalties[0] < 0 or not (np.diff(penalties) > 0).all():
         raise ValueError(f"group_lasso should be penalties that grow, from 0 or more, got {group_lasso!r}")
-    if epochs < 1 or refit_epochs < 0:
-        raise ValueError(f"epochs must be at least 1 and refit_epochs at least 0, got {epochs} and {refit_epochs}")
-    if not is_network(estimator):
+    if not is_network(estimator) or isinstance(estimator, type):
         raise ValueError(f"estimator should be a SparseBottleneckRegressor, got {estimator!r}")
+    estimator.check_settings()
     names = [stage.name for stage in get_schedule(estimator.schedule)]
     if "finetuned" not in names:
         raise ValueError(f'estimator needs a schedule with a stage "finetuned", got {", ".join(names)}')
@@ -225,6 +233,9 @@ class _Path:
             run.keep_largest(active_size((norms > 0).sum(axis=1).max(), self.X.shape[1]))
             yield self._rows(run, tasks, float(penalty), norms, self._refit(run, number))
             advance(len(tasks))
+        for task, stage in zip(tasks, run.diverged_in, strict=True):
+            if stage is not None:
+                warn(f"the path of fold {task.fold} diverged in the stage {stage!r}: from there on it has no R2 (NaN)")
 
     def _refit(self, run, number):
         """Return R2 (train, test) after training without penalty; the run stays where it was."""

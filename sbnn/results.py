@@ -17,6 +17,10 @@ from sbnn.plain_pickle import MAX_BYTES, load_plain
 #: Raised when the layout of result files changes.
 SCHEMA_VERSION = 1
 _FORMAT = "sbnn results"
+#: Tables of a file, and columns of a table, that are read.
+MAX_TABLES, MAX_COLUMNS = 1000, 50_000
+#: Names that `save_results` itself writes.
+_RESERVED = {"format", "schema_version", "versions", "commit", "dataset", "fingerprint", "protocol", "folds", "tables"}
 #: What a list in the place of a column may hold.
 _SINGLE = (str, bool, int, float, type(None))
 
@@ -63,6 +67,9 @@ def save_results(path, results, tables=None, extra=None, **notes):
     missing = [name for name in chosen if name not in results]
     if missing:
         raise ValueError(f"tables names {missing}, but the results hold {sorted(results)}")
+    clashes = sorted(_RESERVED & {*map(str, extra or {}), *(set(notes) & set(content))} | (set(chosen) & set(notes)))
+    if clashes:
+        raise ValueError(f"{clashes[0]!r} is a name that the file needs itself: call the note or table otherwise")
     content |= notes
     content["tables"] = {name: pack_table(results[name]) for name in chosen}
     write_atomically(path, dump_plain(content))
@@ -130,6 +137,8 @@ def load_results(path):
     packed = content.pop("tables", None)
     if not isinstance(packed, dict) or not all(isinstance(name, str) for name in packed):
         raise ValueError(f"{path} holds no tables by name, got {type(packed).__name__}")
+    if len(packed) > MAX_TABLES or set(packed) & _RESERVED:
+        raise ValueError(f"{path} holds {len(packed)} tables, or one that is named as a note: it is damaged")
     tables = {}
     for name, columns in packed.items():
         try:
@@ -172,13 +181,26 @@ def read_bytes(path):
 
 
 def pack_table(table):
-    """Turn a DataFrame into a dict of columns; columns of few distinct values as values and codes."""
-    return {str(name): _pack_column(column) for name, column in table.items()}
+    """Turn a DataFrame into a dict of columns; columns of few distinct values as values and codes.
+
+    A named index becomes columns; ValueError where names are no text or come twice, or an index without a name is more
+    than the numbers of the rows.
+    """
+    if any(name is not None for name in table.index.names):
+        table = table.reset_index()
+    elif not table.index.equals(pd.RangeIndex(len(table))):
+        raise ValueError("a table has an index without a name, which would be lost: name it, or reset_index(drop=True)")
+    names = list(table.columns)
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ValueError(f"columns of a table must have names that are text and come once, got {names[:5]}")
+    return {name: _pack_column(column) for name, column in table.items()}
 
 
 def _pack_column(column):
     if pd.api.types.is_numeric_dtype(column) and len(column) < 1000:
         return column.to_numpy()
+    if column.dtype == object and not column.map(lambda value: isinstance(value, str) or value is None).all():
+        return _plain_array(column)  # factorize would take True for 1
     codes, values = pd.factorize(column, use_na_sentinel=False)
     if len(values) < min(2**16, max(2, len(column) / 4)):
         return {
@@ -202,6 +224,8 @@ def unpack_table(columns):
     """Turn a dict of columns back into a DataFrame; ValueError where they are no columns of one length."""
     if not isinstance(columns, dict) or not all(isinstance(name, str) for name in columns):
         raise ValueError(f"a table should be a dict of named columns, got {type(columns).__name__}")
+    if len(columns) > MAX_COLUMNS:
+        raise ValueError(f"a table has {len(columns)} columns, more than the {MAX_COLUMNS} that are read")
     table = {name: _unpack_column(name, column) for name, column in columns.items()}
     lengths = {len(column) for column in table.values()}
     if len(lengths) > 1:
@@ -226,7 +250,7 @@ def _unpack_column(name, column):
 
 def _plain_column(name, values):
     """Return a column after checking that it is a run of single values."""
-    if isinstance(values, np.ndarray) and values.ndim == 1:
+    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "biufcU":
         return values
     if isinstance(values, list) and all(isinstance(value, _SINGLE) for value in values):
         return values

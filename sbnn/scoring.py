@@ -54,14 +54,17 @@ def _sums(Y, predictions, centre, sample_weight):
     """Weighted sums of squares around predictions and centre, feature by feature; only missing Y is left out."""
     Y = check_matrix(Y, "Y", allow_nan=True)
     predictions = as_columns(predictions, Y.shape)
-    weight = np.ones(len(Y)) if sample_weight is None else check_weights(sample_weight, len(Y))
+    weight = np.ones(len(Y)) if sample_weight is None or not len(Y) else check_weights(sample_weight, len(Y))
     observed = ~np.isnan(Y)
+    centre = check_matrix(np.asarray(centre)[None], "centre", allow_nan=True)[0]
+    if centre.shape != Y.shape[1:]:
+        raise ValueError(f"centre must have one entry per feature, shape {Y.shape[1:]}, got {centre.shape}")
 
     def sum_of_squares(values):
         with np.errstate(over="ignore", invalid="ignore"):
             return np.sum(np.where(observed, weight[:, None] * (Y - values) ** 2, 0), axis=0)
 
-    return sum_of_squares(predictions), sum_of_squares(np.asarray(centre))
+    return sum_of_squares(predictions), sum_of_squares(centre)
 
 
 def as_columns(predictions, shape, what="predictions"):
@@ -137,12 +140,17 @@ class LatentRegressorMixin(TransformerMixin):
             Other features than the model predicts, or predictions that are not finite.
         """
         Y, predictions = np.asarray(y), self.decode_features(self._latent(X))
+        Y = Y[:, None] if Y.ndim == 1 else Y
         check_same_cells(predictions, Y)
+        if Y.shape != predictions.shape:
+            raise ValueError(
+                f"y must have the {predictions.shape[1]} features that the model was fitted on, got shape {Y.shape}"
+            )
         if not np.isfinite(predictions).all():
             raise ValueError(
                 f"this {type(self).__name__} predicts values that are not finite: z-score X as in training"
             )
-        return r2(Y[:, None] if Y.ndim == 1 else Y, predictions, self.y_mean_, sample_weight)
+        return r2(Y, predictions, self.y_mean_, sample_weight)
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the latent coordinates, z1, z2, ..., as the tables call them."""

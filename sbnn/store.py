@@ -1,6 +1,7 @@
 """Finished work on disk: a cross-validation that is stopped, or killed, goes on where it was."""
 
 import hashlib
+import os
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from sbnn.results import dump_plain, read_plain_pickle, write_atomically
 _FORMAT = "sbnn chunks"
 #: Raised when the layout of the files changes.
 _VERSION = 2
+#: What a packed fit has.
+_FIT = {"run", "fold", "tables", "problem", "model"}
 
 
 class ChunkStore:
@@ -53,7 +56,9 @@ class ChunkStore:
             place = self._place(index)
             if {key: chunk.get(key) for key in place} != place:
                 raise ValueError(f"{path} belongs to another cross-validation, or to another place in this one")
-            if [[fit["run"], fit["fold"]] for fit in chunk["fits"]] != place["pairs"]:
+            fits = chunk.get("fits")
+            whole = isinstance(fits, list) and all(isinstance(fit, dict) and set(fit) >= _FIT for fit in fits)
+            if not whole or [[fit["run"], fit["fold"]] for fit in fits] != place["pairs"]:
                 raise ValueError(f"{path} does not hold the fits that belong there, {place['pairs']}")
         except ValueError as error:
             raise ValueError(f"{error}: delete {path.name}, and the same call computes it anew") from None
@@ -80,7 +85,10 @@ def _unseal(path, kind):
     content = sealed.get("content")
     if not isinstance(content, bytes) or _checksum(content) != sealed.get("seal"):
         raise ValueError(f"{path} has changed since it was written")
-    return load_plain(content)
+    content = load_plain(content)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds {type(content).__name__}, not a {kind}")
+    return content
 
 
 def _checksum(content):
@@ -134,6 +142,8 @@ def open_store(path, identity, chunks):
     if path is None:
         yield NoStore(chunks)
         return
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"store must be the path of a folder, got {path!r}")
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"store must be a folder, made where it is missing, but {folder} is a file")
@@ -164,12 +174,14 @@ def _read_plan(folder, identity, chunks):
     if not path.exists():
         others = [file.name for file in folder.iterdir() if file.name != ".lock" and not file.name.startswith(".plan")]
         if others:
-            lost = "plan.pickle is missing from it, and" if any(name.startswith("chunk-") for name in others) else "it"
-            raise ValueError(f"store {folder} is no store, {lost} holds {others[:3]}: choose an empty or a new folder")
+            lost = "lacks plan.pickle and" if any(name.startswith("chunk-") for name in others) else "is no store but"
+            raise ValueError(f"store {folder} {lost} holds {others[:3]}: choose an empty or a new folder")
         _seal(path, "plan", {"identity": identity, "chunks": list(map(_listed, chunks))})
         return chunks
     try:
         plan = _unseal(path, "plan")
+        if not isinstance(plan.get("identity"), dict) or not isinstance(plan.get("chunks"), list):
+            raise ValueError(f"{path} does not say what it is a plan of")
     except ValueError as error:
         raise ValueError(f"{error}: choose another store, or delete {folder}") from None
     differing = [key for key in identity if plan["identity"].get(key) != identity[key]]

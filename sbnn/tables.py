@@ -7,6 +7,9 @@ from sbnn.schedules import get_schedule
 from sbnn.scoring import as_columns, feature_r2, r2
 
 TABLES = ("scores", "curves", "feature_scores", "selected", "gene_norms", "predictions", "latents")
+#: Columns that the tables have beside hyperparameters and features.
+COLUMNS = {"model", "fold", "stage", "cell", "held_out", "feature", "gene", "norm", "epoch"}
+COLUMNS |= {"r2_train", "r2_test", "r2_test_best_epoch"}
 #: Those that are filled on request.
 LARGE_TABLES = ("predictions", "latents")
 
@@ -112,7 +115,9 @@ def _linear_tables(keys, fit, fold, data):
     centre = np.nanmean(fold.Y[fold.train].astype(np.float64), axis=0)
     predictions = as_columns(model.predict(fold.X), fold.Y.shape, f"predictions of {fit.name!r}")
     if not np.isfinite(predictions).all():
-        fit.problem = f"predicts {np.sum(~np.isfinite(predictions))} values that are not finite"
+        odd = ~np.isfinite(predictions).all(axis=1)
+        n_train, n_test = (int(odd[cells].sum()) for cells in (fold.train, fold.test))
+        fit.problem = f"predicts values that are not finite, for {n_train} training and {n_test} test cells"
     train, test = ((fold.Y[cells], predictions[cells], centre) for cells in (fold.train, fold.test))
     selected = getattr(model, "selected_", None)
     score = {

@@ -296,7 +296,7 @@ class StackRun:
             r2_train = 1 - train.sum(axis=1) / self.train_total.sum(axis=1)
             r2_test = 1 - test.sum(axis=1) / self.test_total.sum(axis=1)
             self.feature_r2 = 1 - test / self.test_total
-        diverged = [stage is not None for stage in self.diverged_in]
+        diverged = np.array([one is not None for one in self.diverged_in])
         r2_train[diverged], r2_test[diverged], self.feature_r2[diverged] = np.nan, np.nan, np.nan
         self.n_epochs += n_epochs
         self.history.append((stage.name, self.n_epochs, r2_train, r2_test))

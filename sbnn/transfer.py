@@ -9,6 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from sbnn._checks import check_choice, check_length, check_matrix, check_same_cells, preview
 from sbnn._reading import rows_of
+from sbnn.paired_data import UNKNOWN
 from sbnn.preprocessing import Preprocessor, normalise_counts
 
 #: Name of the row of `cohort_scores` that sums up all features.
@@ -306,8 +307,13 @@ def cohort_scores(Y, predictions, feature_names, groups=None, n_bootstrap=2000, 
 
 def _bootstrap_weights(n_cells, groups, n_bootstrap, random_state):
     """How often each cell is drawn, (n_bootstrap, n_cells): cell by cell, or by whole groups."""
-    groups = np.arange(n_cells) if groups is None else groups
+    groups = np.arange(n_cells) if groups is None else np.asarray(groups)
     check_length(groups, n_cells, "groups", "cell")
+    if groups.dtype.kind == "U" and (groups == UNKNOWN).any():
+        raise ValueError(
+            f"the animal of {int((groups == UNKNOWN).sum())} of {n_cells} cells is not known: leave them out, or draw "
+            "cells (groups=None)"
+        )
     _, group_of_cell = np.unique(groups, return_inverse=True)
     n_groups = group_of_cell.max() + 1
     draws = np.random.default_rng(random_state).integers(n_groups, size=(n_bootstrap, n_groups))

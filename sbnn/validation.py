@@ -1,26 +1,29 @@
 """Cross-validation of networks and linear models alike, into tidy tables."""
 
 import hashlib
+import inspect
 import os
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from sbnn._checks import check_choice, check_targets, check_whole, preview, warn
+from sbnn._checks import check_choice, check_flag, check_targets, check_whole, preview, warn
 from sbnn.chunks import STACK_SIZE, Work, fitting_stack, holds_networks, part_of, plan_chunks, run_chunk, unpack_fit
 from sbnn.clusters import cluster_features, leave_out_small_clusters
 from sbnn.comparison import table_of_scores
 from sbnn.folds import fold_data, make_folds
 from sbnn.paired_data import check_paired
 from sbnn.parallel import is_local, run_elsewhere, runs_here
+from sbnn.results import package_versions
 from sbnn.schedules import get_schedule
 from sbnn.store import open_store
-from sbnn.tables import LARGE_TABLES, TABLES, is_network, join_tables
+from sbnn.tables import COLUMNS, LARGE_TABLES, TABLES, is_network, join_tables
 
 #: Columns of `scores` that are no hyperparameters.
 _NO_SETTINGS = ("model", "fold", "stage", "n_selected", "r2_train", "r2_test", "r2_test_best_epoch")
@@ -84,7 +87,11 @@ class CrossValidation:
         DataFrame
             `mean`, `SD`, `n_selected`, indexed by model, the hyperparameters that differ, and stage.
         """
-        kept = [column for column in self.scores if column not in _NO_SETTINGS and self.scores[column].nunique() > 1]
+        kept = [
+            column
+            for column in self.scores
+            if column not in _NO_SETTINGS and self.scores[column].nunique(dropna=False) > 1
+        ]
         return table_of_scores(self.scores, by=["model", *kept, "stage"])
 
     def join(self, other):
@@ -104,7 +111,8 @@ class CrossValidation:
                     f"cannot join results whose {what} differs: {getattr(self, what)} and {getattr(other, what)}"
                 )
         same_folds = len(self.folds) == len(other.folds) and all(
-            np.array_equal(mine.test, theirs.test) for mine, theirs in zip(self.folds, other.folds, strict=True)
+            np.array_equal(mine.test, theirs.test) and np.array_equal(np.sort(mine.train), np.sort(theirs.train))
+            for mine, theirs in zip(self.folds, other.folds, strict=True)
         )
         if not same_folds:
             raise ValueError("cannot join results of different folds")
@@ -184,9 +192,10 @@ def cross_validate(
     Protocol: arXiv 2006.10411, section 2; `within_fold=True` is ours.
     """
     check_paired(data)
-    runs = _list_runs(models, data.n_genes)
+    runs = _list_runs(models, data)
     splits = make_folds(data, folds)
     keep = _check_keep(keep)
+    check_flag(within_fold, "within_fold")
     _check_observed(data, splits)
     seen = [fold_data(data, split, within_fold) for split in splits]
     schedules = [get_schedule(estimator.schedule) for _, estimator in runs if is_network(estimator)]
@@ -211,7 +220,7 @@ def cross_validate(
     )
 
 
-def _list_runs(models, n_genes):
+def _list_runs(models, data):
     """Flatten {name: estimator or list} to [(name, estimator)], each with settings that can be fitted."""
     if not isinstance(models, dict):
         raise ValueError(f"models must be a dict of name: estimator or list of estimators, got {models!r}")
@@ -222,14 +231,29 @@ def _list_runs(models, n_genes):
     if not runs:
         raise ValueError("models is empty: give at least one {name: estimator}")
     for name, estimator in runs:
+        if not isinstance(name, str):
+            raise ValueError(f"names of models must be text, got {name!r}")
         if not (hasattr(estimator, "fit") and hasattr(estimator, "predict")) or isinstance(estimator, type):
             raise ValueError(f"models[{name!r}] should be an estimator or a list of estimators, got {estimator!r}")
         if hasattr(estimator, "check_settings"):
             try:
-                estimator.check_settings(n_genes)
+                estimator.check_settings(data.n_genes, data.n_features)
             except ValueError as error:
                 raise ValueError(f"models[{name!r}]: {error}") from None
+        _check_columns(name, estimator.get_params(deep=False), data.feature_names)
     return runs
+
+
+def _check_columns(name, settings, feature_names):
+    """Raise ValueError where settings or features have names that columns of the tables need."""
+    clashes = sorted(set(settings) & COLUMNS)
+    if clashes:
+        raise ValueError(
+            f"models[{name!r}] has a setting {clashes[0]!r}, which is a column of the tables: wrap the model"
+        )
+    clashes = sorted(set(map(str, feature_names)) & ({*settings} | COLUMNS))
+    if clashes:
+        raise ValueError(f"a feature is called {clashes[0]!r}, which is a column of the tables: rename it")
 
 
 def _check_keep(keep):
@@ -269,12 +293,18 @@ def _identity(work, splits, protocol):
             cells.update(np.asarray(rows, dtype=np.int64).tobytes() + b"|")
     return {
         "data": f"{work.data.name} {work.data.fingerprint}",
+        "counts or features": _measured_hash(work.data) if protocol == "training cells" else "not used",
         "protocol": protocol,
         "folds": cells.hexdigest(),
         "code": _source_hash(),
         "models": "\n".join(f"{name}: {_settings_text(estimator)}" for name, estimator in work.runs),
         "tables to keep": ", ".join(sorted(work.keep)),
     }
+
+
+def _measured_hash(data):
+    """Return a hash of counts and features as measured, which are normalised anew within folds."""
+    return joblib.hash((data.counts, data.features))
 
 
 @lru_cache(maxsize=1)
@@ -289,9 +319,25 @@ def _source_hash():
 def _settings_text(estimator):
     """Write an estimator with all its settings, stages of the schedule included."""
     settings = estimator.get_params(deep=False)
+    if not hasattr(estimator, "check_settings"):  # of another package: texts of large or nested settings are cut
+        return f"{type(estimator).__qualname__} {_foreign_hash(estimator)}"
     if is_network(estimator):
         settings["schedule"] = get_schedule(estimator.schedule)
     return f"{type(estimator).__name__}({', '.join(f'{name}={value!r}' for name, value in sorted(settings.items()))})"
+
+
+def _foreign_hash(estimator):
+    """Return a hash of an estimator of another package: its settings, its code, and the versions behind it."""
+    kind = type(estimator)
+    try:
+        code = inspect.getsource(kind)
+    except (OSError, TypeError):
+        code = ""
+    try:
+        settings = joblib.hash(estimator)
+    except Exception:  # what cannot be pickled, lambdas for example
+        settings = repr(estimator)
+    return joblib.hash((kind.__module__, code, settings, package_versions()))
 
 
 def _stack_size(work, stack_size, n_jobs):
@@ -339,7 +385,7 @@ def _run_chunks(work, store, n_jobs, progress):
                 fits.extend(finished)
     for fit in fits:
         if fit.problem is not None:
-            warn(f"{fit.name!r} in fold {fit.fold} {fit.problem}: it has no R2 (NaN)")
+            warn(f"{fit.name!r} in fold {fit.fold} {fit.problem}: R2 of these cells is NaN")
     return fits
 
 

@@ -9,9 +9,6 @@ import os
 
 import numpy as np
 
-import sbnn.linear
-from sbnn import network
-
 
 def _perturbed(array, size, seed):
     """Return an array with every number changed by a relative amount of about `size`."""
@@ -21,6 +18,9 @@ def _perturbed(array, size, seed):
 
 def change_last_bits(seed):
     """Perturb what networks and linear models start from, in this process."""
+    import sbnn.linear
+    from sbnn import network
+
     draw, check = network.initial_weights, sbnn.linear.check_matrix
 
     def initial_weights(sizes, generators):

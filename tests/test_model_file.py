@@ -137,7 +137,9 @@ def test_widths_are_compared_with_the_weights_before_anything_is_made(saved, tmp
     config, arrays = parts_of(saved[0])
     huge = {"network": {"hidden": [10**12, 10**12]}, "linear": {"rank": 10**12}}[saved[1]]
     path = write(tmp_path / "new.sbnn", config | {"settings": config["settings"] | huge}, arrays)
-    with pytest.raises(ValueError, match="its array '(weights 0|W)' has type float(32|64) and shape"):
+    with pytest.raises(
+        ValueError, match="its array 'weights 0' has type float32 and shape|rank must be between 1 and 30, got"
+    ):
         load_model(path)
 
 

@@ -17,7 +17,7 @@ from sklearn.dummy import DummyRegressor
 from sklearn.model_selection import KFold
 
 from sbnn import SparseBottleneckRegressor, chunks, cross_validate, simulate_patchseq, store, validation
-from sbnn.schedules import SCHEDULES
+from sbnn.schedules import SCHEDULES, Stage
 from sbnn.store import open_store
 
 MODELS = {
@@ -115,7 +115,7 @@ def test_processes_fill_the_same_store(small, uninterrupted, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"within_fold": True}, "with other protocol"),
+        ({"within_fold": True}, "with other counts or features, protocol"),
         ({"keep": ["latents"]}, "with other tables to keep"),
         ({"models": {**LINEAR_MODELS, "mean": DummyRegressor(strategy="median")}}, "with other models"),
     ],
@@ -210,7 +210,7 @@ def test_a_number_changed_on_disk_is_noticed(small, tmp_path):
 def test_what_has_no_score_is_warned_of_again(small, tmp_path):
     """By this process, by others, and where it comes from the store."""
 
-    odd = {"odd": [MODELS["sBNN-2"][0], clone(MODELS["sBNN-2"][0]).set_params(group_lasso=1e38)]}
+    odd = {"odd": [MODELS["sBNN-2"][0], clone(MODELS["sBNN-2"][0]).set_params(schedule=[Stage("finetuned", 2, 1e30)])]}
     for settings in ({}, {}, {"n_jobs": 2}):
         folder = tmp_path / str(len(settings))
         with (
@@ -219,7 +219,7 @@ def test_what_has_no_score_is_warned_of_again(small, tmp_path):
         ):
             scores = validate(small[0], folder, odd, **settings).scores
         assert len([warning for warning in noted if "diverged" in str(warning.message)]) == 3
-        assert scores.groupby("group_lasso")["r2_test"].apply(lambda r2: r2.isna().all()).tolist() == [False, True]
+        assert scores.groupby("schedule")["r2_test"].apply(lambda r2: r2.isna().all()).tolist() == [True, False]
 
 
 SCRIPT = """
