@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import struct
 import zipfile
 
 import numpy as np
@@ -137,9 +138,8 @@ def test_widths_are_compared_with_the_weights_before_anything_is_made(saved, tmp
     config, arrays = parts_of(saved[0])
     huge = {"network": {"hidden": [10**12, 10**12]}, "linear": {"rank": 10**12}}[saved[1]]
     path = write(tmp_path / "new.sbnn", config | {"settings": config["settings"] | huge}, arrays)
-    with pytest.raises(
-        ValueError, match="its array 'weights 0' has type float32 and shape|rank must be between 1 and 30, got"
-    ):
+    message = {"network": "its array 'weights 0' has type float32", "linear": "rank must be between 1 and 30, got"}
+    with pytest.raises(ValueError, match=message[saved[1]]):
         load_model(path)
 
 
@@ -171,6 +171,46 @@ def test_bombs_are_refused_before_they_are_unpacked(saved, tmp_path):
             load_model(write(tmp_path / "bomb.sbnn", text, arrays))
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_ways_of_packing_are_refused_before_they_are_unpacked(saved, tmp_path, method):
+    """They unpack without a limit: ten kilobytes may become gigabytes."""
+    config, arrays = parts_of(saved[0])
+    path = write(tmp_path / "bomb.sbnn", config, arrays)
+    with zipfile.ZipFile(path, "a", method) as file:
+        file.writestr("bomb.npy", bytes(1_000_000))
+    with pytest.raises(ValueError, match="packed in a way that sbnn does not use"):
+        load_model(path)
+
+
+def test_a_member_is_not_unpacked_further_than_it_says(saved, tmp_path):
+    config, arrays = parts_of(saved[0])
+    path = write(tmp_path / "bomb.sbnn", config, arrays, **{"bomb.npy": bytes(50_000_000)})
+    content, size = path.read_bytes(), struct.pack("<I", 50_000_000)
+    assert content.count(size) == 2  # in both headers
+    path.write_bytes(content.replace(size, struct.pack("<I", 80)))
+    with pytest.raises(ValueError, match="bomb.sbnn is no model of sbnn, or cut short or damaged"):
+        load_model(path)
+
+
+def test_numbers_of_four_hundred_digits_are_refused(saved, tmp_path):
+    config, arrays = parts_of(saved[0])
+    for change in ({"median_depth": 10**400}, {"outlier_distance": 10**400}):
+        path = write(tmp_path / "new.sbnn", config | change, arrays)
+        with pytest.raises(ValueError, match="must be finite"):
+            load_model(path)
+
+
+def test_what_the_model_reads_must_be_what_it_says(tmp_path, saved):
+    config, arrays = parts_of(saved[0])
+    if saved[1] == "network":
+        pytest.skip("a network has weights for the genes it reads alone")
+    others = np.roll(arrays["selected_"], 1)
+    training = np.zeros((len(arrays["training_genes_"]), others.sum()))
+    path = write(tmp_path / "new.sbnn", config, arrays | {"selected_": others, "training_genes_": training})
+    with pytest.raises(ValueError, match="its model reads other genes than it says"):
+        load_model(path)
+
+
 def test_files_cut_anywhere_are_refused(saved, tmp_path):
     content = saved[0].read_bytes()
     for length in (0, 10, len(content) // 2, len(content) - 1):
@@ -185,9 +225,11 @@ def test_files_cut_anywhere_are_refused(saved, tmp_path):
 
 def test_another_major_version_is_no_damage(saved, tmp_path):
     config, arrays = parts_of(saved[0])
-    path = write(tmp_path / "new.sbnn", config | {"format_version": [3, 0]}, arrays)
-    with pytest.raises(ValueError, match="version 3; this sbnn reads 'sbnn model', version 2: use the sbnn that wrote"):
-        load_model(path)
+    for version, others in (([3, 0], {}), ([1, 0], {"arrays.npz": b"", "network.keras": b""})):
+        path = write(tmp_path / "new.sbnn", config | {"format_version": version}, arrays, **others)
+        message = f"version {version[0]}; this sbnn reads 'sbnn model', version 2: use the sbnn that wrote it"
+        with pytest.raises(ValueError, match=message):
+            load_model(path)
 
 
 class Harmful:

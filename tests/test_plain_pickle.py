@@ -111,9 +111,35 @@ def test_what_is_not_plain_is_refused(value, message):
         load_plain(data)
 
 
+def text(value):
+    """Instruction that makes a text."""
+    return b"\x8c" + bytes([len(value)]) + value.encode()
+
+
+def call(module, name, arguments):
+    """Instructions that call a function with arguments."""
+    return text(module) + text(name) + b"\x93" + arguments + b"R"
+
+
+_CORE = "numpy._core.multiarray"
+_SHELL = call(_CORE, "_reconstruct", text("numpy") + text("ndarray") + b"\x93" + b"K\x00\x85" + b"C\x01b" + b"\x87")
+_BYTES = call("numpy", "dtype", text("u1") + b"\x89\x88\x87")
+#: A type that is a list of lists, each of which holds the one before four times.
+_WIDE = b"]" + b"\x94(" + b"h\x00" * 4 + b"l" + b"".join(b"\x94(" + bytes([104, n]) * 4 + b"l" for n in range(1, 30))
+#: A megabyte in the memo, of which four thousand arrays are to be made.
+_MEGABYTE = b"B" + (2**20).to_bytes(4, "little") + bytes(2**20) + b"\x940"
+_BUILD = b"(K\x01J\x00\x00\x10\x00\x85" + _BYTES + b"\x89h\x00tb"
+
+
 @pytest.mark.parametrize(
     "data",
     [
+        b"\x80\x04" + call("numpy", "dtype", _WIDE + b"\x85") + b".",
+        b"\x80\x04" + call("numpy", "dtype", b"]" * 90_000 + b"a" * 89_999 + b"\x85") + b".",
+        b"\x80\x04" + _MEGABYTE + b"(" + (_SHELL + _BUILD) * 4000 + b"l.",
+        b"\x80\x04" + b"\x94" * 10_000_000 + b".",
+        b"\x80\x04" + call(_CORE, "_reconstruct", b"(NNNNt") + b".",
+        b"\x80\x04" + call(_CORE, "scalar", b"(NNNt") + b".",
         b"",
         b"\x80\x04",
         b"\x80\x04.",
@@ -142,10 +168,10 @@ def test_what_is_not_plain_is_refused(value, message):
     ],
 )
 def test_what_is_no_pickle_is_refused_at_once(data):
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(ValueError):
         load_plain(data)
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 @pytest.mark.parametrize(("kind", "number"), [("results", 400), ("models", 150), ("stores", 25)])

@@ -113,3 +113,33 @@ def test_what_could_not_be_loaded_is_not_saved(tables, tmp_path):
     with pytest.raises(ValueError, match="plain values and arrays only: it names"):
         save_results(tmp_path / "result.pickle", tables, folder=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"t": {"a": {"values": np.array([b"x" * 500_000]), "codes": np.zeros(20_000, "u1")}}}, "an array of one axis"),
+        ({"t": {"a": {"values": np.arange(3), "codes": np.array([5])}}}, "has codes from 5 to 5 for 3 values"),
+        ({"t": {"a": np.zeros((2, 2))}}, "should be an array of one axis or a list of single values"),
+        ({"t": {"a": [[1], [2]]}}, "should be an array of one axis or a list of single values"),
+        ({"t": {"a": np.zeros(2), "b": np.zeros(3)}}, r"should have one length, got \[2, 3\]"),
+        ({"t": [1, 2]}, "should be a dict of named columns, got list"),
+        ({"dataset": {"a": np.zeros(2)}}, "one that is named as a note"),
+        ({f"t{number}": {} for number in range(2000)}, "holds 2000 tables"),
+        ([1], "holds no tables by name, got list"),
+    ],
+)
+def test_tables_that_cannot_be_are_refused(tmp_path, tables, message):
+    path = tmp_path / "bad.pickle"
+    content = {"format": "sbnn results", "schema_version": 1, "tables": tables}
+    path.write_bytes(pickle.dumps(content, protocol=4))
+    with pytest.raises(ValueError, match=f"(?s)bad.pickle.*{message}"):
+        load_results(path)
+
+
+def test_a_named_index_and_mixed_columns_come_back(tmp_path):
+    table = pd.DataFrame({"mixed": [True, 1, 1.0, "x"], "r2": [0.1, 0.2, 0.3, 0.4]})
+    table.index = pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1), ("b", 2)], names=["model", "fold"])
+    loaded = load_results(save_results(tmp_path / "r.pickle", {"scores": table}))["scores"]
+    assert loaded["model"].tolist() == ["a", "a", "b", "b"] and loaded["fold"].tolist() == [1, 2, 1, 2]
+    assert [type(value) for value in loaded["mixed"]] == [bool, int, float, str]

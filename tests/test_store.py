@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,12 @@ import pandas as pd
 import pytest
 from conftest import LINEAR_MODELS
 from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.dummy import DummyRegressor
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sbnn import SparseBottleneckRegressor, chunks, cross_validate, simulate_patchseq, store, validation
 from sbnn.schedules import SCHEDULES, Stage
@@ -192,6 +197,26 @@ def test_what_does_not_belong_in_its_place_is_named(small, tmp_path, harm, messa
     harm(tmp_path)
     with pytest.raises(ValueError, match=message):
         validate(small[0], tmp_path, linear)
+
+
+def test_changed_counts_belong_to_another_cross_validation_within_folds(small, tmp_path):
+    """X and Y are the same, but within folds they are made anew of counts and features."""
+    data, linear = small[0], {"ridge": Ridge()}
+    validate(data, tmp_path, linear, within_fold=True)
+    changed = replace(data, features=data.features[::-1].copy())
+    with pytest.raises(ValueError, match="with other counts or features: choose another store"):
+        validate(changed, tmp_path, linear, within_fold=True)
+
+
+def test_settings_deep_inside_a_model_tell_it_from_others(small, tmp_path):
+    def model(alpha):
+        long = [FunctionTransformer(inv_kw_args={"n": "v" * 300}) for _ in range(4)]
+        return {"a": TransformedTargetRegressor(make_pipeline(*long, Ridge(alpha)))}
+
+    validate(small[0], tmp_path, model(1.0))
+    validate(small[0], tmp_path, model(1.0))
+    with pytest.raises(ValueError, match="with other models: choose another store"):
+        validate(small[0], tmp_path, model(1000.0))
 
 
 def test_a_number_changed_on_disk_is_noticed(small, tmp_path):
