@@ -22,7 +22,7 @@ from sbnn._reading import CountTable, paired
 from sbnn.accidents import split_units, warn_of_dates, warn_of_sentinels
 from sbnn.named_tables import read_descriptions, read_table, require_named_rows
 from sbnn.paired_data import UNKNOWN, UNKNOWN_COLOR, known_or_not
-from sbnn.preprocessing import find_variable_genes, gene_statistics, nearest_number
+from sbnn.preprocessing import gene_statistics, nearest_number, select_above_curve
 
 #: What has colours, and where PairedData keeps them.
 _COLORS = {"cell_types": "type_colors", "cell_families": "family_colors"}
@@ -277,14 +277,15 @@ def _choose_genes(counts, gene_names, genes, detection_threshold):
 
 def _most_variable(counts, genes, detection_threshold):
     """Places of the most variable genes, as many as there are curves for."""
-    eligible = int(np.isfinite(gene_statistics(counts, detection_threshold)["zero_rate"]).sum())
+    statistics = gene_statistics(counts, detection_threshold)
+    eligible = int(statistics["zero_rate"].notna().sum())
     if genes > eligible:
         raise ValueError(
             f"genes={genes} cannot be chosen by their variability: {eligible} genes have more than "
             f"{detection_threshold:g} counts (detection_threshold) in at least 10 cells; give a smaller number, "
             "names, or None for all"
         )
-    selection = find_variable_genes(counts, genes, detection_threshold)
+    selection = select_above_curve(statistics, genes)
     differs = nearest_number(genes, selection, "genes")
     if differs and abs(selection.mask.sum() - genes) > FARTHEST * genes:
         raise ValueError(

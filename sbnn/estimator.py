@@ -164,6 +164,10 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             Genes of the data, which n_selected must not exceed.
         n_features : int, optional
             Not needed by networks.
+
+        Raises
+        ------
+        ValueError
         """
         check_whole(self.bottleneck_dim, "bottleneck_dim")
         check_number(self.group_lasso, "group_lasso")

@@ -11,6 +11,7 @@ from sklearn.linear_model import enet_path
 
 from sbnn._checks import (
     check_choice,
+    check_flag,
     check_matrix,
     check_number,
     check_same_cells,
@@ -157,7 +158,7 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
             check_whole(self.rank, "rank", most=min(sizes, default=None))
         check_number(self.alpha, "alpha", above=True)
         check_number(self.l1_ratio, "l1_ratio", most=1)
-        check_choice(self.relaxed, (False, True), "relaxed")
+        check_flag(self.relaxed, "relaxed")
         check_choice(self.solver, SOLVERS, "solver")
 
     def adopt(self, final, selected, gene_norms, x_mean, y_mean):
@@ -292,8 +293,8 @@ def _check_settings(X, Y, alphas, rank, l1_ratio, solver):
     most = min(Y.shape[1], X.shape[1])
     rank = Y.shape[1] if rank is None else rank
     check_whole(rank, "rank", most=most)
-    if not len(alphas):
-        raise ValueError("alphas is empty: give at least one penalty")
+    if not np.iterable(alphas) or not len(alphas):
+        raise ValueError(f"alphas must be one or more penalties, got {alphas!r}")
     for alpha in alphas:
         check_number(alpha, "alpha", above=True)
     check_number(l1_ratio, "l1_ratio", most=1)

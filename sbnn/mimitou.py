@@ -37,13 +37,17 @@ def load_mimitou(data_dir=None):
         A file that is not the published one.
     FileNotFoundError
         The file is not there and cannot be downloaded.
+    ImportError
+        The package rdata is not installed.
 
     References
     ----------
     Mimitou et al., Nature Methods 16:409 (2019).
     """
-    import rdata  # for this data set alone
-
+    try:
+        import rdata  # for this data set alone
+    except ImportError as error:
+        raise ImportError("load_dataset('ctcl_2019') reads a file of R: pip install rdata") from error
     constructors = {**rdata.conversion.DEFAULT_CLASS_MAP, "dgCMatrix": _named_matrix}
     tables = rdata.read_rda(find_file(_TABLES, data_dir), constructor_dict=constructors)["CITEseq_example"]
     (counts, genes, cells), (proteins, protein_names, protein_cells) = tables["RNA"], tables["ADT"]

@@ -89,9 +89,8 @@ def _read_numbers(path, what):
     separator, header, first = _begin(path, what)
     options = {"sep": separator, "converters": {0: str}, "encoding": "utf-8-sig"}
     n_columns = len(first)
-    if (
-        len(first) == len(header) + 1 and header[0].strip().lower() not in _NAMES_OF_NAMES
-    ):  # as R writes tables: no name above the names of the rows
+    nameless = len(first) == len(header) + 1 and header[0].strip().lower() not in _NAMES_OF_NAMES
+    if nameless:  # as R writes tables: no name above the names of the rows
         warn(
             f"{what}: {path} has {len(header)} names above {len(first)} columns: taken for a table of R, whose first "
             "column has no name"
@@ -118,7 +117,7 @@ def _check_rows(path, what, separator, n_columns):
     """Raise ValueError where a row of a file is short, which pandas would take for missing values, or has NUL bytes."""
     with _damage_explained(path, what), _open_text(path) as file:
         for number, row in enumerate(csv.reader(_without_nul(file), delimiter=separator)):
-            if number and row and len(row) < n_columns:
+            if number and len(row) < n_columns and any(entry.strip() for entry in row):
                 raise ValueError(
                     f"{what}: row {number} of {path} has {len(row)} of {n_columns} entries: cut short? Copy it again"
                 )
@@ -210,7 +209,7 @@ def require_named_rows(table, what):
     if isinstance(table.index, pd.RangeIndex) or pd.api.types.is_integer_dtype(table.index.dtype):
         raise ValueError(
             f"{what} has no names in its index, only numbers of rows: name them with set_index, or read the file with "
-            "index_col=0"
+            "index_col=0. Where these numbers are the names, say so: table.index.name = 'cell'"
         )
 
 

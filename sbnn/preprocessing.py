@@ -74,13 +74,30 @@ def find_variable_genes(counts, n_genes=1000, threshold=0, min_cells=10, decay=1
     """
     check_whole(n_genes, "n_genes")
     statistics = gene_statistics(counts, threshold, min_cells)
-    zero_rate, mean_log = statistics["zero_rate"].to_numpy(), statistics["mean_log"].to_numpy()
-    n_detected = int(np.isfinite(zero_rate).sum())
+    n_detected = int(statistics["zero_rate"].notna().sum())
     if n_genes > n_detected:
         raise ValueError(
             f"n_genes must be between 1 and the {n_detected} genes that at least {min_cells} cells express "
             f"above {threshold}, got {n_genes}"
         )
+    return select_above_curve(statistics, n_genes, decay)
+
+
+def select_above_curve(statistics, n_genes, decay=1.5):
+    """Move the curve until `n_genes` genes lie above it, or the nearest number that a curve has.
+
+    Parameters
+    ----------
+    statistics : DataFrame
+        From `gene_statistics`.
+    n_genes : int
+    decay : float
+
+    Returns
+    -------
+    GeneSelection
+    """
+    zero_rate, mean_log = statistics["zero_rate"].to_numpy(), statistics["mean_log"].to_numpy()
     low, offset, high, nearest = 0.0, 5.0, 10.0, None
     for _ in range(100):
         with np.errstate(invalid="ignore", over="ignore"):

@@ -79,6 +79,10 @@ def save_results(path, results, tables=None, extra=None, **notes):
 def dump_plain(content):
     """Pickle plain values and arrays; ValueError for anything that `read_plain_pickle` would refuse."""
     data = pickle.dumps(content, protocol=4)
+    if len(data) > MAX_BYTES:
+        raise ValueError(
+            f"results of {len(data)} bytes are more than the {MAX_BYTES} that a file holds: keep fewer tables"
+        )
     try:
         load_plain(data)
     except NotPlainError as error:
