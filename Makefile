@@ -29,7 +29,7 @@ EXECUTE := TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --log
            --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=-1
 
 .DEFAULT_GOAL := help
-.PHONY: help figures notebooks train table test test-quick lint format lock benchmark clean
+.PHONY: help figures notebooks train table test test-quick test-avx2 lint format lock benchmark clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -66,6 +66,10 @@ test: $(READY)  ## run every test, the four notebooks with small settings includ
 
 test-quick: $(READY)  ## run the tests except the notebooks
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not notebook"
+
+test-avx2: $(READY)  ## run every test with instruction sets beyond AVX2 switched off
+	NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR" ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell \
+	    XLA_FLAGS=--xla_cpu_max_isa=AVX2 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 lint: $(READY)  ## check style of code and notebooks
 	$(BIN)/ruff check .
