@@ -187,12 +187,12 @@ def read_bytes(path):
 def pack_table(table):
     """Turn a DataFrame into a dict of columns; columns of few distinct values as values and codes.
 
-    A named index becomes columns; ValueError where names are no text or come twice, or an index without a name is more
-    than the numbers of the rows.
+    A named index becomes columns, and numbers of rows are dropped; ValueError for an index of anything else without a
+    name, and for columns whose names are no text or come twice.
     """
     if any(name is not None for name in table.index.names):
         table = table.reset_index()
-    elif not table.index.equals(pd.RangeIndex(len(table))):
+    elif not pd.api.types.is_integer_dtype(table.index.dtype):
         raise ValueError("a table has an index without a name, which would be lost: name it, or reset_index(drop=True)")
     names = list(table.columns)
     if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
