@@ -3,8 +3,8 @@
 Cross-validates 40 networks (scala_2020, ten folds, four penalties, schedule "fast") and the paths of sparse
 reduced-rank regression: once undisturbed, and once in processes that are killed with SIGKILL ten times, the first time
 after a first chunk is finished, then at moments drawn uniformly between half the time to a first chunk and an eighth
-of the work behind it. Then the last process ends the work. Says for each kill how many chunks were finished, and
-fails where a finished chunk changed its file or a table differs.
+of the work behind it. Then the last process ends the work. Says for each kill how many fits were finished, and
+fails where a finished fit changed its file or a table differs.
 
 Usage: python benchmarks/killed_runs.py [--n-jobs -1]
 """
@@ -39,8 +39,8 @@ def validate(store, n_jobs):
 
 
 def written(store):
-    """Return the finished chunks and when their files were written."""
-    return {path.name: path.stat().st_mtime_ns for path in store.glob("chunk-*.pickle")}
+    """Return the finished fits and when their files were written."""
+    return {path: path.stat().st_mtime_ns for path in store.glob("chunk-*/*.pickle")}
 
 
 def start(store, n_jobs):
@@ -49,7 +49,7 @@ def start(store, n_jobs):
 
 
 def kill_ten_times(store, n_jobs, duration):
-    """Start and kill the cross-validation, and say how many chunks were finished at each kill."""
+    """Start and kill the cross-validation, and say how many fits were finished at each kill."""
     random, begin = np.random.default_rng(SEED), time.perf_counter()
     before, start_up = {}, None
     for number in range(N_KILLS):
@@ -66,9 +66,9 @@ def kill_ten_times(store, n_jobs, duration):
         process.wait()
         after = written(store)
         if any(after.get(name) != moment for name, moment in before.items()):
-            raise RuntimeError("a finished chunk lost its file")
+            raise RuntimeError("a finished fit lost its file")
         before = after
-        print(f"kill {number + 1}: {len(after)} chunks finished", flush=True)
+        print(f"kill {number + 1}: {len(after)} fits finished", flush=True)
 
 
 def main():
@@ -90,10 +90,10 @@ def main():
         before = written(store)
         found = validate(store, arguments.n_jobs)
         if any(written(store)[name] != moment for name, moment in before.items()):
-            raise RuntimeError("a finished chunk was written again")
+            raise RuntimeError("a finished fit was written again")
         for name, table in expected.tables.items():
             pd.testing.assert_frame_equal(found.tables[name], table, check_dtype=False, obj=name)
-        print(f"{len(written(store))} chunks, of which {len(before)} before the last start: all tables equal")
+        print(f"{len(written(store))} fits, of which {len(before)} before the last start: all tables equal")
 
 
 if __name__ == "__main__":

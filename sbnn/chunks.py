@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sbnn.linear import ReducedRankFit, ReducedRankRegressor, reduced_rank_path, relax
 from sbnn.results import pack_table, unpack_table
 from sbnn.schedules import get_schedule
-from sbnn.tables import fit_tables, is_network
+from sbnn.tables import LARGE_TABLES, fit_tables, is_network
 
 #: Networks trained at once by one process that has several cores: on a CPU larger stacks gain nothing.
 STACK_SIZE = 5
@@ -63,7 +63,7 @@ class Fit:
     problem: str = None
 
 
-def plan_chunks(work, stack_size):
+def plan_chunks(work, pairs, stack_size):
     """Return what is fitted together: lists of (run, fold), stacks of networks first.
 
     Networks of equal shape and equally many steps an epoch make stacks; linear models that differ in alpha and
@@ -72,20 +72,22 @@ def plan_chunks(work, stack_size):
     Parameters
     ----------
     work : Work
+    pairs : list of (run, fold)
+        What is to be fitted.
     stack_size : callable
         Gives the number of networks in a stack for an estimator.
     """
     stacks, others = defaultdict(list), defaultdict(list)
-    for run, (_, estimator) in enumerate(work.runs):
-        for fold in range(len(work.seen)):
-            if is_network(estimator):
-                task = _task(work, run, fold)
-                shape = (*estimator.stack_settings().values(), task.steps_per_epoch(estimator.schedule))
-                stacks[shape].append((run, fold))
-            elif isinstance(estimator, ReducedRankRegressor):
-                others["path", estimator.rank, estimator.l1_ratio, estimator.solver, fold].append((run, fold))
-            else:
-                others["alone", run, fold].append((run, fold))
+    for run, fold in pairs:
+        estimator = work.runs[run][1]
+        if is_network(estimator):
+            task = _task(work, run, fold)
+            shape = (*estimator.stack_settings().values(), task.steps_per_epoch(estimator.schedule))
+            stacks[shape].append((run, fold))
+        elif isinstance(estimator, ReducedRankRegressor):
+            others["path", estimator.rank, estimator.l1_ratio, estimator.solver, fold].append((run, fold))
+        else:
+            others["alone", run, fold].append((run, fold))
     cut = [part for stack in stacks.values() for part in cut_stack(stack, stack_size(work.runs[stack[0][0]][1]))]
     return [*cut, *others.values()]
 
@@ -239,7 +241,7 @@ def _fit_others(work, chunk):
 def pack_fit(fit):
     """Return a fit as plain values and arrays; models of other packages leave their tables only."""
     tables = {name: pack_table(table) for name, table in fit.tables.items()}
-    return {"run": fit.run, "fold": fit.fold, "tables": tables, "problem": fit.problem, "model": _pack_model(fit)}
+    return {"tables": tables, "problem": fit.problem, "model": _pack_model(fit)}
 
 
 def _pack_model(fit):
@@ -257,22 +259,37 @@ def _pack_model(fit):
     return None
 
 
-def unpack_fit(work, content):
-    """Return the fit that `pack_fit` packed."""
-    run, fold, state = content["run"], content["fold"], content["model"]
+def unpack_fit(work, run, fold, content):
+    """Return the fit that `pack_fit` packed, under the name and the number of the fold that it has here."""
     name, estimator = work.runs[run]
-    tables = {table: unpack_table(columns) for table, columns in content["tables"].items()}
+    state = content["model"]
     if state is None:
-        return Fit(run, name, estimator, fold, None, tables=tables, problem=content["problem"])
-    if is_network(estimator):
+        fit = Fit(run, name, estimator, fold, None)
+    elif is_network(estimator):
         from sbnn.training import TrainedNetwork
 
         network = TrainedNetwork(**{**state, "history": unpack_table(state["history"])})
         fit = _adopted(work, run, fold, network)
     else:
         fit = Fit(run, name, estimator, fold, _restored_linear(estimator, state))
-    fit.tables, fit.problem = tables, content["problem"]
+    fit.problem = content["problem"]
+    tables = {table: unpack_table(columns) for table, columns in content["tables"].items()}
+    fit.tables = {table: columns.assign(model=name, fold=fold) for table, columns in tables.items()}
     return fit
+
+
+def add_large_tables(work, fit):
+    """Fill the large tables that are asked for and that a restored fit lacks; False where that needs another fit."""
+    wanted = [name for name in work.keep if name not in fit.tables]
+    if fit.model is None:
+        wanted = [name for name in wanted if name != "latents" or hasattr(fit.setting, "transform")]
+        if wanted:
+            return False
+    if wanted:
+        found = fit_tables(work.data, work.seen[fit.fold], fit, wanted)
+        fit.tables |= {name: found[name] for name in wanted if name in found}
+    fit.tables = {name: table for name, table in fit.tables.items() if name not in LARGE_TABLES or name in work.keep}
+    return True
 
 
 def _restored_linear(estimator, state):

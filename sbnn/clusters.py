@@ -42,3 +42,29 @@ def leave_out_small_clusters(clusters, min_cells=10):
     """Return the clusters with -1 for cells whose cluster has fewer than `min_cells` cells."""
     sizes = np.bincount(clusters)
     return np.where(sizes[clusters] < min_cells, -1, clusters)
+
+
+def fold_clusters(seen, n_init, within_fold, all_cells):
+    """Cluster the features as the networks of a cross-validation see them.
+
+    Parameters
+    ----------
+    seen : list of FoldData
+    n_init : int
+        Starts of k-means.
+    within_fold : bool
+        Cluster the training cells of each fold alone, not all cells once.
+    all_cells : bool
+        There is one fold, of all cells: no small cluster is left out.
+
+    Returns
+    -------
+    list of int arrays
+        Clusters of the training cells of each fold; -1 for cells that are left out.
+    """
+    if all_cells:
+        return [cluster_features(seen[0].Y, n_init)]
+    if within_fold:
+        return [leave_out_small_clusters(cluster_features(fold.Y[fold.train], n_init)) for fold in seen]
+    clusters = leave_out_small_clusters(cluster_features(seen[0].Y, n_init))
+    return [clusters[fold.train] for fold in seen]

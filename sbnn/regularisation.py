@@ -14,11 +14,12 @@ from tqdm.auto import tqdm
 
 from sbnn._checks import check_targets, check_whole, warn
 from sbnn.chunks import STACK_SIZE, cut_stack
+from sbnn.clusters import fold_clusters
 from sbnn.folds import fold_data, make_folds
 from sbnn.paired_data import check_paired
 from sbnn.schedules import get_schedule
 from sbnn.tables import is_network
-from sbnn.validation import fold_clusters, hide_bar
+from sbnn.validation import hide_bar
 
 #: Penalties of a path where none are given.
 GROUP_LASSO_PATH = tuple(np.geomspace(0.01, 1.0, 20).round(5).tolist())

@@ -1,26 +1,32 @@
 """Cross-validation of networks and linear models alike, into tidy tables."""
 
-import hashlib
-import inspect
 import os
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from sbnn._checks import check_choice, check_flag, check_targets, check_whole, preview, warn
-from sbnn.chunks import STACK_SIZE, Work, fitting_stack, holds_networks, part_of, plan_chunks, run_chunk, unpack_fit
-from sbnn.clusters import cluster_features, leave_out_small_clusters
+from sbnn.chunks import (
+    STACK_SIZE,
+    Work,
+    add_large_tables,
+    fitting_stack,
+    holds_networks,
+    pack_fit,
+    part_of,
+    plan_chunks,
+    run_chunk,
+    unpack_fit,
+)
+from sbnn.clusters import fold_clusters
 from sbnn.comparison import table_of_scores
+from sbnn.fit_keys import fit_keys
 from sbnn.folds import fold_data, make_folds
 from sbnn.paired_data import check_paired
 from sbnn.parallel import is_local, run_elsewhere, runs_here
-from sbnn.results import package_versions
 from sbnn.schedules import get_schedule
 from sbnn.store import open_store
 from sbnn.tables import COLUMNS, LARGE_TABLES, TABLES, is_network, join_tables
@@ -57,6 +63,8 @@ class CrossValidation:
         Where z-scores and clusters were fitted: "all cells" (the paper) or "training cells".
     estimators : list
         Fitted models, one for each final row of `scores`; not saved.
+    n_fitted : int
+        How many of them were fitted by this call; the others came from its store.
     """
 
     scores: pd.DataFrame
@@ -71,6 +79,7 @@ class CrossValidation:
     fingerprint: str
     protocol: str = "all cells"
     estimators: list = field(default_factory=list, repr=False)
+    n_fitted: int = 0
 
     @property
     def tables(self):
@@ -121,7 +130,9 @@ class CrossValidation:
             for name, mine in self.tables.items()
         }
         joined = {name: table.reset_index(drop=True) for name, table in joined.items()}
-        return replace(self, **joined, estimators=self.estimators + other.estimators)
+        return replace(
+            self, **joined, estimators=self.estimators + other.estimators, n_fitted=self.n_fitted + other.n_fitted
+        )
 
 
 def cross_validate(
@@ -151,9 +162,10 @@ def cross_validate(
     folds : "paper", "donor", "all", splitter, or list of (train, test)
         See `sbnn.folds.make_folds`.
     store : path-like, optional
-        Folder for finished work. The plan is written first, then each finished chunk (a stack of networks, or the
-        linear models of a fold), all or nothing: the same call after an interruption, Ctrl-C or a kill goes on where
-        it was, and gives the same tables. Fitted models of other packages come back without their estimator (None).
+        Folder for finished work, addressed by its content: data, fold, settings, and the code that trains. Each
+        finished chunk (a stack of networks, or the linear models of a fold) is written, all or nothing: the same call
+        after an interruption, Ctrl-C or a kill goes on where it was, and gives the same tables; other calls fit only
+        what the folder lacks. Fitted models of other packages come back without their estimator (None).
     n_jobs : int, optional
         Processes of this machine, as joblib counts them: None is 1 unless `joblib.parallel_config` says otherwise, -1
         all cores. On a CPU one process a core trains a third faster than one process on all cores; a GPU trains
@@ -176,8 +188,8 @@ def cross_validate(
     Raises
     ------
     ValueError
-        No models, settings that cannot be fitted, unknown folds, fewer cells than folds; a store that belongs to
-        another cross-validation, or whose files are damaged or out of place.
+        No models, settings that cannot be fitted, unknown folds, fewer cells than folds; a store that is another
+        folder, or whose files are damaged or out of place.
     RuntimeError
         Another process works on the same store.
 
@@ -197,17 +209,19 @@ def cross_validate(
     keep = _check_keep(keep)
     check_flag(within_fold, "within_fold")
     _check_observed(data, splits)
-    seen = [fold_data(data, split, within_fold) for split in splits]
-    schedules = [get_schedule(estimator.schedule) for _, estimator in runs if is_network(estimator)]
-    all_cells = isinstance(folds, str) and folds == "all"
-    starts = {schedule.cluster_starts for schedule in schedules} - {None}
-    clusters = {n_init: fold_clusters(seen, n_init, within_fold, all_cells) for n_init in sorted(starts)}
-    work = Work(data, runs, seen, clusters, keep)
     protocol = "training cells" if within_fold else "all cells"
-    planned = plan_chunks(work, _stack_size(work, stack_size, n_jobs) if schedules else None)
-    identity = None if store is None else _identity(work, splits, protocol)
-    with open_store(store, identity, planned) as chunk_store:
-        fits = _run_chunks(work, chunk_store, n_jobs, progress)
+    all_cells = isinstance(folds, str) and folds == "all"
+    work = Work(data, runs, [fold_data(data, split, within_fold) for split in splits], {}, keep)
+    keys = None if store is None else fit_keys(data, runs, splits, protocol, all_cells)
+    with open_store(store) as fit_store:
+        fits, missing = _restore(work, fit_store, keys)
+        work = work._replace(clusters=_clusters(work, missing, within_fold, all_cells))
+        networks = any(is_network(work.runs[run][1]) for run, _ in missing)
+        planned = plan_chunks(work, missing, _stack_size(work, stack_size, n_jobs) if networks else None)
+        fits += _run_chunks(work, fit_store, keys, planned, n_jobs, progress)
+    for fit in fits:
+        if fit.problem is not None:
+            warn(f"{fit.name!r} in fold {fit.fold} {fit.problem}: R2 of these cells is NaN")
     # In the order in which the models were named, fold by fold.
     fits.sort(key=lambda fit: (fit.run, fit.fold))
     return CrossValidation(
@@ -217,6 +231,7 @@ def cross_validate(
         fingerprint=data.fingerprint,
         protocol=protocol,
         estimators=[fit.model for fit in fits],
+        n_fitted=len(missing),
     )
 
 
@@ -275,69 +290,25 @@ def _check_observed(data, splits):
             )
 
 
-def fold_clusters(seen, n_init, within_fold, all_cells):
-    """Clusters of the training cells of each fold, the best of n_init starts."""
-    if all_cells:
-        return [cluster_features(seen[0].Y, n_init)]
-    if within_fold:
-        return [leave_out_small_clusters(cluster_features(fold.Y[fold.train], n_init)) for fold in seen]
-    clusters = leave_out_small_clusters(cluster_features(seen[0].Y, n_init))
-    return [clusters[fold.train] for fold in seen]
+def _restore(work, store, keys):
+    """Return the fits that the store holds, and the pairs (run, fold) that it lacks."""
+    fits, missing = [], []
+    for run in range(len(work.runs)):
+        for number in range(len(work.seen)):
+            content = None if keys is None else store.load(keys[run, number])
+            fit = None if content is None else unpack_fit(work, run, number, content)
+            if fit is not None and add_large_tables(work, fit):
+                fits.append(fit)
+            else:
+                missing.append((run, number))
+    return fits, missing
 
 
-def _identity(work, splits, protocol):
-    """Return what tells one cross-validation from another, as text."""
-    cells = hashlib.sha1()
-    for split in splits:
-        for rows in split:
-            cells.update(np.asarray(rows, dtype=np.int64).tobytes() + b"|")
-    return {
-        "data": f"{work.data.name} {work.data.fingerprint}",
-        "counts or features": _measured_hash(work.data) if protocol == "training cells" else "not used",
-        "protocol": protocol,
-        "folds": cells.hexdigest(),
-        "code": _source_hash(),
-        "models": "\n".join(f"{name}: {_settings_text(estimator)}" for name, estimator in work.runs),
-        "tables to keep": ", ".join(sorted(work.keep)),
-    }
-
-
-def _measured_hash(data):
-    """Return a hash of counts and features as measured, which are normalised anew within folds."""
-    return joblib.hash((data.counts, data.features))
-
-
-@lru_cache(maxsize=1)
-def _source_hash():
-    """Return a hash of the package, so that work of other code is not gone on with."""
-    content = hashlib.sha1()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        content.update(path.read_bytes())
-    return content.hexdigest()
-
-
-def _settings_text(estimator):
-    """Write an estimator with all its settings, stages of the schedule included."""
-    settings = estimator.get_params(deep=False)
-    if not hasattr(estimator, "check_settings"):  # of another package: texts of large or nested settings are cut
-        return f"{type(estimator).__qualname__} {_foreign_hash(estimator)}"
-    if is_network(estimator):
-        settings["schedule"] = get_schedule(estimator.schedule)
-    return f"{type(estimator).__name__}({', '.join(f'{name}={value!r}' for name, value in sorted(settings.items()))})"
-
-
-def _foreign_hash(estimator):
-    """Return a hash of an estimator of another package: its settings, its code, and the versions behind it."""
-    kind = type(estimator)
-    try:
-        code = inspect.getsource(kind)
-    except (OSError, TypeError):
-        code = ""
-    try:
-        settings = joblib.hash(estimator)
-    except Exception:  # what cannot be pickled, lambdas for example
-        settings = repr(estimator)
-    return joblib.hash((kind.__module__, code, settings, package_versions()))
+def _clusters(work, missing, within_fold, all_cells):
+    """Clusters of each fold for every number of k-means starts that a missing network asks for."""
+    schedules = [get_schedule(work.runs[run][1].schedule) for run, _ in missing if is_network(work.runs[run][1])]
+    starts = {schedule.cluster_starts for schedule in schedules} - {None}
+    return {n_init: fold_clusters(work.seen, n_init, within_fold, all_cells) for n_init in sorted(starts)}
 
 
 def _stack_size(work, stack_size, n_jobs):
@@ -364,72 +335,61 @@ def _networks_run_here(n_jobs):
     return accelerator_memory() is not None
 
 
-def _run_chunks(work, store, n_jobs, progress):
-    """Fit what the store does not hold, chunk by chunk, and save each as it is finished."""
-    fits, unfinished = [], {True: [], False: []}
-    for index, chunk in enumerate(store.chunks):
-        content = store.load(index)
-        if content is None:
-            unfinished[holds_networks(work, chunk)].append((index, chunk))
-        else:
-            fits += [unpack_fit(work, packed) for packed in content]
-    for chunks in (
-        _run_networks(work, store.chunks, unfinished[True], n_jobs, progress),
-        _run_others(work, unfinished[False], n_jobs, progress),
-    ):
+def _run_chunks(work, store, keys, planned, n_jobs, progress):
+    """Fit what is planned, chunk by chunk, and save each as it is finished."""
+    networks = [chunk for chunk in planned if holds_networks(work, chunk)]
+    others = [chunk for chunk in planned if not holds_networks(work, chunk)]
+    fits = []
+    for chunks in (_run_networks(work, networks, n_jobs, progress), _run_others(work, others, n_jobs, progress)):
         with closing(chunks):  # an interruption while a chunk is saved stops the other processes, too
-            for index, finished in chunks:
+            for finished in chunks:
                 for fit in finished:  # processes return copies of the estimators
                     fit.setting = work.runs[fit.run][1]
-                store.save(index, finished)
+                if keys is not None:
+                    store.save({keys[fit.run, fit.fold]: pack_fit(fit) for fit in finished})
                 fits.extend(finished)
-    for fit in fits:
-        if fit.problem is not None:
-            warn(f"{fit.name!r} in fold {fit.fold} {fit.problem}: R2 of these cells is NaN")
     return fits
 
 
-def _run_networks(work, chunks, unfinished, n_jobs, progress):
+def _run_networks(work, chunks, n_jobs, progress):
     """Train stacks of networks, here or elsewhere, with a bar over networks and epochs."""
 
     def n_epochs(chunk):
         schedule = get_schedule(work.runs[chunk[0][0]][1].schedule)
         return len(chunk) * sum(stage.epochs for stage in schedule)
 
-    if not unfinished:
+    if not chunks:
         return
-    total = sum(n_epochs(chunk) for chunk in chunks if holds_networks(work, chunk))
-    finished = total - sum(n_epochs(chunk) for _, chunk in unfinished)
-    with tqdm(total=total, initial=finished, desc="networks x epochs", disable=hide_bar(progress)) as bar:
+    total = sum(map(n_epochs, chunks))
+    with tqdm(total=total, desc="networks x epochs", disable=hide_bar(progress)) as bar:
         if _networks_run_here(n_jobs):
-            for index, chunk in unfinished:
+            for chunk in chunks:
 
                 def show(stage, r2, chunk=chunk):
                     bar.update(len(chunk))
                     bar.set_postfix_str(stage if r2 is None else f"{stage}, R2 {np.mean(r2):.3f}", refresh=False)
 
-                yield index, run_chunk(work, chunk, show)
+                yield run_chunk(work, chunk, show)
             return
-        parts = ((part_of(work, chunk), chunk) for _, chunk in unfinished)
+        parts = ((part_of(work, chunk), chunk) for chunk in chunks)
         with closing(run_elsewhere(run_chunk, parts, n_jobs, networks=True)) as done:
             for place, fits in done:
-                index, chunk = unfinished[place]
-                bar.update(n_epochs(chunk))
+                bar.update(n_epochs(chunks[place]))
                 last = fits[-1].tables["scores"].iloc[-1]
                 r2 = last["r2_train"] if np.isnan(last["r2_test"]) else last["r2_test"]
                 bar.set_postfix_str(f"{fits[-1].name}, R2 {r2:.3f}")
-                yield index, fits
+                yield fits
 
 
-def _run_others(work, unfinished, n_jobs, progress):
+def _run_others(work, chunks, n_jobs, progress):
     """Fit all other models, here or elsewhere."""
-    if not unfinished:
+    if not chunks:
         return
-    parts = ((part_of(work, chunk), chunk) for _, chunk in unfinished)
-    settings = {"total": len(unfinished), "desc": "linear models x folds", "disable": hide_bar(progress)}
+    parts = ((part_of(work, chunk), chunk) for chunk in chunks)
+    settings = {"total": len(chunks), "desc": "linear models x folds", "disable": hide_bar(progress)}
     with closing(run_elsewhere(run_chunk, parts, n_jobs)) as done:
-        for place, fits in tqdm(done, **settings):
-            yield unfinished[place][0], fits
+        for _, fits in tqdm(done, **settings):
+            yield fits
 
 
 def hide_bar(progress):

@@ -45,7 +45,7 @@ def assert_same(found, expected):
 def test_processes_of_this_machine(small, here, tmp_path):
     assert_same(validate(small[0], n_jobs=2, store=tmp_path / "two"), here)
     validate(small[0], store=tmp_path / "one")
-    n_chunks = {name: len(list((tmp_path / name).glob("chunk-*.pickle"))) for name in ("one", "two")}
+    n_chunks = {name: len(list((tmp_path / name).glob("chunk-*"))) for name in ("one", "two")}
     assert n_chunks["two"] == n_chunks["one"] + 3  # four networks one by one, instead of one stack of four
 
 
@@ -99,7 +99,7 @@ def test_a_stack_fits_the_memory_of_an_accelerator():
     sizes = [fitting_stack(work, network, memory) for memory in (10**8, 10**9, 10**10)]
     assert sizes == sorted(sizes)
     assert sizes[2] // sizes[1] in (9, 10, 11)
-    assert [len(chunk) for chunk in plan_chunks(work, lambda estimator: 3)] == [3, 2]
+    assert [len(chunk) for chunk in plan_chunks(work, [(0, fold) for fold in range(5)], lambda estimator: 3)] == [3, 2]
 
 
 def test_stack_size_is_checked(small):

@@ -1,6 +1,7 @@
 """No work is lost: a cross-validation that is stopped or killed goes on where it was."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from sbnn import SparseBottleneckRegressor, chunks, cross_validate, simulate_patchseq, store, validation
+from sbnn import SparseBottleneckRegressor, chunks, cross_validate, fit_keys, simulate_patchseq, store, validation
+from sbnn.results import dump_plain
 from sbnn.schedules import SCHEDULES, Stage
 from sbnn.store import open_store
 
@@ -50,8 +52,13 @@ def assert_same(found, expected):
         pd.testing.assert_frame_equal(found.tables[name], table, check_dtype=False, obj=name)
 
 
-def chunk_files(folder):
-    return sorted(path.name for path in Path(folder).glob("chunk-*.pickle"))
+def chunks_of(folder):
+    return sorted(path.name for path in Path(folder).glob("chunk-*"))
+
+
+def fits_of(folder):
+    """Files of finished fits, and when they were written."""
+    return {path: path.stat().st_mtime_ns for path in Path(folder).glob("chunk-*/*.pickle")}
 
 
 def stop_after(monkeypatch, number, error=KeyboardInterrupt):
@@ -68,9 +75,14 @@ def stop_after(monkeypatch, number, error=KeyboardInterrupt):
 
 
 def test_a_store_changes_nothing(small, uninterrupted, tmp_path):
-    assert_same(validate(small[0], tmp_path / "new" / "store"), uninterrupted)
+    found = validate(small[0], tmp_path / "new" / "store")
+    assert_same(found, uninterrupted)
     # 9 networks in stacks of 5, and for each of 3 folds a path, a ridge and a mean
-    assert len(chunk_files(tmp_path / "new/store")) == 2 + 3 * 3
+    assert len(chunks_of(tmp_path / "new/store")) == 2 + 3 * 3
+    assert found.n_fitted == len(fits_of(tmp_path / "new/store")) == len(uninterrupted.estimators)
+    again = validate(small[0], tmp_path / "new" / "store")
+    assert_same(again, uninterrupted)
+    assert again.n_fitted == 0
 
 
 @pytest.mark.parametrize("finished", [0, 1, 2, 7])
@@ -80,10 +92,12 @@ def test_after_ctrl_c_the_same_call_goes_on(small, uninterrupted, tmp_path, monk
         validate(small[0], tmp_path)
     assert "the same call goes on from there" in interrupt.value.__notes__[0]
     monkeypatch.undo()
-    before = {name: (tmp_path / name).stat().st_mtime_ns for name in chunk_files(tmp_path)}
-    assert len(before) == finished
-    assert_same(validate(small[0], tmp_path), uninterrupted)
-    assert {name: (tmp_path / name).stat().st_mtime_ns for name in before} == before
+    before = fits_of(tmp_path)
+    assert len(chunks_of(tmp_path)) == finished
+    found = validate(small[0], tmp_path)
+    assert_same(found, uninterrupted)
+    assert found.n_fitted == len(uninterrupted.estimators) - len(before)
+    assert before.items() <= fits_of(tmp_path).items()
 
 
 def test_models_come_back_as_they_were(small, uninterrupted, tmp_path):
@@ -104,35 +118,95 @@ def test_models_come_back_as_they_were(small, uninterrupted, tmp_path):
     np.testing.assert_allclose(*genes, atol=1e-5)
 
 
-def test_the_planned_chunks_are_kept(small, uninterrupted, tmp_path, monkeypatch):
-    stop_after(monkeypatch, 1)
-    with pytest.raises(KeyboardInterrupt):
-        validate(small[0], tmp_path)
-    monkeypatch.undo()
-    assert_same(validate(small[0], tmp_path, stack_size=2), uninterrupted)
-    assert len(chunk_files(tmp_path)) == 2 + 3 * 3
-
-
 def test_processes_fill_the_same_store(small, uninterrupted, tmp_path):
     assert_same(validate(small[0], tmp_path, LINEAR_MODELS, n_jobs=2), validate(small[0], models=LINEAR_MODELS))
 
 
+def counted(monkeypatch):
+    """Count the models that are fitted from here on, by name and fold."""
+    fitted = []
+
+    def run(work, chunk, *arguments):
+        fitted.extend((work.runs[run][0], fold) for run, fold in chunk)
+        return chunks.run_chunk(work, chunk, *arguments)
+
+    monkeypatch.setattr(validation, "run_chunk", run)
+    return fitted
+
+
+def test_another_run_fits_only_what_it_does_not_share(small, tmp_path, monkeypatch):
+    """Models A, then A and B under other names and in another order: only B is fitted."""
+    networks, linear = MODELS["sBNN-2"], LINEAR_MODELS["sRRR-2"]
+    validate(small[0], tmp_path, {"A": networks[:2], "linear": linear})
+    fitted = counted(monkeypatch)
+    both = {"B": networks[2], "A again": networks[:2], "linear": linear, "mean": DummyRegressor()}
+    found = validate(small[0], tmp_path, both)
+    assert sorted(fitted) == [(name, fold) for name in ("B", "mean") for fold in range(3)]
+    assert found.n_fitted == 6
+    monkeypatch.undo()
+    assert_same(found, validate(small[0], models=both))
+
+
 @pytest.mark.parametrize(
-    ("change", "message"),
+    "change",
     [
-        ({"within_fold": True}, "with other counts or features, protocol"),
-        ({"keep": ["latents"]}, "with other tables to keep"),
-        ({"models": {**LINEAR_MODELS, "mean": DummyRegressor(strategy="median")}}, "with other models"),
+        {"within_fold": True},
+        {"folds": KFold(3, shuffle=True, random_state=0)},
+        {"folds": "paper"},
+        {"models": {"sBNN-2": clone(MODELS["sBNN-2"][0]).set_params(ridge=1e-3)}},
+        {"models": {"sBNN-2": clone(MODELS["sBNN-2"][0]).set_params(schedule=SCHEDULES["paper"].shortened(0.04))}},
+        {"data": simulate_patchseq(150, n_genes=60, n_features=6, n_informative=8, n_types=4, random_state=2)[0]},
     ],
 )
-def test_another_cross_validation_is_refused(small, tmp_path, change, message):
-    validate(small[0], tmp_path, LINEAR_MODELS)
-    settings = {"models": LINEAR_MODELS, **change}
-    with pytest.raises(ValueError, match=f"belongs to another cross-validation, {message}: choose another store"):
-        validate(small[0], tmp_path, **settings)
-    other = simulate_patchseq(n_cells=150, n_genes=60, n_features=6, n_informative=8, n_types=4, random_state=2)[0]
-    with pytest.raises(ValueError, match="with other data: "):
-        validate(other, tmp_path, LINEAR_MODELS)
+def test_what_decides_a_fit_is_in_its_address(small, tmp_path, change):
+    settings = {"data": small[0], "models": {"sBNN-2": MODELS["sBNN-2"][0]}, "folds": KFold(3), "progress": False}
+    cross_validate(store=tmp_path, **settings)
+    changed = settings | change
+    found = cross_validate(store=tmp_path, **changed)
+    assert found.n_fitted == len(found.folds)
+    assert_same(found, cross_validate(**changed))
+
+
+def test_code_that_trains_is_in_the_address_and_comments_are_not(monkeypatch):
+    """A figure module, a comment or a docstring orphans no run; another sign does."""
+    assert not {"maps", "curves", "plotting", "comparison"} & set(fit_keys.TRAINING_CODE)
+    code = fit_keys._code
+    assert code("def f(x):\n    return x\n") == code('def f(x):  # why\n    """What."""\n    return x\n')
+    assert code("def f(x):\n    return x\n") != code("def f(x):\n    return -x\n")
+
+
+def test_every_module_behind_training_is_known_to_change_numbers_or_not():
+    folder, behind, found = Path(fit_keys.__file__).parent, {"chunks", "training"}, set()
+    while behind:
+        module = behind.pop()
+        found.add(module)
+        source = (folder / f"{module}.py").read_text()
+        imported = set(re.findall(r"^\s*from sbnn\.(\w+) import", source, re.M))
+        imported |= set(re.findall(r"^\s*import sbnn\.(\w+)", source, re.M))
+        behind |= imported - found
+    named = {*fit_keys.TRAINING_CODE, *fit_keys.OTHER_CODE}
+    assert found - named == set()
+    assert not set(fit_keys.TRAINING_CODE) & set(fit_keys.OTHER_CODE)
+    assert all((folder / f"{name}.py").exists() for name in named)
+
+
+def test_tables_that_a_fit_lacks_are_filled_from_its_model(small, tmp_path, monkeypatch):
+    models = {"sBNN-2": MODELS["sBNN-2"][0], "sRRR-2": LINEAR_MODELS["sRRR-2"], "mean": DummyRegressor()}
+    validate(small[0], tmp_path, models, keep=[])
+    fitted = counted(monkeypatch)
+    found = validate(small[0], tmp_path, models)
+    assert [name for name, _ in fitted] == ["mean"] * 3  # models of other packages are not kept
+    monkeypatch.undo()
+    assert_same(found, validate(small[0], models=models))
+    assert validate(small[0], tmp_path, models).n_fitted == 0
+    assert len(validate(small[0], tmp_path, models, keep=["latents"]).predictions) == 0
+
+
+def test_models_asked_for_twice_are_fitted_twice(small, tmp_path):
+    """Without a seed they differ."""
+    network = clone(MODELS["sBNN-2"][0]).set_params(random_state=None)
+    scores = validate(small[0], tmp_path, {"a": network, "b": network}).scores.pivot_table("r2_test", "model", "fold")
+    assert (scores.loc["a"] != scores.loc["b"]).all() and len(fits_of(tmp_path)) == 6
 
 
 def test_a_folder_of_something_else_is_refused(small, tmp_path):
@@ -142,60 +216,44 @@ def test_a_folder_of_something_else_is_refused(small, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == ["thesis.tex"]
 
 
-def test_a_damaged_chunk_is_named(small, tmp_path):
+def test_the_store_of_an_older_version_is_refused(small, tmp_path):
+    (tmp_path / "plan.pickle").write_bytes(b"")
+    with pytest.raises(ValueError, match="was written by an older sbnn: choose another store, or delete it"):
+        validate(small[0], tmp_path)
+
+
+def test_a_damaged_fit_is_named(small, tmp_path):
     linear = {"mean": DummyRegressor()}
     validate(small[0], tmp_path, linear)
-    path = tmp_path / "chunk-00001.pickle"
+    path = min(fits_of(tmp_path))
     path.write_bytes(path.read_bytes()[:50])
-    message = r"chunk-00001.pickle is truncated or not a pickle .*: delete chunk-00001.pickle, and the same call"
+    message = rf"{path.name} is truncated or not a pickle .*: delete this file, and the same call"
     with pytest.raises(ValueError, match=message):
         validate(small[0], tmp_path, linear)
     path.unlink()
-    assert_same(validate(small[0], tmp_path, linear), validate(small[0], models=linear))
-
-
-def rewritten(path, **change):
-    """Write a plan or a chunk again with another content, sealed as it should be."""
-    content = store._unseal(path, path.stem.split("-")[0])
-    store._seal(path, path.stem.split("-")[0], content | change)
+    found = validate(small[0], tmp_path, linear)
+    assert_same(found, validate(small[0], models=linear))
+    assert found.n_fitted == 1
 
 
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (lambda folder: rewritten(folder / "chunk-00000.pickle", fits=[]), "does not hold the fits that belong there"),
+        (lambda one, other: store._seal(one, one.stem, {"tables": {}}), "does not hold a fit: delete this file"),
         (
-            lambda folder: (folder / "chunk-00000.pickle").write_bytes((folder / "chunk-00002.pickle").read_bytes()),
-            "chunk-00000.pickle belongs to another cross-validation, or to another place in this one: delete",
+            lambda one, other: one.write_bytes(other.read_bytes()),
+            "has changed since it was written, or is that of another fit: delete this file",
         ),
-        (
-            lambda folder: rewritten(folder / "chunk-00001.pickle", of="other data"),
-            "chunk-00001.pickle belongs to another cross-validation",
-        ),
-        (
-            lambda folder: (folder / "chunk-00000.pickle").write_bytes((folder / "plan.pickle").read_bytes()),
-            "chunk-00000.pickle is no chunk of this version of sbnn: delete",
-        ),
-        (
-            lambda folder: (folder / "plan.pickle").write_bytes((folder / "chunk-00000.pickle").read_bytes()),
-            "plan.pickle is no plan of this version of sbnn: choose another store, or delete",
-        ),
-        (
-            lambda folder: rewritten(folder / "plan.pickle", chunks=[[[0, 0]], [[0, 1]], [[0, 2]], [[0, 2]]]),
-            "plan.pickle does not have every model and fold once",
-        ),
-        (
-            lambda folder: rewritten(folder / "plan.pickle", chunks=[[[0, 0]], [[0, 1]]]),
-            "plan.pickle does not have every model and fold once",
-        ),
-        (lambda folder: (folder / "plan.pickle").write_bytes(b""), "plan.pickle is truncated or not a pickle"),
+        (lambda one, other: one.write_bytes(dump_plain({"a": 1})), "is no fit of this version of sbnn: delete"),
+        (lambda one, other: one.write_bytes(b""), "is truncated or not a pickle"),
     ],
 )
 def test_what_does_not_belong_in_its_place_is_named(small, tmp_path, harm, message):
     linear = {"mean": DummyRegressor()}
     validate(small[0], tmp_path, linear)
-    harm(tmp_path)
-    with pytest.raises(ValueError, match=message):
+    one, other, _ = sorted(fits_of(tmp_path))
+    harm(one, other)
+    with pytest.raises(ValueError, match=f"{one.name} {message}"):
         validate(small[0], tmp_path, linear)
 
 
@@ -204,8 +262,8 @@ def test_changed_counts_belong_to_another_cross_validation_within_folds(small, t
     data, linear = small[0], {"ridge": Ridge()}
     validate(data, tmp_path, linear, within_fold=True)
     changed = replace(data, features=data.features[::-1].copy())
-    with pytest.raises(ValueError, match="with other counts or features: choose another store"):
-        validate(changed, tmp_path, linear, within_fold=True)
+    assert validate(changed, tmp_path, linear, within_fold=True).n_fitted == 3
+    assert validate(data, tmp_path, linear, within_fold=True).n_fitted == 0
 
 
 def test_settings_deep_inside_a_model_tell_it_from_others(small, tmp_path):
@@ -213,22 +271,17 @@ def test_settings_deep_inside_a_model_tell_it_from_others(small, tmp_path):
         long = [FunctionTransformer(inv_kw_args={"n": "v" * 300}) for _ in range(4)]
         return {"a": TransformedTargetRegressor(make_pipeline(*long, Ridge(alpha)))}
 
-    validate(small[0], tmp_path, model(1.0))
-    validate(small[0], tmp_path, model(1.0))
-    with pytest.raises(ValueError, match="with other models: choose another store"):
-        validate(small[0], tmp_path, model(1000.0))
+    assert [validate(small[0], tmp_path, model(alpha)).n_fitted for alpha in (1.0, 1.0, 1000.0)] == [3, 0, 3]
 
 
 def test_a_number_changed_on_disk_is_noticed(small, tmp_path):
     """One bit of a value, which is as good a number as before."""
     linear = {"mean": DummyRegressor()}
     expected = validate(small[0], tmp_path, linear)
-    path = tmp_path / "chunk-00000.pickle"
-    content = path.read_bytes()
     value = expected.scores["r2_test"].to_numpy()[0].tobytes()
-    assert value in content
-    path.write_bytes(content.replace(value, bytes([value[0] ^ 1]) + value[1:]))
-    with pytest.raises(ValueError, match=r"chunk-00000.pickle has changed since it was written: delete chunk-00000"):
+    path = next(path for path in fits_of(tmp_path) if value in path.read_bytes())
+    path.write_bytes(path.read_bytes().replace(value, bytes([value[0] ^ 1]) + value[1:]))
+    with pytest.raises(ValueError, match=rf"{path.name} has changed since it was written"):
         validate(small[0], tmp_path, linear)
 
 
@@ -272,7 +325,7 @@ def start(store):
 def wait_for_chunks(process, store, number):
     """Wait until a number of chunks are finished."""
     for _ in range(1200):
-        if len(chunk_files(store)) >= number:
+        if len(chunks_of(store)) >= number:
             return
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
@@ -286,14 +339,16 @@ def test_a_killed_run_loses_no_chunk_and_frees_its_lock(small, tmp_path):
         process = start(tmp_path)
         wait_for_chunks(process, tmp_path, finished)
         if finished == 1:  # a second process is refused while the first one lives
-            with pytest.raises(RuntimeError, match="is in use by another process"), open_store(tmp_path, {}, []):
+            with pytest.raises(RuntimeError, match="is in use by another process"), open_store(tmp_path):
                 pass
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert all((tmp_path / name).stat().st_mtime_ns == written for name, written in before.items())
-        before = {name: (tmp_path / name).stat().st_mtime_ns for name in chunk_files(tmp_path)}
-    (tmp_path / ".chunk-00008.pickle.half").write_text("what a kill in the middle of writing leaves")
+        assert before.items() <= fits_of(tmp_path).items()
+        before = fits_of(tmp_path)
+    half = tmp_path / ".chunk-half"
+    half.mkdir()
+    (half / "fit.pickle").write_text("what a kill in the middle of writing leaves")
     assert_same(validate(small[0], tmp_path, LINEAR_MODELS), validate(small[0], models=LINEAR_MODELS))
-    assert all((tmp_path / name).stat().st_mtime_ns == written for name, written in before.items())
+    assert before.items() <= fits_of(tmp_path).items()
     assert not list(tmp_path.glob(".chunk*"))

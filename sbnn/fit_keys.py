@@ -1,0 +1,135 @@
+"""What tells one fit of a cross-validation from all others: the address of its file in a store."""
+
+import ast
+import hashlib
+import inspect
+from collections import Counter
+from functools import lru_cache
+from pathlib import Path
+
+import joblib
+import numpy as np
+
+from sbnn.results import package_versions
+from sbnn.schedules import get_schedule
+from sbnn.tables import is_network
+
+#: The modules that decide what a fitted model becomes; work of other code is not gone on with.
+TRAINING_CODE = (
+    "chunks",
+    "clusters",
+    "compiled",
+    "decoder",
+    "estimator",
+    "folds",
+    "linear",
+    "network",
+    "preprocessing",
+    "schedules",
+    "scoring",
+    "tables",
+    "tasks",
+    "training",
+)
+#: Modules that those import, and that change no number: they start a backend, check arguments, write files, hold data.
+OTHER_CODE = ("_checks", "backend", "paired_data", "parallel", "plain_arrays", "plain_pickle", "results")
+
+
+def fit_keys(data, runs, splits, protocol, all_cells):
+    """Return the key of every fit: a hash of data, fold, settings, protocol and the code that trains.
+
+    Parameters
+    ----------
+    data : PairedData
+    runs : list of (name, estimator)
+        Names are labels and take no part.
+    splits : list of Fold
+    protocol : str
+        "all cells" or "training cells" (`CrossValidation.protocol`).
+    all_cells : bool
+        Whether the folds are "all", where no small cluster is left out.
+
+    Returns
+    -------
+    dict
+        (run, fold) -> text of 64 letters. Fits that are asked for twice in one call have different keys.
+    """
+    about = [f"{data.name} {data.fingerprint}", protocol, str(all_cells), training_code_hash()]
+    if protocol == "training cells":  # counts and features are normalised anew within folds
+        about.append(joblib.hash((data.counts, data.features)))
+    folds = [_rows_hash(split) for split in splits]
+    asked, keys = Counter(), {}
+    for run, (_, estimator) in enumerate(runs):
+        settings = _settings_text(estimator)
+        for number, fold in enumerate(folds):
+            asked[settings, fold] += 1
+            parts = [*about, fold, settings, str(asked[settings, fold])]
+            keys[run, number] = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return keys
+
+
+@lru_cache(maxsize=1)
+def training_code_hash():
+    """Return a hash of the modules of TRAINING_CODE, their comments and docstrings left out."""
+    folder = Path(__file__).parent
+    texts = (_code((folder / f"{name}.py").read_text(encoding="utf-8")) for name in TRAINING_CODE)
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def _code(source):
+    """Write a module without its comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            node.body = body[1:]
+    return ast.dump(tree)
+
+
+def _is_text(statement):
+    """Whether a statement is nothing but a text, a docstring for example."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def _rows_hash(split):
+    """Return a hash of the training and test cells of a fold, in their order."""
+    content = hashlib.sha256()
+    for rows in split:
+        content.update(np.asarray(rows, dtype=np.int64).tobytes() + b"|")
+    return content.hexdigest()
+
+
+def _settings_text(estimator):
+    """Write an estimator with all its settings, stages of the schedule included."""
+    kind = type(estimator)
+    if not kind.__module__.startswith("sbnn.") or not hasattr(estimator, "check_settings"):
+        # Of another package: texts of large or nested settings are cut.
+        return f"{kind.__qualname__} {_foreign_hash(estimator)}"
+    settings = estimator.get_params(deep=False)
+    if is_network(estimator):
+        settings["schedule"] = get_schedule(estimator.schedule)
+    texts = (f"{name}={_value_text(value)}" for name, value in sorted(settings.items()))
+    return f"{kind.__name__}({', '.join(texts)})"
+
+
+def _value_text(value):
+    """Write a setting; a random generator by its state."""
+    return joblib.hash(value) if isinstance(value, np.random.RandomState) else repr(value)
+
+
+def _foreign_hash(estimator):
+    """Return a hash of an estimator of another package: its settings, its code, and the versions behind it."""
+    kind = type(estimator)
+    try:
+        code = inspect.getsource(kind)
+    except (OSError, TypeError):
+        code = ""
+    try:
+        settings = joblib.hash(estimator)
+    except Exception:  # what cannot be pickled, lambdas for example
+        settings = repr(estimator)
+    return joblib.hash((kind.__module__, code, settings, package_versions()))
