@@ -15,6 +15,7 @@ _PUBLIC = {
     "select_variable_genes": "preprocessing",
     "SparseBottleneckRegressor": "estimator",
     "ReducedRankRegressor": "linear",
+    "ClassMean": "baselines",
     "PairedModel": "paired_model",
     "load_model": "model_file",
     "cross_validate": "validation",

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import clone
 
+from sbnn.baselines import ClassMean
 from sbnn.linear import ReducedRankFit, ReducedRankRegressor, reduced_rank_path, relax
 from sbnn.results import pack_table, unpack_table
 from sbnn.schedules import get_schedule
@@ -46,6 +47,8 @@ class Names(NamedTuple):
     gene_names: np.ndarray
     feature_names: np.ndarray
     cell_names: np.ndarray
+    cell_types: np.ndarray
+    cell_families: np.ndarray
 
 
 @dataclass
@@ -132,7 +135,7 @@ def part_of(work, chunk):
         return [value if number in needed else None for number, value in enumerate(values)]
 
     return work._replace(
-        data=Names(work.data.gene_names, work.data.feature_names, work.data.cell_names),
+        data=Names(*(getattr(work.data, field) for field in Names._fields)),
         runs=only(work.runs, runs),
         seen=only(work.seen, folds),
         clusters={starts: only(clusters, folds) for starts, clusters in work.clusters.items()},
@@ -166,12 +169,20 @@ def run_chunk(work, chunk, on_epoch=None):
     try:
         fits = _train_networks(work, chunk, on_epoch) if holds_networks(work, chunk) else _fit_others(work, chunk)
         for fit in fits:
-            fit.tables = fit_tables(work.data, work.seen[fit.fold], fit, work.keep)
+            fit.tables = fit_tables(work.data, _seen(work, fit.setting, fit.fold), fit, work.keep)
     except Exception as error:
         named = ", ".join(f"{work.runs[run][0]!r} in fold {fold}" for run, fold in chunk[:3])
         error.add_note(f"while fitting {named}{' and others' if len(chunk) > 3 else ''}")
         raise
     return fits
+
+
+def _seen(work, estimator, number):
+    """Return what a model sees of a fold: the classes of cells in the place of genes, if it reads those."""
+    fold = work.seen[number]
+    if not isinstance(estimator, ClassMean):
+        return fold
+    return fold._replace(X=np.asarray(getattr(work.data, estimator.of))[:, None])
 
 
 def _train_networks(work, chunk, on_epoch):
@@ -218,10 +229,13 @@ def _joint_tables(tasks, seen):
 def _fit_others(work, chunk):
     """Fit linear models of one fold, as a path where they are reduced-rank models."""
     number = chunk[0][1]
-    fold = work.seen[number]
-    X, Y = fold.X[fold.train].astype(np.float64), fold.Y[fold.train].astype(np.float64)
     settings = [(run, *work.runs[run]) for run, _ in chunk]
     first = settings[0][2]
+    fold = _seen(work, first, number)
+    X, Y = fold.X[fold.train], fold.Y[fold.train].astype(np.float64)
+    if isinstance(first, ClassMean):
+        return [Fit(run, name, estimator, number, clone(estimator).fit(X, Y)) for run, name, estimator in settings]
+    X = X.astype(np.float64)
     if not isinstance(first, ReducedRankRegressor):
         complete = ~np.isnan(Y).any(axis=1)
         X, Y = X[complete], Y[complete]
@@ -286,7 +300,7 @@ def add_large_tables(work, fit):
         if wanted:
             return False
     if wanted:
-        found = fit_tables(work.data, work.seen[fit.fold], fit, wanted)
+        found = fit_tables(work.data, _seen(work, fit.setting, fit.fold), fit, wanted)
         fit.tables |= {name: found[name] for name in wanted if name in found}
     fit.tables = {name: table for name, table in fit.tables.items() if name not in LARGE_TABLES or name in work.keep}
     return True

@@ -10,12 +10,14 @@ from pathlib import Path
 import joblib
 import numpy as np
 
+from sbnn.baselines import ClassMean
 from sbnn.results import package_versions
 from sbnn.schedules import get_schedule
 from sbnn.tables import is_network
 
 #: The modules that decide what a fitted model becomes; work of other code is not gone on with.
 TRAINING_CODE = (
+    "baselines",
     "chunks",
     "clusters",
     "compiled",
@@ -61,6 +63,8 @@ def fit_keys(data, runs, splits, protocol, all_cells):
     asked, keys = Counter(), {}
     for run, (_, estimator) in enumerate(runs):
         settings = _settings_text(estimator)
+        if isinstance(estimator, ClassMean):
+            settings += joblib.hash(getattr(data, estimator.of))
         for number, fold in enumerate(folds):
             asked[settings, fold] += 1
             parts = [*about, fold, settings, str(asked[settings, fold])]
@@ -106,7 +110,7 @@ def _rows_hash(split):
 def _settings_text(estimator):
     """Write an estimator with all its settings, stages of the schedule included."""
     kind = type(estimator)
-    if not kind.__module__.startswith("sbnn.") or not hasattr(estimator, "check_settings"):
+    if not kind.__module__.startswith("sbnn."):
         # Of another package: texts of large or nested settings are cut.
         return f"{kind.__qualname__} {_foreign_hash(estimator)}"
     settings = estimator.get_params(deep=False)

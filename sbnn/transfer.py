@@ -9,6 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from sbnn._checks import check_choice, check_length, check_matrix, check_same_cells, preview
 from sbnn._reading import rows_of
+from sbnn.baselines import class_means
 from sbnn.paired_data import UNKNOWN
 from sbnn.preprocessing import Preprocessor, normalise_counts
 
@@ -81,7 +82,7 @@ def validate_externally(reference, cohort, table, models, rename=None, n_bootstr
     Raises
     ------
     ValueError
-        As `align_cohort` and `class_means`; also where types or families are not known.
+        As `align_cohort` and `baselines.class_means`; also where types or families are not known.
     """
     for data, what in ((reference, "reference"), (cohort, "cohort")):
         if data.cell_types is None or data.cell_families is None:
@@ -239,34 +240,6 @@ def _matching_features(reference, cohort):
                     f"{cohort.feature_units[column]!r} in {cohort.name!r}"
                 )
     return check_matrix(cohort.features[:, columns], f"features of {cohort.name!r}")
-
-
-def class_means(Y, labels, new_labels):
-    """Predict the features of new cells by the mean of the training cells of the same class.
-
-    Parameters
-    ----------
-    Y : array, shape (n_training_cells, n_features)
-        z-scored features.
-    labels : sequence of str, shape (n_training_cells,)
-        Type or family of each training cell.
-    new_labels : sequence of str, shape (n_new_cells,)
-
-    Returns
-    -------
-    array, shape (n_new_cells, n_features)
-
-    Raises
-    ------
-    ValueError
-        A class without training cells.
-    """
-    check_length(labels, len(Y), "labels", "cell of Y")
-    means = pd.DataFrame(np.asarray(Y, dtype=float)).groupby(np.asarray(labels)).mean()
-    unknown = sorted(set(new_labels) - set(means.index))
-    if unknown:
-        raise ValueError(f"no training cell has the class(es) {preview(unknown)}; known: {preview(means.index, 12)}")
-    return means.loc[list(new_labels)].to_numpy()
 
 
 def cohort_scores(Y, predictions, feature_names, groups=None, n_bootstrap=2000, level=0.95, random_state=0):

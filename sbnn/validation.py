@@ -9,6 +9,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from sbnn._checks import check_choice, check_flag, check_targets, check_whole, preview, warn
+from sbnn.baselines import ClassMean
 from sbnn.chunks import (
     STACK_SIZE,
     Work,
@@ -156,9 +157,9 @@ def cross_validate(
     ----------
     data : PairedData
     models : dict
-        Name -> estimator or list of estimators: `SparseBottleneckRegressor`, `ReducedRankRegressor`, or any
-        scikit-learn regressor. Where Y has missing values, the first two learn from those that are there; other
-        regressors see the cells without any.
+        Name -> estimator or list of estimators: `SparseBottleneckRegressor`, `ReducedRankRegressor`, `ClassMean`
+        (which reads classes of cells instead of genes), or any scikit-learn regressor. Where Y has missing values,
+        those three learn from those that are there; other regressors see the cells without any.
     folds : "paper", "donor", "all", splitter, or list of (train, test)
         See `sbnn.folds.make_folds`.
     store : path-like, optional
@@ -250,6 +251,8 @@ def _list_runs(models, data):
             raise ValueError(f"names of models must be text, got {name!r}")
         if not (hasattr(estimator, "fit") and hasattr(estimator, "predict")) or isinstance(estimator, type):
             raise ValueError(f"models[{name!r}] should be an estimator or a list of estimators, got {estimator!r}")
+        if isinstance(estimator, ClassMean):
+            estimator.check_classes(data)
         if hasattr(estimator, "check_settings"):
             try:
                 estimator.check_settings(data.n_genes, data.n_features)

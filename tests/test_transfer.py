@@ -13,6 +13,7 @@ from sklearn.metrics import r2_score
 
 from sbnn import ReducedRankRegressor, SparseBottleneckRegressor, load_dataset, simulate_patchseq
 from sbnn._reading import CountTable
+from sbnn.baselines import class_means
 from sbnn.cohort_figure import plot_external_cohort
 from sbnn.preprocessing import Preprocessor
 from sbnn.scala import read_count_table
@@ -21,7 +22,6 @@ from sbnn.transfer import (
     ALL_FEATURES,
     SCORINGS,
     align_cohort,
-    class_means,
     cohort_scores,
     neighbours_family,
     validate_externally,
