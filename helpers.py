@@ -4,6 +4,7 @@ import ast
 import os
 import shutil
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,17 +13,30 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pandas as pd
 
-from sbnn import PairedData, find_author_results, load_dataset, load_results, read_author_results
+from sbnn import (
+    PairedData,
+    cross_validate,
+    find_author_results,
+    load_dataset,
+    load_results,
+    read_author_results,
+    save_results,
+)
 from sbnn.author_results import paper_penalty
 from sbnn.comparison import author_alphas, figure_curves, linear_references
+from sbnn.completion import complete, list_saved, other_data, other_folds
 from sbnn.containers import OBS_COLUMNS
 from sbnn.parallel import start_backend  # noqa: F401 - notebooks begin with it
 from sbnn.plotting import use_style
+from sbnn.provenance import describe_models, list_differences, list_runs
 from sbnn.sources import find_file
+from sbnn.tables import TABLES
 
 ROOT = Path(os.environ.get("SBNN_OUTPUT", Path(__file__).parent)).resolve()
 RESULTS = ROOT / "KerasSavedModels"
 FIGURES = ROOT / "figures"
+#: What parameters other than those of the committed results gave; git ignores it, and it can be deleted at any time.
+TRIALS = ROOT / "trials"
 
 use_style()
 pd.set_option("display.max_rows", 40, "display.width", 120)
@@ -138,68 +152,207 @@ def load_own_cells(dataset):
         adata.file.close()
 
 
-def names_of(data):
-    """Return the names of cells, genes and features as notes for `save_results`: `must_run` compares them."""
-    return {what: getattr(data, what).tolist() for what in ("cell_names", "gene_names", "feature_names")}
+def result_path(dataset, what, trial=False):
+    """Return the path of a result, KerasSavedModels/<dataset>/<what>.pickle, or that of a trial, below trials/."""
+    return (TRIALS / "KerasSavedModels" if trial else RESULTS) / dataset / f"{what}.pickle"
 
 
-def result_path(dataset, what):
-    """Return the path of a result, KerasSavedModels/<dataset>/<what>.pickle."""
-    return RESULTS / dataset / f"{what}.pickle"
+def store_path(dataset, trial=False):
+    """Return the folder of finished fits: of trials, which is kept, or of a run, until `finish` removes it."""
+    return (TRIALS / "store" if trial else ROOT / "build/unfinished") / dataset
 
 
-def must_run(paths, retrain, data=None):
-    """Whether a computation has to run, saying so: a result is not on disk or of others, or `retrain` asks for it.
+def finish(dataset):
+    """Remove the finished fits of a run whose results are all on disk."""
+    shutil.rmtree(store_path(dataset), ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Where a result is or is going to be, and whether it has to be computed.
+
+    Attributes
+    ----------
+    path : Path
+    missing : bool
+        It has to be computed.
+    trial : bool
+        It was asked for with other settings than the committed one, and lies below trials/.
+    settings : dict or list of dict
+        What it was asked for with; `save` writes it down.
+    store : Path
+        For finished fits.
+    """
+
+    path: Path
+    missing: bool
+    trial: bool
+    settings: object
+    store: Path
+
+    def save(self, tables, data, **notes):
+        """Save tables (name -> DataFrame) with the settings, the names of the data, and notes."""
+        about = {"dataset": data.name, "fingerprint": data.fingerprint, "settings": self.settings}
+        save_results(self.path, tables, **about, names=data.names_hash, **notes)
+
+
+def find_result(dataset, what, settings, data, retrain=False, also=()):
+    """Say where a result is: on disk, among the trials, or still to be computed.
 
     Parameters
     ----------
-    paths : Path or list of Path
-        The results of the computation.
+    dataset, what : str
+    settings : dict or list of dict
+        All that the result depends on beside the data, plain values; lists may be `sbnn.provenance.describe_models`.
+    data : PairedData
     retrain : bool
-        Compute them anew in any case.
-    data : PairedData, optional
-        If a result on disk was made of other data, that is said; if it holds the names of its cells, genes and
-        features and they are others, the computation has to run.
+        Compute it anew, in the place of the committed one.
+    also : sequence of str
+        Ends of the names of other files that belong to it (".keras").
 
     Returns
     -------
-    bool
+    Result
     """
-    paths = [paths] if isinstance(paths, Path) else paths
-    if retrain or not all(path.exists() for path in paths):
-        return True
-    for path in paths:
-        commit = ""
-        if path.suffix == ".pickle":
-            result = load_results(path)
-            commit = f" (commit {result['commit']})"
-            names = names_of(data) if data is not None else {}
-            if any(what in result and list(result[what]) != found for what, found in names.items()):
-                print(f"{_shown(path)} is of other cells, genes or features: computed anew.")
-                return True
-            if data is not None and result.get("fingerprint") != data.fingerprint:
-                print("Note: it was computed from other data, or on a machine that rounds differently.")
-        print(f"Skipped: {_shown(path)} is there{commit}. RETRAIN = True computes it anew.")
-    return False
+    paths = {trial: result_path(dataset, what, trial) for trial in (False, True)}
+
+    def result(trial, missing):
+        _trials[dataset, what] = trial
+        return Result(paths[trial], missing, trial, settings, store_path(dataset, trial))
+
+    if retrain or not all(path.exists() for path in [paths[False], *_beside(paths[False], also)]):
+        return result(False, missing=True)
+    differences = {}
+    for trial, path in paths.items():
+        if not all(one.exists() for one in [path, *_beside(path, also)]):
+            continue
+        saved = load_results(path)
+        differences[trial] = other_data(saved, data) or list_differences(saved.get("settings", {}), settings)
+        if not differences[trial]:
+            _say_skipped(path, saved, data)
+            return result(trial, missing=False)
+    _say_trial(paths[False], differences[False])
+    return result(True, missing=True)
 
 
-@contextmanager
-def resumable(path):
-    """Name a folder for the finished chunks of a computation, and remove it once the computation has succeeded.
+def cross_validated(dataset, what, data, models, retrain=False, tables=TABLES, latents_of=(), **settings):
+    """Return the tables of a cross-validation: from disk what is there, computed what is missing.
+
+    Where models on disk are others than those asked for, the committed file stays: the rows of the models that both
+    have are taken from it, the missing models are fitted, and all goes to trials/.
 
     Parameters
     ----------
-    path : Path
-        The result that the computation is going to write.
+    dataset, what : str
+        Name the file.
+    data : PairedData
+    models : dict
+        As for `sbnn.cross_validate`.
+    retrain : bool
+        Compute all of it anew, in the place of the committed one.
+    tables : sequence of str
+        Tables to save.
+    latents_of : list of (name, estimator)
+        Models whose coordinates in every fold are saved as well.
+    **settings
+        `folds`, `n_jobs`, `within_fold` of `sbnn.cross_validate`.
 
-    Yields
-    ------
-    Path
-        build/unfinished/<dataset>/<what>: after Ctrl-C or a kill, the same cell goes on from what lies there.
+    Returns
+    -------
+    dict
+        As `sbnn.load_results` gives it, the rows of the models asked for, in their order; beside them `path`, and
+        `computed`, whether anything was.
     """
-    folder = ROOT / "build/unfinished" / path.parent.name / path.stem
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    asked = describe_models(list_runs(models), data.n_features)
+    path, saved, other = result_path(dataset, what), None, []
+    if path.exists() and not retrain:
+        saved = load_results(path)
+        other = other_data(saved, data) or other_folds(saved, data, **_only(settings, ("folds", "within_fold")))
+        whole = not other and list_saved(saved, asked, tables, describe_models(latents_of, data.n_features))
+        if whole and all(whole) and len(saved["models"]) == len(asked):
+            _trials[dataset, what] = False
+            _say_skipped(path, saved, data)
+            return {**saved, "path": path, "computed": False}
+        differences = other or list_differences(saved.get("models", {}), asked)
+        _say_trial(path, differences or ["other tables, or coordinates of other models, are asked for"])
+    trial = _trials[dataset, what] = saved is not None
+    store = store_path(dataset, trial)
+    done = complete(None if other else saved, data, models, tables, latents_of, store, **settings)
+    sources = {f"taken from {_shown(path)}": done.n_saved, f"taken from {_shown(store)}": done.n_stored}
+    sources = {where: number for where, number in sources.items() if number} | {"computed": done.n_fitted}
+    print(f"{what}, fits of a model in a fold: {', '.join(f'{number} {where}' for where, number in sources.items())}")
+    path = result_path(dataset, what, trial)
+    saved_tables = [*tables, "latents"] if latents_of else list(tables)
+    save_results(path, done.result, tables=saved_tables, names=data.names_hash)
+    return {**load_results(path), "path": path, "computed": True}
+
+
+def fit_all_cells(result, data, models, n_jobs=None):
+    """Return models fitted on all cells, by name; those that the run, or an earlier trial, has fitted come from there.
+
+    Parameters
+    ----------
+    result : Result
+        What they are fitted for.
+    data : PairedData
+    models : dict
+        Name -> estimator.
+    n_jobs : int, optional
+
+    Returns
+    -------
+    dict
+        Name -> fitted estimator.
+    """
+    fitted = cross_validate(data, models, folds="all", store=result.store, keep=[], n_jobs=n_jobs).estimators
+    return dict(zip(models, fitted, strict=True))
+
+
+def load_result(dataset, what, trial=False):
+    """Load a result: the committed one, or with `trial` that of the last trial, where there is one.
+
+    Parameters
+    ----------
+    dataset, what : str
+    trial : bool
+
+    Returns
+    -------
+    dict
+    """
+    path = result_path(dataset, what, trial)
+    _trials[dataset, what] = trial and path.exists()
+    if _trials[dataset, what]:
+        print(f"A TRIAL: {_shown(path)}")
+    return load_results(path if _trials[dataset, what] else result_path(dataset, what))
+
+
+#: (data set, result) -> whether it is a trial, of the results that this session has last asked for.
+_trials = {}
+
+
+def _beside(path, ends):
+    """Files that belong to a result."""
+    return [path.with_name(end) if not end.startswith(".") else path.with_suffix(end) for end in ends]
+
+
+def _only(settings, names):
+    """Those of the settings that have one of the names."""
+    return {name: value for name, value in settings.items() if name in names}
+
+
+def _say_skipped(path, saved, data):
+    """Say that a result is there, and where it was modelled with other values."""
+    print(f"Skipped: {_shown(path)} is there (commit {saved['commit']}). RETRAIN = True computes it anew.")
+    if saved.get("fingerprint") != data.fingerprint:
+        print("Note: it was computed on a machine that rounds differently, or from other measurements.")
+
+
+def _say_trial(path, differences):
+    """Say why a committed result is not what was asked for, and where the answer goes."""
+    print(f"A TRIAL, because {_shown(path)} was made with other settings:")
+    print("".join(f"  {line}\n" for line in differences), end="")
+    print("It stays as it is: results and figures go to trials/. RETRAIN = True would replace it.")
 
 
 def save_network(network, path):
@@ -218,13 +371,15 @@ def save_network(network, path):
 def save_figure(figure, name):
     """Save a figure as figures/<name>.png (300 dpi) and .pdf, the same bytes for the same figure.
 
+    Where a result of this session is that of a trial, it goes to trials/figures/.
+
     Parameters
     ----------
     figure : Figure
     name : str
         With the data set as folder, e.g. "scala_2020/curves".
     """
-    path = FIGURES / name
+    path = (TRIALS / "figures" if any(_trials.values()) else FIGURES) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path.with_suffix(".png"), dpi=300, metadata={"Software": None})
     figure.savefig(path.with_suffix(".pdf"), dpi=300, metadata={"CreationDate": None, "Producer": None})

@@ -19,7 +19,7 @@ _PUBLIC = {
     "PairedModel": "paired_model",
     "load_model": "model_file",
     "cross_validate": "validation",
-    "CrossValidation": "validation",
+    "CrossValidation": "cross_validation",
     "regularisation_path": "regularisation",
     "save_results": "results",
     "load_results": "results",

@@ -58,40 +58,93 @@ def principal_component_latents(data, folds, n_components=2):
     tables = []
     for number, fold in enumerate(folds):
         projection = PCA(n_components, random_state=0).fit(data.X[fold.train])
-        table = pd.DataFrame(projection.transform(data.X)).rename(columns=lambda index: f"z{index + 1}")
-        table.insert(0, "held_out", np.isin(np.arange(data.n_cells), fold.test))
-        table.insert(0, "cell", data.cell_names)
-        table.insert(0, "fold", number)
-        table.insert(0, "model", "PCA")
-        tables.append(table.iloc[np.sort(np.concatenate([fold.train, fold.test]))])
+        tables.append(_latents_of_fold("PCA", number, projection.transform(data.X), data, fold))
     return pd.concat(tables, ignore_index=True)
 
 
-def neighbour_accuracy(latents, labels, n_neighbours=10):
-    """Return how often the nearest training cells of a held-out cell in latent space share its label.
+def fixed_latents(name, coordinates, data, folds):
+    """Return coordinates that were computed once, of all cells, as those of every fold (t-SNE, say).
+
+    Parameters
+    ----------
+    name : str
+        Goes into the column `model`.
+    coordinates : array, shape (n_cells, n_components)
+    data : PairedData
+    folds : list of Fold
+
+    Returns
+    -------
+    DataFrame
+        As `principal_component_latents`.
+    """
+    return pd.concat(
+        [_latents_of_fold(name, number, coordinates, data, fold) for number, fold in enumerate(folds)],
+        ignore_index=True,
+    )
+
+
+def _latents_of_fold(name, number, coordinates, data, fold):
+    """Coordinates of the training and test cells of a fold, as `CrossValidation.latents` has them."""
+    table = pd.DataFrame(np.asarray(coordinates)).rename(columns=lambda index: f"z{index + 1}")
+    held_out = np.isin(np.arange(data.n_cells), fold.test)
+    for place, (column, values) in enumerate(
+        {"model": name, "fold": number, "cell": data.cell_names, "held_out": held_out}.items()
+    ):
+        table.insert(place, column, values)
+    return table.iloc[np.sort(np.concatenate([fold.train, fold.test]))]
+
+
+def neighbour_votes(latents, families, n_neighbours=10):
+    """Let the nearest training cells of every held-out cell vote for its family.
 
     Parameters
     ----------
     latents : DataFrame
         `model`, `fold`, `cell`, `held_out`, `z1`, `z2`, ...: one setting a model.
-    labels : dict or Series
-        Label (RNA family, say) of each cell name.
+    families : dict or Series
+        Family of each cell name.
     n_neighbours : int
 
     Returns
     -------
     DataFrame
-        `model`, `fold`, `accuracy` of a majority vote of the neighbours.
+        `model`, `fold`, `cell`, `family` and `vote`, that of the majority of its neighbours, of every held-out cell.
     """
-    rows = []
+    parts = []
     for (model, fold), part in latents.groupby(["model", "fold"], sort=False):
         coordinates = part.filter(regex=r"^z\d+$").dropna(axis=1).to_numpy()
-        truth = part["cell"].map(labels).to_numpy()
+        family = part["cell"].map(families).to_numpy()
         test = part["held_out"].to_numpy(dtype=bool)
-        classifier = KNeighborsClassifier(n_neighbours).fit(coordinates[~test], truth[~test])
-        accuracy = np.mean(classifier.predict(coordinates[test]) == truth[test])
-        rows.append({"model": model, "fold": fold, "accuracy": accuracy})
-    return pd.DataFrame(rows)
+        classifier = KNeighborsClassifier(min(n_neighbours, int((~test).sum()))).fit(coordinates[~test], family[~test])
+        votes = {"cell": part["cell"].to_numpy()[test], "family": family[test]}
+        parts.append(
+            pd.DataFrame({"model": model, "fold": fold, **votes, "vote": classifier.predict(coordinates[test])})
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def family_recall(votes):
+    """Return how often neighbours name the family of a held-out cell: over all cells, and family by family.
+
+    Parameters
+    ----------
+    votes : DataFrame
+        `neighbour_votes`.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by model: `accuracy`, the share of all cells; `SD over folds` of it; `balanced accuracy`, the mean of
+        the recalls; and the recall of each family. The most frequent family comes first.
+    """
+    right = votes.assign(right=votes["family"].eq(votes["vote"]))
+    models = right.groupby("model", sort=False)
+    recall = right.pivot_table("right", "model", "family", sort=False).loc[list(models.groups)]
+    recall = recall[votes["family"].value_counts().index]
+    by_fold = right.groupby(["model", "fold"], sort=False)["right"].mean().groupby("model", sort=False).std()
+    scores = {"accuracy": models["right"].mean(), "SD over folds": by_fold, "balanced accuracy": recall.mean(axis=1)}
+    return pd.concat([pd.DataFrame(scores), recall], axis=1)
 
 
 def gene_frequencies(selected):

@@ -167,6 +167,14 @@ class PairedData:
             digest.update("\n".join(names).encode())
         return digest.hexdigest()
 
+    @property
+    def names_hash(self):
+        """SHA-1 of the names of cells, genes and features, which no rounding changes."""
+        digest = hashlib.sha1()
+        for names in (self.cell_names, self.gene_names, self.feature_names):
+            digest.update("\n".join(names).encode() + b"\0")
+        return digest.hexdigest()
+
     @classmethod
     def from_tables(cls, counts, features, genes=1000, detection_threshold=0, genes_as_rows=False, cells=None, **more):
         """Pair tables of counts and of features of the reader's own cells.

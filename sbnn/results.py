@@ -21,6 +21,7 @@ _FORMAT = "sbnn results"
 MAX_TABLES, MAX_COLUMNS = 1000, 50_000
 #: Names that `save_results` itself writes.
 _RESERVED = {"format", "schema_version", "versions", "commit", "dataset", "fingerprint", "protocol", "folds", "tables"}
+_RESERVED |= {"models"}
 #: What a list in the place of a column may hold.
 _SINGLE = (str, bool, int, float, type(None))
 
@@ -59,7 +60,7 @@ def save_results(path, results, tables=None, extra=None, **notes):
         "commit": COMMIT,
     }
     if hasattr(results, "tables"):
-        content |= {key: getattr(results, key) for key in ("dataset", "fingerprint", "protocol")}
+        content |= {key: getattr(results, key) for key in ("dataset", "fingerprint", "protocol", "models")}
         content["folds"] = [{"train": np.asarray(fold.train), "test": np.asarray(fold.test)} for fold in results.folds]
         results = results.tables
     chosen = [name for name, table in results.items() if len(table)] if tables is None else list(tables)
@@ -116,8 +117,8 @@ def load_results(path):
     Returns
     -------
     dict
-        The tables by name as DataFrames, and beside them `dataset`, `fingerprint`, `folds`, `versions`,
-        `commit` and whatever else was noted.
+        The tables by name as DataFrames, and beside them `dataset`, `fingerprint`, `folds`, `models` (the settings that
+        made it), `versions`, `commit` and whatever else was noted.
 
     Raises
     ------

@@ -36,7 +36,7 @@ def fit_tables(data, fold, fit, keep):
     dict of DataFrames
         By the names of TABLES, those that this model has.
     """
-    keys = _keys(fit)
+    keys = {**setting_columns(fit.name, fit.setting, len(data.feature_names)), "fold": fit.fold}
     rows = _network_tables(keys, fit, data) if is_network(fit.setting) else _linear_tables(keys, fit, fold, data)
     cells = fold.test if len(fold.test) else fold.train
     keys = {**keys, "stage": fit.model.history_["stage"].iloc[-1] if is_network(fit.setting) else "fitted"}
@@ -61,19 +61,31 @@ def join_tables(parts):
     return {name: pd.concat(rows, ignore_index=True) if rows else pd.DataFrame() for name, rows in found.items()}
 
 
-def _keys(fit):
-    """Model, hyperparameters and fold, as columns."""
-    keys = {"model": fit.name}
-    for name, value in fit.setting.get_params(deep=False).items():
-        if name == "schedule":
+def setting_columns(name, estimator, n_features):
+    """Return the name of a model and its hyperparameters as columns hold them.
+
+    Parameters
+    ----------
+    name : str
+    estimator : estimator
+    n_features : int
+        What `rank=None` of a reduced-rank model stands for.
+
+    Returns
+    -------
+    dict
+    """
+    columns = {"model": name}
+    for key, value in estimator.get_params(deep=False).items():
+        if key == "schedule" and is_network(estimator):
             value = get_schedule(value).name
-        elif name == "hidden":
+        elif key == "hidden" and is_network(estimator):
             value = "-".join(map(str, value))
-        elif name == "rank" and value is None:
-            value = fit.model.V_.shape[1]
+        elif key == "rank" and value is None and hasattr(estimator, "check_settings"):
+            value = n_features
         value = value.item() if isinstance(value, np.generic) else value
-        keys[name] = value if isinstance(value, (int, float, str, bool)) else str(value)
-    return {**keys, "fold": fit.fold}
+        columns[key] = value if isinstance(value, (int, float, str, bool)) else str(value)
+    return columns
 
 
 def _with_keys(keys, *columns):

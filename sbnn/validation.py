@@ -2,10 +2,8 @@
 
 import os
 from contextlib import closing
-from dataclasses import dataclass, field, replace
 
 import numpy as np
-import pandas as pd
 from tqdm.auto import tqdm
 
 from sbnn._checks import check_choice, check_flag, check_targets, check_whole, preview, warn
@@ -23,117 +21,15 @@ from sbnn.chunks import (
     unpack_fit,
 )
 from sbnn.clusters import fold_clusters
-from sbnn.comparison import table_of_scores
+from sbnn.cross_validation import CrossValidation
 from sbnn.fit_keys import fit_keys
 from sbnn.folds import fold_data, make_folds
 from sbnn.paired_data import check_paired
 from sbnn.parallel import is_local, run_elsewhere, runs_here
+from sbnn.provenance import describe_models, list_runs
 from sbnn.schedules import get_schedule
 from sbnn.store import open_store
-from sbnn.tables import COLUMNS, LARGE_TABLES, TABLES, is_network, join_tables
-
-#: Columns of `scores` that are no hyperparameters.
-_NO_SETTINGS = ("model", "fold", "stage", "n_selected", "r2_train", "r2_test", "r2_test_best_epoch")
-
-
-@dataclass
-class CrossValidation:
-    """Tidy tables of a cross-validation; every row carries `model`, all hyperparameters and `fold`.
-
-    Attributes
-    ----------
-    scores : DataFrame
-        `stage`, `n_selected` (genes in use), `r2_train`, `r2_test` (last epoch), `r2_test_best_epoch` (networks:
-        the best epoch on the test cells, optimistic by construction).
-    curves : DataFrame
-        Networks: `stage`, `epoch`, `r2_train`, `r2_test` after every epoch that the schedule evaluates.
-    feature_scores : DataFrame
-        `feature`, `r2_test` of the final model.
-    selected : DataFrame
-        `gene`, `norm`: genes of the final model and their row norms before pruning or relaxation.
-    gene_norms : DataFrame
-        `gene`, `norm`: the same for all genes (networks).
-    predictions : DataFrame
-        `cell` and a column for each feature: predictions for test cells (for all cells where none are tested).
-    latents : DataFrame
-        `cell`, `held_out`, `z1`, `z2`, ...: coordinates of training and test cells in every fold's model.
-    folds : list of Fold
-    dataset, fingerprint : str
-        What was cross-validated.
-    protocol : str
-        Where z-scores and clusters were fitted: "all cells" (the paper) or "training cells".
-    estimators : list
-        Fitted models, one for each final row of `scores`; not saved.
-    n_fitted : int
-        How many of them were fitted by this call; the others came from its store.
-    """
-
-    scores: pd.DataFrame
-    curves: pd.DataFrame
-    feature_scores: pd.DataFrame
-    selected: pd.DataFrame
-    gene_norms: pd.DataFrame
-    predictions: pd.DataFrame
-    latents: pd.DataFrame
-    folds: list
-    dataset: str
-    fingerprint: str
-    protocol: str = "all cells"
-    estimators: list = field(default_factory=list, repr=False)
-    n_fitted: int = 0
-
-    @property
-    def tables(self):
-        """The tables by name."""
-        return {name: getattr(self, name) for name in TABLES}
-
-    def summary(self):
-        """Return mean and SD of R2 over folds, model by model, stages in the order of training.
-
-        The last stage of a network ("pruned", if it selects genes) is the model; those before it say how it got there.
-
-        Returns
-        -------
-        DataFrame
-            `mean`, `SD`, `n_selected`, indexed by model, the hyperparameters that differ, and stage.
-        """
-        kept = [
-            column
-            for column in self.scores
-            if column not in _NO_SETTINGS and self.scores[column].nunique(dropna=False) > 1
-        ]
-        return table_of_scores(self.scores, by=["model", *kept, "stage"])
-
-    def join(self, other):
-        """Return one result with the rows of both; both must be about the same data, folds and protocol.
-
-        Parameters
-        ----------
-        other : CrossValidation
-
-        Returns
-        -------
-        CrossValidation
-        """
-        for what in ("dataset", "fingerprint", "protocol"):
-            if getattr(self, what) != getattr(other, what):
-                raise ValueError(
-                    f"cannot join results whose {what} differs: {getattr(self, what)} and {getattr(other, what)}"
-                )
-        same_folds = len(self.folds) == len(other.folds) and all(
-            np.array_equal(mine.test, theirs.test) and np.array_equal(np.sort(mine.train), np.sort(theirs.train))
-            for mine, theirs in zip(self.folds, other.folds, strict=True)
-        )
-        if not same_folds:
-            raise ValueError("cannot join results of different folds")
-        joined = {
-            name: pd.concat([table for table in (mine, getattr(other, name)) if len(table)] or [mine])
-            for name, mine in self.tables.items()
-        }
-        joined = {name: table.reset_index(drop=True) for name, table in joined.items()}
-        return replace(
-            self, **joined, estimators=self.estimators + other.estimators, n_fitted=self.n_fitted + other.n_fitted
-        )
+from sbnn.tables import COLUMNS, LARGE_TABLES, is_network, join_tables
 
 
 def cross_validate(
@@ -205,7 +101,7 @@ def cross_validate(
     Protocol: arXiv 2006.10411, section 2; `within_fold=True` is ours.
     """
     check_paired(data)
-    runs = _list_runs(models, data)
+    runs = _checked_runs(models, data)
     splits = make_folds(data, folds)
     keep = _check_keep(keep)
     check_flag(within_fold, "within_fold")
@@ -232,18 +128,16 @@ def cross_validate(
         fingerprint=data.fingerprint,
         protocol=protocol,
         estimators=[fit.model for fit in fits],
+        models=describe_models(runs, data.n_features),
         n_fitted=len(missing),
     )
 
 
-def _list_runs(models, data):
+def _checked_runs(models, data):
     """Flatten {name: estimator or list} to [(name, estimator)], each with settings that can be fitted."""
     if not isinstance(models, dict):
         raise ValueError(f"models must be a dict of name: estimator or list of estimators, got {models!r}")
-    runs = []
-    for name, estimators in models.items():
-        estimators = estimators if isinstance(estimators, (list, tuple)) else [estimators]
-        runs += [(name, estimator) for estimator in estimators]
+    runs = list_runs(models)
     if not runs:
         raise ValueError("models is empty: give at least one {name: estimator}")
     for name, estimator in runs:
