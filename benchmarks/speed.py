@@ -29,8 +29,9 @@ from sklearn.linear_model import MultiTaskElasticNet
 from stack_against_fit import GROUP_LASSO, load, make_tasks, seconds_an_epoch, time_plain_fit
 
 from sbnn import SparseBottleneckRegressor, cross_validate, simulate_patchseq
+from sbnn.elastic_net import SOLVER_TOLERANCE
 from sbnn.folds import make_folds
-from sbnn.linear import ALTERNATION_TOLERANCE, MAX_ROUNDS, SOLVER_TOLERANCE, reduced_rank_path
+from sbnn.linear import ALTERNATION_TOLERANCE, MAX_ROUNDS, reduced_rank_path
 from sbnn.network import layer_sizes
 from sbnn.plotting import use_style
 from sbnn.schedules import SCHEDULES, Stage

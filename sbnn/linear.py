@@ -6,31 +6,22 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import enet_path
 
 from sbnn._checks import (
-    check_choice,
     check_flag,
     check_matrix,
     check_number,
     check_same_cells,
     check_targets,
     check_whole,
-    warn,
 )
+from sbnn.elastic_net import check_solver, solve_rows
+from sbnn.missing_values import fit_observed
 from sbnn.scoring import LatentRegressorMixin
-
-SOLVERS = ("sklearn", "glmnet_python")
 
 #: Alternation stops when the relative residual changes by less than this, or after MAX_ROUNDS rounds.
 ALTERNATION_TOLERANCE = 1e-6
 MAX_ROUNDS = 100
-#: What stands in for missing values has settled when it changes by less than this, relative to Y; else after so many.
-FILLING_TOLERANCE = 1e-9
-MAX_FILLINGS = 1000
-#: Duality gap, relative to the response, at which an elastic net counts as solved.
-SOLVER_TOLERANCE = 1e-7
 #: Beyond this, products of several values overflow double precision.
 LARGEST_VALUE = 1e60
 
@@ -85,8 +76,9 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         Share of the row-wise lasso (glmnet's alpha); 0 is reduced-rank ridge.
     relaxed : bool
         Fit again with l1_ratio = 0 and the same alpha on the selected genes.
-    solver : {"sklearn", "glmnet_python"}
-        What solves the elastic net; "glmnet_python" needs that package (importable only with SciPy < 1.9).
+    solver : {"sklearn", "glmnet"}
+        What solves the elastic net: coordinate descent of scikit-learn, or glmnet's own of its authors' package
+        (`pip install glmstar`). The problem is the same.
 
     Attributes
     ----------
@@ -141,7 +133,9 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         ValueError
             Where an argument is out of range, X is not finite, Y infinite, or a feature or a cell has no value.
         ImportError
-            Where solver="glmnet_python" cannot be imported.
+            Where solver="glmnet" and the package glmstar is not installed.
+        RuntimeError
+            Where glmnet does not converge.
         """
         self.check_settings()
         X, Y = self._check_training(X, y, np.float64)
@@ -152,14 +146,20 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         return self.adopt(final, sparse.selected, sparse.norms, X.mean(axis=0), np.nanmean(Y, axis=0))
 
     def check_settings(self, n_genes=None, n_features=None):
-        """Raise ValueError for arguments of the constructor that cannot be fitted with, to data of this size."""
+        """Raise ValueError for arguments that cannot be fitted with, to data of this size; ImportError without glmstar.
+
+        Parameters
+        ----------
+        n_genes, n_features : int, optional
+            Size of the data, where it is known.
+        """
         if self.rank is not None:
             sizes = [size for size in (n_genes, n_features) if size is not None]
             check_whole(self.rank, "rank", most=min(sizes, default=None))
         check_number(self.alpha, "alpha", above=True)
         check_number(self.l1_ratio, "l1_ratio", most=1)
         check_flag(self.relaxed, "relaxed")
-        check_choice(self.solver, SOLVERS, "solver")
+        check_solver(self.solver)
 
     def adopt(self, final, selected, gene_norms, x_mean, y_mean):
         """Take over a fit of `reduced_rank_path`.
@@ -223,7 +223,7 @@ def reduced_rank_path(X, Y, alphas, rank=2, l1_ratio=1.0, solver="sklearn"):
 
     Raises
     ------
-    ValueError, ImportError
+    ValueError, ImportError, RuntimeError
         As `ReducedRankRegressor.fit`.
     """
     X, Y = check_matrix(X, "X"), check_targets(Y)
@@ -231,25 +231,41 @@ def reduced_rank_path(X, Y, alphas, rank=2, l1_ratio=1.0, solver="sklearn"):
     _check_scale(X, Y)
     X, Y = np.asfortranarray(X - X.mean(axis=0)), Y - np.nanmean(Y, axis=0)
     if l1_ratio == 0:
-        return [_fit_observed(X, Y, lambda filled, alpha=alpha: _ridge(X, filled, alpha, rank)) for alpha in alphas]
-    rows = _elastic_net_rows(solver)
+        return [fit_observed(X, Y, lambda filled, alpha=alpha: _ridge(X, filled, alpha, rank)) for alpha in alphas]
     full_rank = rank == Y.shape[1]
-    at_zero = np.nan_to_num(Y)
-    start = np.eye(rank) if full_rank else np.linalg.svd(X.T @ at_zero, full_matrices=False)[2][:rank].T
-    first = np.zeros((X.shape[1], rank))
+    start = _leading_directions(X, np.nan_to_num(Y), rank)
+    rows = partial(solve_rows, X, l1_ratio=l1_ratio, solver=solver)
+
+    def finish(filled, alpha, first):
+        return _rotated_to_axes(X, first, rank) if full_rank else _alternate(X, filled, first, alpha, rows)
+
+    descending = sorted(set(alphas), reverse=True)
+    if np.isnan(Y).any():
+        fits = _path_of_observed(X, Y, descending, start, rows, finish)
+    else:
+        # Every alpha starts at the same V, so that the first W of all are one path.
+        firsts = rows(Y @ start, descending)
+        fits = {alpha: finish(Y, alpha, first) for alpha, first in zip(descending, firsts, strict=True)}
+    return [fits[alpha] for alpha in alphas]
+
+
+def _leading_directions(X, Y, rank):
+    """V that the alternation starts at: leading right singular vectors of X'Y; at full rank Y as it is."""
+    if rank == Y.shape[1]:
+        return np.eye(rank)
+    return np.linalg.svd(X.T @ Y, full_matrices=False)[2][:rank].T
+
+
+def _path_of_observed(X, Y, alphas, start, rows, finish):
+    """Fit each of descending alphas to Y with missing values; the first W starts at the first W found before."""
+    first = None
 
     def fit(filled, alpha):
-        # Every alpha starts at the same V; its first W is warm-started from the first W of the alpha before.
         nonlocal first
-        first = rows(X, filled @ start, alpha, l1_ratio, first)
-        if full_rank:
-            return _rotated_to_axes(X, first, rank)
-        return _alternate(X, filled, first, alpha, l1_ratio, rows)
+        (first,) = rows(filled @ start, [alpha], start=first)
+        return finish(filled, alpha, first)
 
-    fits = {}
-    for alpha in sorted(set(alphas), reverse=True):
-        fits[alpha] = _fit_observed(X, Y, partial(fit, alpha=alpha))
-    return [fits[alpha] for alpha in alphas]
+    return {alpha: fit_observed(X, Y, partial(fit, alpha=alpha)) for alpha in alphas}
 
 
 def _check_scale(X, Y):
@@ -260,31 +276,6 @@ def _check_scale(X, Y):
             raise ValueError(
                 f"{name} holds values up to {largest:.3g}, of which products overflow: z-score it (sbnn.Preprocessor)"
             )
-
-
-def _fit_observed(X, Y, fit):
-    """Fit centred Y where it is observed: `fit(filled)` again and again, predictions standing in for what is missing.
-
-    The squared error against the filled Y lies above that over the observed values and touches it at the current
-    predictions, so that every round lowers the latter (Mazumder, Hastie & Tibshirani, JMLR 11:2287, 2010).
-    """
-    missing = np.isnan(Y)
-    filled = np.where(missing, 0, Y)
-    if not missing.any():
-        return fit(filled)
-    for _ in range(MAX_FILLINGS):
-        offset = filled.mean(axis=0)
-        found = fit(filled - offset)._replace(offset=offset)
-        predicted = (X @ found.W @ found.V.T + offset)[missing]
-        change = np.sum((filled[missing] - predicted) ** 2)
-        if change <= FILLING_TOLERANCE * np.sum(filled**2):
-            return found
-        filled[missing] = predicted
-    warn(
-        f"the values that stand in for missing ones had not settled after {MAX_FILLINGS} rounds: raise alpha",
-        ConvergenceWarning,
-    )
-    return found
 
 
 def _check_settings(X, Y, alphas, rank, l1_ratio, solver):
@@ -298,7 +289,7 @@ def _check_settings(X, Y, alphas, rank, l1_ratio, solver):
     for alpha in alphas:
         check_number(alpha, "alpha", above=True)
     check_number(l1_ratio, "l1_ratio", most=1)
-    check_choice(solver, SOLVERS, "solver")
+    check_solver(solver)
     return rank
 
 
@@ -324,7 +315,7 @@ def relax(X, Y, fit, alpha):
     if fit.selected.sum() < rank:
         return fit
     chosen = X[:, fit.selected] - X[:, fit.selected].mean(axis=0)
-    refit = _fit_observed(chosen, Y - np.nanmean(Y, axis=0), lambda filled: _ridge(chosen, filled, alpha, rank))
+    refit = fit_observed(chosen, Y - np.nanmean(Y, axis=0), lambda filled: _ridge(chosen, filled, alpha, rank))
     W = np.zeros_like(fit.W)
     W[fit.selected] = refit.W
     return refit._replace(W=W)
@@ -345,14 +336,14 @@ def _ridge(X, Y, alpha, rank):
     return _rotated_to_axes(X, coefficients, rank)
 
 
-def _alternate(X, Y, W, alpha, l1_ratio, rows):
+def _alternate(X, Y, W, alpha, rows):
     """Alternate between V and W until the residual settles."""
     total = np.sum(Y**2)
     residual = np.inf
     V = np.zeros((Y.shape[1], W.shape[1]))
     for round_number in range(MAX_ROUNDS):
         if round_number:
-            W = rows(X, Y @ V, alpha, l1_ratio, W)
+            (W,) = rows(Y @ V, [alpha], start=W)
         if not W.any():
             return ReducedRankFit(W, np.zeros_like(V))
         latent = X @ W
@@ -380,73 +371,6 @@ def _column_signs(V):
     """Signs that make the entry of largest absolute value in each column positive."""
     signs = np.sign(V[np.argmax(np.abs(V), axis=0), np.arange(V.shape[1])])
     return np.where(signs == 0, 1, signs)
-
-
-def _elastic_net_rows(solver):
-    """Return the function (X, target, alpha, l1_ratio, start) -> coefficients (n_genes, n_targets)."""
-    return _rows_sklearn if solver == "sklearn" else _rows_glmnet
-
-
-def _rows_sklearn(X, target, alpha, l1_ratio, start):
-    """Row-wise multi-response elastic net by scikit-learn's coordinate descent on the genes that matter.
-
-    Genes come in where the gradient exceeds the penalty (the condition for a row of zeros to be optimal is broken),
-    until none does: the solution is that of all genes, for a fraction of the time.
-    """
-    W = np.array(start)
-    working, solved = W.any(axis=1), False
-    while True:
-        gradient = X.T @ (target - X[:, working] @ W[working]) / len(X)
-        broken = ~working & (np.linalg.norm(gradient, axis=1) > alpha * l1_ratio * (1 + SOLVER_TOLERANCE))
-        working |= broken
-        if (solved and not broken.any()) or not working.any():
-            return W
-        W[working] = _coordinate_descent(X[:, working], target, alpha, l1_ratio, W[working])
-        solved = True
-
-
-def _coordinate_descent(X, target, alpha, l1_ratio, start):
-    """Solve for a few genes; with fewer genes than cells on the triangle of X = QR, where the problem is the same."""
-    n_cells, n_genes = X.shape
-    tolerance = SOLVER_TOLERANCE
-    if n_genes < n_cells:
-        Q, X = np.linalg.qr(X)
-        squares, target = np.sum(target**2), Q.T @ target
-        # Both count per row and relative to the target, which is shorter now.
-        alpha, tolerance = alpha * n_cells / n_genes, tolerance * squares / max(np.sum(target**2), 1e-300)
-    _, coefficients, _ = enet_path(
-        np.asfortranarray(X),
-        target,
-        l1_ratio=l1_ratio,
-        alphas=[alpha],
-        coef_init=np.asfortranarray(start.T),
-        tol=tolerance,
-        max_iter=10_000,
-    )
-    return coefficients[:, :, 0].T
-
-
-def _rows_glmnet(X, target, alpha, l1_ratio, start):
-    """Solve the same problem with glmnet_python, where it can be imported (it takes no start)."""
-    try:
-        import glmnet_python
-    except ImportError as error:
-        raise ImportError(
-            'solver="glmnet_python" needs the package glmnet_python, which has no wheel and needs SciPy < 1.9 '
-            f'({error}); solver="sklearn" solves the same problem'
-        ) from error
-    fit = glmnet_python.glmnet(
-        x=X.copy(),
-        y=target.copy(),
-        family="mgaussian",
-        alpha=l1_ratio,
-        lambdau=np.array([alpha]),
-        standardize=False,
-        standardize_resp=False,
-        intr=False,
-        thresh=1e-10,
-    )
-    return np.column_stack([np.asarray(beta)[:, 0] for beta in fit["beta"]])
 
 
 def biplot_tables(model, data):

@@ -157,7 +157,9 @@ LINEAR_SETTINGS = [
     ("l1_ratio", NAN, "l1_ratio must be at least 0 and at most 1, got nan"),
     ("l1_ratio", "x", "l1_ratio must be a number"),
     ("relaxed", "yes", "relaxed must be True or False, got 'yes'"),
-    ("solver", "lars", "unknown solver 'lars': expected one of 'sklearn'"),
+    ("solver", "lars", "unknown solver 'lars': expected one of 'sklearn', 'glmnet'$"),
+    ("solver", "glmnet_python", "unknown solver 'glmnet_python': expected one of 'sklearn', 'glmnet'$"),
+    ("solver", None, "unknown solver None: expected one of 'sklearn', 'glmnet'$"),
 ]
 
 #: Settings of a stage of training.
@@ -354,6 +356,7 @@ CALLS = [
     ("linear X of 1e200", lambda: ReducedRankRegressor().fit(X.astype(float) * 1e200, Y), "X holds values up to .* over"),
     ("linear Y of 1e200", lambda: ReducedRankRegressor().fit(X, Y.astype(float) * 1e200), "Y holds values up to .* over"),
     ("no alphas", lambda: reduced_rank_path(X, Y, []), "alphas must be one or more penalties"),
+    ("solver of a path", lambda: reduced_rank_path(X, Y, [0.1], solver="lars"), "unknown solver 'lars': expected one of"),
     ("a single alpha", lambda: reduced_rank_path(X, Y, 0.1), "alphas must be one or more penalties, got 0.1"),
     ("mask of 50 cells", lambda: DATA.subset(np.arange(50) < 3), r"cells is a mask of shape \(50,\): it needs one entry"),
     ("mask of 2 cells", lambda: DATA.subset([True, False]), r"cells is a mask of shape \(2,\): it needs one entry per"),

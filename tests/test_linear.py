@@ -1,12 +1,17 @@
+import subprocess
 import sys
 import types
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 from sklearn.linear_model import Lasso, MultiTaskElasticNet, Ridge
+from sklearn.model_selection import KFold
 
-from sbnn import ReducedRankRegressor, cross_validate
+from sbnn import PairedModel, ReducedRankRegressor, cross_validate, elastic_net, load_model
 from sbnn.linear import biplot_tables, reduced_rank_path, relax
+
+needs_glmnet = pytest.mark.skipif(find_spec("glmnet") is None, reason="glmnet is not here (pip install glmstar)")
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +79,11 @@ KNOWN = [
 
 
 @pytest.mark.real_data
-def test_known_answers_of_glmnet(m1):
+@pytest.mark.parametrize("solver", ["sklearn", pytest.param("glmnet", marks=needs_glmnet)])
+def test_known_answers_of_glmnet(m1, solver):
     models = {
         f"{rank} {alpha} {l1_ratio}": [
-            ReducedRankRegressor(rank, alpha, l1_ratio, relaxed=relaxed) for relaxed in (False, True)
+            ReducedRankRegressor(rank, alpha, l1_ratio, relaxed, solver) for relaxed in (False, True)
         ]
         for rank, alpha, l1_ratio, *_ in KNOWN
     }
@@ -229,33 +235,151 @@ def test_biplot_arrows_are_correlations(small):
     assert len(tables["feature_arrows"]) == data.n_features
 
 
-def test_glmnet_python_is_used_where_it_can_be_imported(tables, monkeypatch):
-    calls = []
-
-    def glmnet(**arguments):
-        """Answer as glmnet_python documents: one coefficient matrix (n_genes, n_lambdas) a response."""
-        calls.append(arguments)
-        net = MultiTaskElasticNet(
-            alpha=arguments["lambdau"][0],
-            l1_ratio=arguments["alpha"],
-            fit_intercept=False,
-            tol=1e-10,
-            max_iter=10**5,
-        )
-        return {"beta": [row[:, None] for row in net.fit(arguments["x"], arguments["y"]).coef_]}
-
-    monkeypatch.setitem(sys.modules, "glmnet_python", types.SimpleNamespace(glmnet=glmnet))
-    ours = ReducedRankRegressor(2, 0.3).fit(*tables)
-    theirs = ReducedRankRegressor(2, 0.3, solver="glmnet_python").fit(*tables)
-    np.testing.assert_allclose(ours.predict(tables[0]), theirs.predict(tables[0]), atol=1e-2)
-    assert calls[0]["family"] == "mgaussian"
-    assert calls[0]["standardize"] is calls[0]["standardize_resp"] is calls[0]["intr"] is False
+@pytest.fixture
+def tight(monkeypatch):
+    """Both solvers as exact as double precision allows."""
+    monkeypatch.setattr(elastic_net, "SOLVER_TOLERANCE", 1e-13)
+    monkeypatch.setattr(elastic_net, "GLMNET_TOLERANCE", 1e-18)
 
 
-def test_glmnet_python_that_is_not_there_is_explained(tables, monkeypatch):
-    monkeypatch.setitem(sys.modules, "glmnet_python", None)
-    with pytest.raises(ImportError, match='needs SciPy < 1.9 .* solver="sklearn" solves the same'):
-        ReducedRankRegressor(solver="glmnet_python").fit(*tables)
+def coefficients(path):
+    return np.array([fit.W @ fit.V.T for fit in path])
+
+
+@needs_glmnet
+@pytest.mark.parametrize("rank", [2, None])
+@pytest.mark.parametrize("l1_ratio", [1.0, 0.5])
+@pytest.mark.parametrize("missing", [False, True])
+def test_both_solvers_find_the_same(tables, tight, rank, l1_ratio, missing):
+    X, Y = tables
+    if missing:
+        Y = np.where(np.random.default_rng(1).random(Y.shape) < 0.1, np.nan, Y)
+    alphas = [1.5, 0.7, 0.3, 0.1, 0.03]
+    ours, theirs = (reduced_rank_path(X, Y, alphas, rank, l1_ratio, solver) for solver in ("sklearn", "glmnet"))
+    assert np.abs(coefficients(ours)).max() > 1
+    np.testing.assert_allclose(coefficients(theirs), coefficients(ours), atol=1e-5)
+    for one, other in zip(ours, theirs, strict=True):
+        assert_same_genes(one.norms, other.norms, margin=1e-5)
+        np.testing.assert_allclose(one.offset, other.offset, atol=1e-5)
+
+
+@needs_glmnet
+@pytest.mark.parametrize("rank", [2, None])
+def test_glmnet_as_it_is_used_is_exact_to_five_digits(tables, monkeypatch, rank):
+    X, Y = tables
+    alphas = [1.5, 0.7, 0.3, 0.1, 0.03]
+    as_used = coefficients(reduced_rank_path(X, Y, alphas, rank, solver="glmnet"))
+    monkeypatch.setattr(elastic_net, "GLMNET_TOLERANCE", 1e-18)
+    np.testing.assert_allclose(as_used, coefficients(reduced_rank_path(X, Y, alphas, rank, solver="glmnet")), atol=1e-5)
+
+
+@needs_glmnet
+@pytest.mark.parametrize("l1_ratio", [1.0, 0.3])
+def test_glmnet_solves_the_problem_that_proximal_steps_solve(tables, l1_ratio):
+    X, Y = tables  # Y has a mean of 3, which no intercept takes
+    (found,) = elastic_net.solve_rows(X, Y, [0.2], l1_ratio, "glmnet")
+    np.testing.assert_allclose(found, proximal_rows(X, Y, 0.2, l1_ratio), atol=1e-5)
+
+
+@needs_glmnet
+@pytest.mark.parametrize("rank", [2, None])
+def test_glmnet_leaves_tables_alone_and_keeps_nothing(tables, rank):
+    X, Y = (np.asfortranarray(table) for table in tables)
+    before = X.copy(), Y.copy()
+    for table in (X, Y):
+        table.flags.writeable = False
+    first = coefficients(reduced_rank_path(X, Y, [0.3, 0.1], rank, solver="glmnet"))
+    reduced_rank_path(X[::2], 3 * Y[::2], [0.2], rank, solver="glmnet")
+    np.testing.assert_array_equal(first, coefficients(reduced_rank_path(X, Y, [0.3, 0.1], rank, solver="glmnet")))
+    np.testing.assert_array_equal(X, before[0])
+    np.testing.assert_array_equal(Y, before[1])
+    # The rows are solved on the very arrays given, without the copies that a path makes.
+    elastic_net.solve_rows(X, Y, [0.1], 1.0, "glmnet")
+    np.testing.assert_array_equal(X, before[0])
+    np.testing.assert_array_equal(Y, before[1])
+
+
+@pytest.mark.parametrize("solver", ["sklearn", pytest.param("glmnet", marks=needs_glmnet)])
+@pytest.mark.parametrize("rank", [2, None])
+def test_the_order_of_alphas_does_not_matter(tables, rank, solver):
+    alphas = np.array([0.5, 0.1, 0.3, 0.05, 0.1])
+    descending = coefficients(reduced_rank_path(*tables, np.sort(alphas)[::-1], rank, solver=solver))
+    shuffled = coefficients(reduced_rank_path(*tables, alphas, rank, solver=solver))
+    np.testing.assert_array_equal(shuffled, descending[[0, 2, 1, 4, 2]])
+    assert not np.array_equal(shuffled[0], shuffled[1])
+
+
+@needs_glmnet
+def test_glmnet_takes_what_its_package_would_refuse(tables):
+    """One response; a gene that never varies; nothing to explain, and nothing to explain it with."""
+    X, Y = tables
+    one = ReducedRankRegressor(1, alpha=0.1, solver="glmnet").fit(X, Y[:, :1])
+    reference = Lasso(alpha=0.1, tol=1e-12, max_iter=100_000).fit(X, Y[:, 0])
+    np.testing.assert_allclose((one.W_ @ one.V_.T).ravel(), reference.coef_, atol=1e-5)
+    constant = np.column_stack([X, np.full(len(X), 7.0)])
+    wider = ReducedRankRegressor(None, alpha=0.1, solver="glmnet").fit(constant, Y)
+    assert not wider.selected_[-1]
+    alone = ReducedRankRegressor(None, alpha=0.1, solver="glmnet").fit(X, Y)
+    np.testing.assert_allclose(wider.predict(constant), alone.predict(X), atol=1e-5)
+    for genes, features in ((X, np.ones_like(Y)), (np.ones_like(X), Y)):
+        model = ReducedRankRegressor(2, alpha=0.1, solver="glmnet").fit(genes, features)
+        assert not model.selected_.any()
+        np.testing.assert_allclose(model.predict(genes), features.mean(axis=0)[None].repeat(len(genes), axis=0))
+
+
+@needs_glmnet
+@pytest.mark.filterwarnings("ignore:.*Convergence for .* lambda value not reached", "ignore:an empty model")
+def test_glmnet_that_does_not_converge_is_an_error(tables, monkeypatch):
+    monkeypatch.setattr(elastic_net, "GLMNET_PASSES", 5)
+    with pytest.raises(RuntimeError, match=r"not converged at alpha=0.001 after 10 passes over the genes: raise alpha"):
+        reduced_rank_path(*tables, [1e-3, 2.0], None, solver="glmnet")
+    with pytest.raises(RuntimeError, match=r"not converged at alpha=0.001 after 5 passes over the genes: raise alpha"):
+        ReducedRankRegressor(2, 1e-3, solver="glmnet").fit(*tables)
+
+
+@pytest.mark.parametrize("module", [None, types.ModuleType("glmnet")], ids=["not there", "another package"])
+def test_glmnet_that_is_not_there_is_said_before_anything_is_computed(small, tables, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, "glmnet", module)
+    monkeypatch.delitem(sys.modules, "glmnet.paths.fastnet", raising=False)
+    model = ReducedRankRegressor(solver="glmnet")
+    message = r'solver="glmnet" needs the package glmstar, .*: pip install glmstar, or the extra sbnn\[glmnet\]'
+
+    class Spy(Ridge):
+        def fit(self, X, y):
+            raise AssertionError("fitted before the settings of every model were looked at")
+
+    asked = [
+        model.check_settings,
+        lambda: model.fit(*tables),
+        lambda: ReducedRankRegressor(l1_ratio=0, solver="glmnet").fit(*tables),
+        lambda: reduced_rank_path(*tables, [0.1], solver="glmnet"),
+        lambda: reduced_rank_path(*tables, [0.1], l1_ratio=0, solver="glmnet"),
+        lambda: cross_validate(small[0], {"first": Spy(), "then": model}, folds=KFold(2), progress=False),
+    ]
+    for ask in asked:
+        with pytest.raises(ImportError, match=message):
+            ask()
+    ReducedRankRegressor().fit(*tables)
+
+
+@needs_glmnet
+def test_a_model_of_glmnet_is_loaded_where_glmnet_is_not(small, tmp_path, monkeypatch):
+    model = PairedModel(ReducedRankRegressor(2, 0.2, solver="glmnet")).fit(small[0])
+    model.save(tmp_path / "model.sbnn")
+    monkeypatch.setitem(sys.modules, "glmnet", None)
+    loaded = load_model(tmp_path / "model.sbnn")
+    assert loaded.estimator_.solver == "glmnet"
+    np.testing.assert_array_equal(loaded.predict(small[0]).to_numpy(), model.predict(small[0]).to_numpy())
+
+
+def test_glmnet_is_imported_when_it_is_asked_for_only():
+    code = (
+        "import sys, sbnn, sbnn.elastic_net, sbnn.linear, sbnn.validation\n"
+        "sbnn.ReducedRankRegressor(solver='glmnet'); sbnn.ReducedRankRegressor().check_settings()\n"
+        "print('glmnet' in sys.modules)"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize(
@@ -264,7 +388,7 @@ def test_glmnet_python_that_is_not_there_is_explained(tables, monkeypatch):
         ({"rank": 6}, "rank must be between 1 and 5, got 6"),
         ({"alpha": 0}, "alpha must be finite and more than 0, got 0"),
         ({"l1_ratio": 1.5}, "l1_ratio must be at least 0 and at most 1, got 1.5"),
-        ({"solver": "glmnet"}, "unknown solver 'glmnet': expected one of 'sklearn', 'glmnet_python'"),
+        ({"solver": "glmnet_python"}, "unknown solver 'glmnet_python': expected one of 'sklearn', 'glmnet'$"),
     ],
 )
 def test_bad_settings_are_named(tables, settings, message):

@@ -26,11 +26,14 @@ def observed_error(X, Y, fit):
     return np.nansum((Y - predicted) ** 2)
 
 
+@pytest.mark.parametrize("solver", ["sklearn", "glmnet"])
 @pytest.mark.parametrize(("rank", "l1_ratio"), [(2, 1.0), (None, 0.5), (2, 0.0)])
-def test_a_linear_fit_minimises_the_error_over_observed_values(small, rank, l1_ratio):
+def test_a_linear_fit_minimises_the_error_over_observed_values(small, rank, l1_ratio, solver):
+    if solver == "glmnet":
+        pytest.importorskip("glmnet", reason="glmnet is not here (pip install glmstar)")
     data, _ = small
     X, Y = data.X.astype(float), holes(data.Y.astype(float))
-    fit = reduced_rank_path(X, Y, [0.1], rank, l1_ratio)[0]
+    fit = reduced_rank_path(X, Y, [0.1], rank, l1_ratio, solver)[0]
 
     def objective(W, V, offset):
         predicted = (X - X.mean(axis=0)) @ W @ V.T + np.nanmean(Y, axis=0) + offset

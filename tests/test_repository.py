@@ -27,9 +27,11 @@ def test_environment_asks_for_what_the_project_asks_for():
     assert "python=3.11" in environment["dependencies"]
     listed = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     assert "-e .[tensorflow,notebooks]" in listed
-    asked = requirements([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["tensorflow"]])
+    extras = PROJECT["optional-dependencies"]
+    asked = requirements([*PROJECT["dependencies"], *extras["tensorflow"], *extras["glmnet"]])
     named = requirements(entry for entry in listed if not entry.startswith("-e"))
-    assert {"tensorflow", "keras", "numpy", "pandas", "scipy", "matplotlib", "seaborn", "scikit-learn"} == set(named)
+    names = {"tensorflow", "keras", "numpy", "pandas", "scipy", "matplotlib", "seaborn", "scikit-learn", "glmstar"}
+    assert names == set(named)
     for name, requirement in named.items():
         assert requirement.specifier == asked[name].specifier, name
 
@@ -54,12 +56,12 @@ def test_lock_file_holds_one_exact_version_of_everything_asked_for():
     assert "tensorflow" not in locked or "tensorflow-cpu" not in locked
 
 
-def test_importing_sbnn_does_not_import_a_backend():
+def test_importing_sbnn_imports_neither_a_backend_nor_glmnet():
     code = (
         "import sys, sbnn; from sbnn import load_dataset, ReducedRankRegressor, cross_validate, load_results\n"
         "data = load_dataset('simulated')\n"
         "cross_validate(data, {'sRRR': ReducedRankRegressor(2, 0.5)}, folds='all', progress=False)\n"
-        "print([name for name in ('tensorflow', 'keras', 'jax') if name in sys.modules])"
+        "print([name for name in ('tensorflow', 'keras', 'jax', 'glmnet') if name in sys.modules])"
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert output.stdout.strip() == "[]"
