@@ -429,11 +429,12 @@ def published_curves(dataset, tables):
 
 def computed_curves(dataset):
     """Return the curves of figures 1 and 2 computed here for a data set; None where they are not on disk."""
-    paths = [result_path(dataset, what) for what in ("sbnn_cv", "linear_cv")]
+    paths = [result_path(dataset, what) for what in ("sbnn_cv", "linear_cv", "linear_latent")]
     if not all(path.exists() for path in paths):
         return None
-    network, linear = (load_results(path) for path in paths)
-    references = linear_references(linear["scores"], linear["chosen_alpha"])
+    network, linear, latent = (load_results(path) for path in paths)
+    chosen = {name: latent["chosen_alpha"][name] for name in ("sRRR-2", "sRRR-full")}
+    references = linear_references(linear["scores"], chosen)
     return figure_curves(network["curves"], paper_penalty(dataset), references)
 
 

@@ -1,9 +1,11 @@
 """Putting models beside each other: what the notebooks and the README table compare."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 
 def final_scores(scores):
@@ -194,8 +196,8 @@ def relaxed_at(scores, model, alpha):
     return scores[scores["model"].eq(model) & scores["alpha"].eq(alpha) & scores["relaxed"].eq(True)]
 
 
-def linear_references(scores, chosen_alpha):
-    """Return the mean test R2 of relaxed linear models at their chosen alpha: the lines of the figures.
+def linear_references(scores, chosen_alpha, class_means=()):
+    """Return mean test R2 of relaxed linear models at their chosen alpha, and of class means: lines of the figures.
 
     Parameters
     ----------
@@ -203,13 +205,72 @@ def linear_references(scores, chosen_alpha):
         `model`, `alpha`, `relaxed`, `fold`, `r2_test`.
     chosen_alpha : dict
         Model -> alpha.
+    class_means : sequence of str
+        Models without settings, such as "family mean".
 
     Returns
     -------
     dict
         Model -> R2.
     """
-    return {model: float(relaxed_at(scores, model, alpha)["r2_test"].mean()) for model, alpha in chosen_alpha.items()}
+    lines = {model: relaxed_at(scores, model, alpha)["r2_test"].mean() for model, alpha in chosen_alpha.items()}
+    lines |= {model: scores.loc[scores["model"].eq(model), "r2_test"].mean() for model in class_means}
+    return {model: float(r2) for model, r2 in lines.items()}
+
+
+def map_agreement(latents, n_neighbours=30):
+    """Return how alike the maps of the same cells are, pair by pair.
+
+    Parameters
+    ----------
+    latents : DataFrame
+        `random_state`, `cell`, `z1`, `z2`, ...: the same cells in every map.
+    n_neighbours : int
+
+    Returns
+    -------
+    DataFrame
+        `first`, `second` (random states), `procrustes_r2`, the share of variance that one map explains of the other
+        after the best translation, rotation, reflection and scaling, and `common_neighbours`, the share of a cell's
+        nearest neighbours that both have, mean over cells.
+    """
+    cells = latents["cell"].drop_duplicates()
+    maps = {
+        seed: part.set_index("cell").loc[cells].filter(regex=r"^z\d+$").to_numpy(dtype=np.float64)
+        for seed, part in latents.groupby("random_state")
+    }
+    n_neighbours = min(n_neighbours, len(cells) - 1)
+    near = {
+        seed: NearestNeighbors(n_neighbors=n_neighbours).fit(Z).kneighbors_graph().toarray().astype(bool)
+        for seed, Z in maps.items()
+    }
+    rows = [
+        {
+            "first": first,
+            "second": second,
+            "procrustes_r2": procrustes_r2(maps[first], maps[second]),
+            "common_neighbours": (near[first] & near[second]).sum() / near[first].sum(),
+        }
+        for first, second in combinations(maps, 2)
+    ]
+    return pd.DataFrame(rows, columns=["first", "second", "procrustes_r2", "common_neighbours"])
+
+
+def procrustes_r2(one, other):
+    """Return the share of variance of one map that another explains, turned, mirrored, moved and scaled to fit.
+
+    Parameters
+    ----------
+    one, other : arrays, shape (n_cells, n_dimensions)
+
+    Returns
+    -------
+    float
+        Between 0 and 1; the same in both directions.
+    """
+    one, other = (np.asarray(Z, dtype=np.float64) - np.mean(Z, axis=0) for Z in (one, other))
+    common = np.linalg.svd(one.T @ other, compute_uv=False).sum()
+    return float(common**2 / (np.sum(one**2) * np.sum(other**2)))
 
 
 def author_alphas(scores, n_genes=25):

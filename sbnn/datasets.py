@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from sbnn import gouwens, mimitou, scala, stoeckius
+from sbnn import gouwens, mimitou, scala, scala_wide, stoeckius
 from sbnn._checks import check_choice, warn
 from sbnn._reading import CountTable, rows_of
 from sbnn.preprocessing import Preprocessor
@@ -134,9 +134,9 @@ def whole_transcriptomes(name, data_dir=None):
     Returns
     -------
     dict
-        Name of the table -> (CountTable, detection threshold). For scala_2020 that is the table of
-        scala_2020_phys_temp (30749 genes) and, where its archive is there, its own (42184 genes). Empty for
-        gouwens_2020, whose genes were chosen by its authors. A table that cannot be had is left out with a warning.
+        Name of the table -> (CountTable, detection threshold). For scala_2020 that is the table of all 42184 genes
+        where its archive is there, else that of 1978 genes (`scala_wide.read_wide_counts`). Empty for gouwens_2020,
+        whose genes were chosen by its authors. A table that cannot be had is left out with a warning.
     """
     if name == "simulated":
         data = simulate_patchseq()[0]
@@ -147,10 +147,11 @@ def whole_transcriptomes(name, data_dir=None):
         return {name: (CountTable(rows_of(table, cells.index), table.gene_names, cells.index.to_numpy()), 0)}
     if name not in _SCALA:
         return {}
-    tables = {}
-    for cohort in dict.fromkeys(("scala_2020_phys_temp", scala.cohort_of(name))):
-        try:
-            tables[cohort] = scala.read_count_table(cohort, data_dir)
-        except FileNotFoundError as error:
-            warn(f"left out: {error}")
-    return {cohort: (table, scala.DETECTION_THRESHOLD) for cohort, table in tables.items() if table is not None}
+    cohort = scala.cohort_of(name)
+    try:
+        table = scala.read_count_table(cohort, data_dir)
+        table = scala_wide.read_wide_counts(data_dir) if table is None else table
+    except (FileNotFoundError, ImportError) as error:
+        warn(f"left out: {error}")
+        return {}
+    return {cohort: (table, scala.DETECTION_THRESHOLD)}

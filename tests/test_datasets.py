@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 
 from sbnn import PairedData, datasets, load_dataset, scala, sources
 from sbnn.datasets import cell_selection, measured_features, whole_transcriptomes
-from sbnn.preprocessing import select_variable_genes
+from sbnn.preprocessing import find_variable_genes, select_variable_genes
 from sbnn.scala import ion_channel_genes, read_count_table, read_go_symbols
 from sbnn.sources import blob_id, data_folder, find_file
 
@@ -81,7 +81,36 @@ def test_physiological_temperature_cohort():
     assert cell_selection(data)["in the data set"] == 176
     table = read_count_table("scala_2020_phys_temp")
     assert table.counts.shape == (185, 30749)
-    assert list(whole_transcriptomes("scala_2020")) == ["scala_2020_phys_temp"]
+    ((cohort, (table, threshold)),) = whole_transcriptomes("scala_2020_phys_temp").items()
+    assert (cohort, table.counts.shape, threshold) == ("scala_2020_phys_temp", (185, 30749), 30)
+
+
+@pytest.mark.real_data
+def test_further_genes_of_the_cells_of_scala_2020(m1):
+    """method.md, section 13: 1978 genes of 1192 cells; the curve for 1000 of them is nearly that of all 42184 genes."""
+    require_real("scala_2020_wide")
+    pytest.importorskip("rdata")
+    ((cohort, (table, threshold)),) = whole_transcriptomes("scala_2020").items()
+    assert (cohort, table.counts.shape, threshold) == ("scala_2020", (1192, 1978), 30)
+    assert table.gene_names[:1000].tolist() == m1.gene_names.tolist()
+    rows = pd.Index(m1.cell_names).get_indexer(table.cell_names)
+    np.testing.assert_array_equal(table.counts[:, :1000], m1.counts[rows])
+    chosen = find_variable_genes(table.counts, 1000, threshold)
+    assert chosen.offset == pytest.approx(7.56, abs=0.01) and chosen.mask[:1000].sum() >= 985
+
+
+@pytest.mark.real_data
+def test_counts_that_differ_between_two_tables_are_refused(own_data, monkeypatch):
+    require_real("scala_2020_wide")
+    pytest.importorskip("rdata")
+    path = own_data / "scala_2020/gene_counts.csv"
+    counts = pd.read_csv(path, index_col=0)
+    counts.loc["Vip"] += 1
+    counts.to_csv(path)
+    accept(monkeypatch, "scala_2020/gene_counts.csv", path)
+    shutil.copytree(data_folder() / "scala_2020_wide", own_data / "scala_2020_wide")
+    with pytest.raises(ValueError, match="hold other counts of the same genes in '20180918sample1'"):
+        whole_transcriptomes("scala_2020", own_data)
 
 
 def full_table(folder, n_genes=1500):
