@@ -14,7 +14,7 @@ def final_scores(scores):
 
 
 def choose_alpha(scores, n_genes=25, tolerance=3):
-    """Return the first alpha of a grid whose mean number of genes over folds is within `tolerance` of `n_genes`.
+    """Return the alpha of a grid that selects about `n_genes` genes on average over folds.
 
     Test R2 takes no part in the choice.
 
@@ -22,7 +22,9 @@ def choose_alpha(scores, n_genes=25, tolerance=3):
     ----------
     scores : DataFrame
         Scores of one linear model over its grid: `alpha`, `fold`, `n_selected`.
-    n_genes, tolerance : float
+    n_genes : float
+    tolerance : float or None
+        The first alpha whose number is within so many of `n_genes`, as the paper has it; None: the nearest number.
 
     Returns
     -------
@@ -34,6 +36,8 @@ def choose_alpha(scores, n_genes=25, tolerance=3):
         No alpha comes that close.
     """
     mean_genes = scores.groupby("alpha")["n_selected"].mean().sort_index()
+    if tolerance is None:
+        return float((mean_genes - n_genes).abs().idxmin())
     close = mean_genes.index[(mean_genes - n_genes).abs() <= tolerance]
     if not len(close):
         raise ValueError(

@@ -1,6 +1,5 @@
 """Every notebook runs from top to bottom, and is committed executed."""
 
-import importlib
 import json
 import os
 import re
@@ -8,13 +7,11 @@ import time
 from pathlib import Path
 
 import nbformat
-import numpy as np
-import pandas as pd
 import pytest
 from conftest import require_real
 from nbclient import NotebookClient
 
-from sbnn import load_model, load_results, save_results
+from sbnn import load_model, load_results
 from sbnn.sources import locate
 
 ROOT = Path(__file__).parent.parent
@@ -131,16 +128,3 @@ def test_notebook_is_committed_executed_and_clean(name):
 
 def test_all_tests_see_the_repository_as_it_is():
     assert (ROOT / "helpers.py").exists() and os.access(ROOT / ".ci/run", os.X_OK)
-
-
-def test_results_of_other_cells_are_computed_anew(small, tmp_path, monkeypatch, capsys):
-    helpers = importlib.import_module("helpers")
-    monkeypatch.setattr(helpers, "ROOT", tmp_path)
-    data, _ = small
-    path = tmp_path / "own_cells.pickle"
-    save_results(path, {"scores": pd.DataFrame({"r2_test": [0.1]})}, fingerprint="x", **helpers.names_of(data))
-    assert not helpers.must_run(path, False, data)
-    assert "computed from other data" in capsys.readouterr().out
-    assert helpers.must_run(path, False, data.subset(np.arange(100)))
-    assert "own_cells.pickle is of other cells, genes or features: computed anew" in capsys.readouterr().out
-    assert helpers.must_run(path, True, data) and helpers.must_run(tmp_path / "none.pickle", False, data)
