@@ -17,14 +17,15 @@ from sbnn.author_results import paper_penalty
 from sbnn.comparison import author_alphas, figure_curves, linear_references
 from sbnn.containers import OBS_COLUMNS
 from sbnn.parallel import start_backend  # noqa: F401 - notebooks begin with it
-from sbnn.plotting import use_style
 from sbnn.sources import find_file
+from sbnn.style import show_whole_figures, use_style
 
 ROOT = Path(os.environ.get("SBNN_OUTPUT", Path(__file__).parent)).resolve()
 RESULTS = ROOT / "KerasSavedModels"
 FIGURES = ROOT / "figures"
 
 use_style()
+show_whole_figures()
 pd.set_option("display.max_rows", 40, "display.width", 120)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from sbnn.maps import draw_bare_cells
-from sbnn.plotting import GREEN, LINEAR, ORANGE
+from sbnn.style import GREEN, LINEAR, ORANGE, freeze
 from sbnn.transfer import ALL_FEATURES, STANDARDISATIONS
 
 _WHERE = {"training": "as in training", "cohort": "within the cohort"}
@@ -42,7 +42,7 @@ def plot_external_cohort(training_latents, latents, cells, scores, model):
     -------
     Figure
     """
-    figure = plt.figure(figsize=(7.4, 6.8))
+    figure = plt.figure(figsize=(7.4, 6.8), layout="constrained")
     top, bottom = figure.add_gridspec(2, 1, height_ratios=(1, 1.3))
     maps = list(product(training_latents["model"].unique(), STANDARDISATIONS))
     letters = iter(ascii_lowercase)
@@ -77,7 +77,7 @@ def plot_external_cohort(training_latents, latents, cells, scores, model):
         axis.set_title(f"{next(letters)}  {title}", loc="left", fontweight="bold")
         axis.set_xlabel(label)
     figure.legend(*middle.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return figure
+    return freeze(figure)
 
 
 def _draw_cohort(axis, training, new):

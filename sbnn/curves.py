@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from sbnn.author_results import CURVE_NOTE
-from sbnn.plotting import GREEN, LINEAR, ORANGE, penalty_label
+from sbnn.style import GREEN, LINEAR, ORANGE, freeze, penalty_label
 
 _MARGIN = 0.08  # of R2 axes
 
@@ -31,7 +31,9 @@ def plot_training_curves(curves, gene_norms, references=None, n_selected=25, aut
     Figure
     """
     n_panels = 2 + (authors is not None)
-    figure, axes = plt.subplots(1, n_panels, figsize=(2.5 * n_panels + 1.2 * (n_panels == 2), 2.7))
+    figure, axes = plt.subplots(
+        1, n_panels, figsize=(2.5 * n_panels + 1.2 * (n_panels == 2), 2.7), layout="constrained"
+    )
     draw_penalty_curves(axes[0], curves, references)
     axes[0].set_title("a  cross-validation" + (", here" if authors else ""), loc="left", fontweight="bold")
     if authors is not None:
@@ -39,7 +41,7 @@ def plot_training_curves(curves, gene_norms, references=None, n_selected=25, aut
         _set_beside(axes[0], axes[1])
     _draw_norms(axes[-1], gene_norms, n_selected)
     axes[-1].set_title(f"{'abc'[n_panels - 1]}  before pruning, all cells", loc="left", fontweight="bold")
-    return figure
+    return freeze(figure)
 
 
 def draw_penalty_curves(axis, curves, references=None):
@@ -81,13 +83,13 @@ def plot_bottleneck_comparison(curves, references=None, authors=None):
     Figure
     """
     n_panels = 1 + (authors is not None)
-    figure, axes = plt.subplots(1, n_panels, figsize=(3.6 * n_panels, 2.8), squeeze=False)
+    figure, axes = plt.subplots(1, n_panels, figsize=(3.6 * n_panels, 2.8), squeeze=False, layout="constrained")
     draw_bottleneck_curves(axes[0, 0], curves, references)
     if authors is not None:
         draw_bottleneck_curves(axes[0, 1], authors["bottlenecks"], authors["references"])
         axes[0, 0].set_title("a  here", loc="left", fontweight="bold")
         _set_beside(*axes[0])
-    return figure
+    return freeze(figure)
 
 
 def draw_bottleneck_curves(axis, curves, references=None):
@@ -136,7 +138,9 @@ def plot_published_curves(authors, here):
     """
     sources = {"authors": authors, "here": here}
     columns = [(dataset, source) for dataset in authors for source in sources if dataset in sources[source]]
-    figure, axes = plt.subplots(2, len(columns), figsize=(1.7 * len(columns), 4.2), sharex=True, squeeze=False)
+    figure, axes = plt.subplots(
+        2, len(columns), figsize=(1.7 * len(columns), 4.2), sharex=True, squeeze=False, layout="constrained"
+    )
     draw = {"penalties": draw_penalty_curves, "bottlenecks": draw_bottleneck_curves}
     for kind, row in zip(draw, axes, strict=True):
         for axis, (dataset, source) in zip(row, columns, strict=True):
@@ -153,7 +157,7 @@ def plot_published_curves(authors, here):
         name = dataset.replace("_ion_channels", "\nion channels")
         axis.set_title(f"{name}\n{source}", fontsize=7, fontweight="bold")
     figure.supxlabel(f"epoch after pre-training ({CURVE_NOTE})", fontsize=7)
-    return figure
+    return freeze(figure)
 
 
 def _greys(penalties):

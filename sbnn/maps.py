@@ -6,7 +6,8 @@ import pandas as pd
 from matplotlib.tri import Triangulation
 from scipy.linalg import orthogonal_procrustes
 
-from sbnn.plotting import OUTLINE, plot_gene_frequencies, wrapped
+from sbnn.plotting import plot_gene_frequencies
+from sbnn.style import OUTLINE, freeze, wrapped
 
 #: Characters after which the name of an overlay goes on in a second line.
 _NAME_WIDTH = 18
@@ -150,7 +151,7 @@ def plot_latent_space(panels, cells):
         label = "z-score" if gene_limit == 2 else f"z-score (genes: $\\pm${gene_limit:g})"
         colorbar.set_label(label, fontsize=6, labelpad=1)
         colorbar.ax.tick_params(labelsize=6, length=2)
-    return figure
+    return freeze(figure)
 
 
 def align(coordinates, reference):
@@ -185,7 +186,7 @@ def plot_seeds(latents, cells, frequencies):
     -------
     Figure
     """
-    figure = plt.figure(figsize=(7.4, 4.2))
+    figure = plt.figure(figsize=(7.4, 4.2), layout="constrained")
     left, right = figure.add_gridspec(1, 2, width_ratios=(1.25, 1))
     axes = left.subgridspec(3, 3, wspace=0.05, hspace=0.12).subplots()
     reference = None
@@ -201,7 +202,7 @@ def plot_seeds(latents, cells, frequencies):
     histogram = figure.add_subplot(right)
     plot_gene_frequencies(frequencies, histogram)
     histogram.set_box_aspect(0.8)
-    return figure
+    return freeze(figure)
 
 
 def plot_embeddings(panels, cells):
@@ -218,11 +219,11 @@ def plot_embeddings(panels, cells):
     -------
     Figure
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(3.4 * len(panels), 3.2), squeeze=False)
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.4 * len(panels), 3.2), squeeze=False, layout="constrained")
     for axis, (title, coordinates) in zip(axes[0], panels.items(), strict=True):
         draw_cells(axis, coordinates, cells)
         axis.set_title(title, loc="left", fontweight="bold")
-    return figure
+    return freeze(figure)
 
 
 def plot_type_legend(cells, n_rows=18):
@@ -260,7 +261,7 @@ def plot_type_legend(cells, n_rows=18):
         else:
             axis.plot(column + 0.08, row, "o", color=color, markersize=4.5, markeredgewidth=0)
             axis.text(column + 0.14, row, text, va="center", fontsize=6.5)
-    return figure
+    return freeze(figure)
 
 
 def plot_double_biplot(biplot, gene_arrows, feature_arrows, cells, n_arrows=20):
@@ -281,7 +282,7 @@ def plot_double_biplot(biplot, gene_arrows, feature_arrows, cells, n_arrows=20):
     -------
     Figure
     """
-    figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.6))
+    figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.6), layout="constrained")
     gene_arrows, feature_arrows = (
         arrows.iloc[np.argsort(-np.hypot(arrows["r1"], arrows["r2"]))[:n_arrows]]
         for arrows in (gene_arrows, feature_arrows)
@@ -312,7 +313,7 @@ def plot_double_biplot(biplot, gene_arrows, feature_arrows, cells, n_arrows=20):
         axis.set_aspect("equal", adjustable="box")
         axis.set(xlim=(-4.3, 4.3), ylim=(-3.6, 3.6))
         axis.set_title(title, loc="left", fontweight="bold")
-    return figure
+    return freeze(figure)
 
 
 def _spread_labels(tips, radius):
@@ -374,4 +375,4 @@ def plot_overview(network_panel, linear_panel, cells, tsne):
         _bare(axis)
         _draw_contours(axis, triangulation, values[name], 2)
         axis.set_title(wrapped(name), fontsize=7 if len(name) <= 15 else 5.5, style=style, pad=2)
-    return figure
+    return freeze(figure)

@@ -3,60 +3,12 @@
 Training curves are in `sbnn.curves`, pictures of cells in `sbnn.maps`.
 """
 
-import textwrap
-
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib import patheffects
 from matplotlib.ticker import MaxNLocator
 
 from sbnn.preprocessing import variable_gene_curve
-
-STYLE = {
-    "font.size": 7,
-    "font.family": "DejaVu Sans",
-    "axes.titlesize": 8,
-    "axes.labelsize": 7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "legend.fontsize": 6.5,
-    # White, without an edge: lines do not run through its text.
-    "legend.framealpha": 1,
-    "legend.facecolor": "white",
-    "legend.edgecolor": "none",
-    "legend.borderpad": 0.1,
-    "figure.dpi": 120,
-    "savefig.dpi": 300,
-    "pdf.fonttype": 42,
-    "figure.constrained_layout.use": True,
-}
-
-GREEN, ORANGE, LINEAR = "#1b9e77", "#e6761c", "#7570b3"
-#: White rim that keeps text over points legible.
-OUTLINE = [patheffects.withStroke(linewidth=1.6, foreground="white")]
-
-
-def use_style():
-    """Switch Matplotlib to the style of the figures."""
-    plt.rcParams.update(STYLE)
-
-
-def penalty_label(group_lasso):
-    """Return a penalty as the figures write it: 0.1, 1, or a power of ten."""
-    exponent = np.log10(group_lasso)
-    if group_lasso < 0.1 and np.isclose(exponent, round(exponent)):
-        return rf"$10^{{{round(exponent)}}}$"
-    return f"{group_lasso:g}"
-
-
-def wrapped(name, width=15):
-    """Break a long name into lines of about `width` letters."""
-    return textwrap.fill(str(name), width, break_long_words=False)
+from sbnn.style import GREEN, LINEAR, ORANGE, OUTLINE, freeze, penalty_label, use_style, wrapped  # noqa: F401
 
 
 def plot_feature_scores(feature_scores, pooled, authors=None):
@@ -78,7 +30,12 @@ def plot_feature_scores(feature_scores, pooled, authors=None):
     models = list(pooled)
     n_features = feature_scores["feature"].nunique()
     figure, axes = plt.subplots(
-        1, len(models), figsize=(3.2 * len(models), max(2.6, 0.17 * n_features)), sharex=True, squeeze=False
+        1,
+        len(models),
+        figsize=(3.2 * len(models), max(2.6, 0.17 * n_features)),
+        sharex=True,
+        squeeze=False,
+        layout="constrained",
     )
     for axis, model, color in zip(axes[0], models, (GREEN, ORANGE, LINEAR, "0.4"), strict=False):
         part = feature_scores[feature_scores["model"] == model]
@@ -116,7 +73,7 @@ def plot_feature_scores(feature_scores, pooled, authors=None):
         axis.set_title(model, loc="left", fontweight="bold")
         axis.set_xlabel(r"test $R^2$, mean and SD over folds")
         axis.margins(y=0.01)
-    return figure
+    return freeze(figure)
 
 
 def plot_gene_frequencies(frequencies, axis=None):
@@ -133,8 +90,9 @@ def plot_gene_frequencies(frequencies, axis=None):
     -------
     Figure
     """
-    if axis is None:
-        _, axis = plt.subplots(figsize=(3.2, 2.4))
+    alone = axis is None
+    if alone:
+        _, axis = plt.subplots(layout="constrained", figsize=(3.2, 2.4))
     most = max(series.max() for series in frequencies.values())
     runs = np.arange(1, most + 1)
     width = 0.8 / len(frequencies)
@@ -146,7 +104,7 @@ def plot_gene_frequencies(frequencies, axis=None):
     axis.set(xlabel="selected in how many runs", ylabel="number of genes", xticks=runs)
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend()
-    return axis.figure
+    return freeze(axis.figure) if alone else axis.figure
 
 
 def plot_variable_genes(statistics, selected, offset, decay=1.5, labels=None, title=None):
@@ -167,7 +125,7 @@ def plot_variable_genes(statistics, selected, offset, decay=1.5, labels=None, ti
     -------
     Figure
     """
-    figure, axis = plt.subplots(figsize=(3.4, 2.8))
+    figure, axis = plt.subplots(layout="constrained", figsize=(3.4, 2.8))
     selected = np.asarray(selected, dtype=bool)
     for mask, color, what in ((~selected, "0.7", "other genes"), (selected, "#c0392b", "selected")):
         axis.plot(
@@ -205,7 +163,7 @@ def plot_variable_genes(statistics, selected, offset, decay=1.5, labels=None, ti
         title=title,
     )
     axis.legend(markerscale=5, loc="lower left")
-    return figure
+    return freeze(figure)
 
 
 def plot_feature_distributions(before, after, units=None):
@@ -226,7 +184,7 @@ def plot_feature_distributions(before, after, units=None):
     """
     n_columns = 8
     n_rows = 2 * -(-before.shape[1] // n_columns)
-    figure, axes = plt.subplots(n_rows, n_columns, figsize=(7.4, 1.05 * n_rows))
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=(7.4, 1.05 * n_rows), layout="constrained")
     for axis in axes.flat:
         axis.set_axis_off()
     for index, feature in enumerate(before.columns):
@@ -241,7 +199,7 @@ def plot_feature_distributions(before, after, units=None):
         unit = (units or {}).get(feature)
         axes[2 * block, column].set_title(wrapped(feature + (f" ({unit})" if unit else ""), 17), fontsize=6)
         axes[2 * block + 1, column].set_xlim(-4, 4)
-    return figure
+    return freeze(figure)
 
 
 def plot_linear_path(scores, chosen=None):
@@ -258,7 +216,7 @@ def plot_linear_path(scores, chosen=None):
     -------
     Figure
     """
-    figure, axis = plt.subplots(figsize=(3.6, 2.8))
+    figure, axis = plt.subplots(layout="constrained", figsize=(3.6, 2.8))
     colors = dict(zip(scores["model"].unique(), (GREEN, ORANGE, LINEAR, "0.4", "#a6761d"), strict=False))
     for (model, relaxed), part in scores.groupby(["model", "relaxed"], sort=False):
         mean = part.groupby("alpha")[["n_selected", "r2_test"]].agg({"n_selected": "mean", "r2_test": "mean"})
@@ -279,4 +237,4 @@ def plot_linear_path(scores, chosen=None):
             axis.plot(point["n_selected"], point["r2_test"], "o", color=colors[model], markersize=6, mfc="none")
     axis.set(xscale="log", xlabel="genes selected (mean over folds)", ylabel=r"test $R^2$ (mean over folds)")
     axis.legend(loc="lower right")
-    return figure
+    return freeze(figure)
