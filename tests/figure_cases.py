@@ -15,7 +15,7 @@ from sbnn.preprocessing import find_variable_genes, gene_statistics
 from sbnn.transfer import ALL_FEATURES
 
 DATA, TRUTH = simulate_patchseq(150, 60, n_features=6, n_informative=8, n_types=4, random_state=1)
-REFERENCES = {"sRRR-2": 0.5, "sRRR-full": 0.55}
+REFERENCES = {"sRRR-2": 0.5, "sRRR-full": 0.55, "family mean": 0.56, "type mean": 0.57}
 
 
 def public_figure_functions():
@@ -76,6 +76,22 @@ def feature_scores(models=("sBNN-2", "sBNN-64"), n_features=6):
     random = np.random.default_rng(0)
     rows = [(m, fold, f"feature {i}", random.random()) for m in models for fold in (0, 1) for i in range(n_features)]
     return pd.DataFrame(rows, columns=["model", "fold", "feature", "r2_test"])
+
+
+def pooled_scores():
+    """R2 of all features together by fold."""
+    return pd.DataFrame({"model": ["sBNN-2", "sBNN-64"] * 2, "fold": [0, 0, 1, 1], "r2_test": [0.5, 0.6, 0.52, 0.58]})
+
+
+def authors():
+    """R2 of features of the authors."""
+    table = feature_scores(n_features=16).query("fold == 0")
+    return table.assign(r2_test_sd=0.05)
+
+
+def networks():
+    """R2 of networks with 25 genes."""
+    return pooled_scores().assign(n_selected=25)
 
 
 def linear_scores():
@@ -162,13 +178,19 @@ CASES = {
     ],
     "plot_feature_scores": [
         lambda: plotting.plot_feature_scores(feature_scores(), {"sBNN-2": 0.5, "sBNN-64": 0.6}),
+        lambda: plotting.plot_feature_scores(
+            feature_scores(n_features=16), pooled_scores(), authors(), feature_scores(("family mean", "type mean"), 16)
+        ),
     ],
     "plot_gene_frequencies": [
         lambda: plotting.plot_gene_frequencies({"sBNN-2": pd.Series([3, 3, 1]), "sBNN-64": pd.Series([2, 1])})
     ],
     "plot_variable_genes": [lambda: plotting.plot_variable_genes(*variable_genes())],
     "plot_feature_distributions": [lambda: plotting.plot_feature_distributions(*distributions())],
-    "plot_linear_path": [lambda: plotting.plot_linear_path(linear_scores(), {"sRRR-2": 0.2})],
+    "plot_linear_path": [
+        lambda: plotting.plot_linear_path(linear_scores()),
+        lambda: plotting.plot_linear_path(linear_scores(), {"sRRR-2": 0.2}, networks()),
+    ],
     "plot_latent_space": [
         lambda: maps.plot_latent_space([panel()], cells()),
         lambda: maps.plot_latent_space([panel(), panel(gene_limit=1)], cells()),
@@ -177,7 +199,7 @@ CASES = {
     "plot_embeddings": [lambda: maps.plot_embeddings({"a": TRUTH.coordinates, "b": TRUTH.coordinates}, cells())],
     "plot_type_legend": [lambda: maps.plot_type_legend(cells())],
     "plot_double_biplot": [lambda: maps.plot_double_biplot(*biplot(), cells())],
-    "plot_overview": [lambda: maps.plot_overview(panel(), panel(), cells(), TRUTH.coordinates)],
+    "plot_overview": [lambda: maps.plot_overview(panel(n_genes=8), cells())],
     "plot_external_cohort": [lambda: plot_external_cohort(*cohort())],
     "PairedModel.plot": [own_map],
 }
