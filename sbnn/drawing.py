@@ -118,7 +118,7 @@ def masked_triangulation(coordinates, n_longest=20):
     typical = np.median(spacing)
     local = np.minimum(np.median(spacing[triangulation.triangles], axis=1), _SPARSEST * typical)
     empty = longest > _EMPTY * local
-    for hole in _enclosed(triangulation.neighbors, empty):
+    for hole in enclosed(triangulation.neighbors, empty):
         if longest[hole].max() < _HOLE * typical:
             empty[hole] = False
     empty[np.argsort(-longest, kind="stable")[:n_longest]] = True
@@ -128,8 +128,19 @@ def masked_triangulation(coordinates, n_longest=20):
     return triangulation
 
 
-def _enclosed(neighbours, empty):
-    """Yield groups of adjacent empty triangles that do not reach the outer edge."""
+def enclosed(neighbours, empty):
+    """Yield groups of adjacent empty triangles that do not reach the outer edge.
+
+    Parameters
+    ----------
+    neighbours : int array, shape (n_triangles, 3)
+        Of each triangle; -1 beyond the outer edge.
+    empty : bool array, shape (n_triangles,)
+
+    Yields
+    ------
+    list of int
+    """
     seen = np.zeros(len(empty), dtype=bool)
     for start in np.flatnonzero(empty):
         if seen[start]:

@@ -14,9 +14,11 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
+from matplotlib.tri import Triangulation
 
 from sbnn import load_dataset, load_results
-from sbnn.maps import draw_cells
+from sbnn.drawing import enclosed
+from sbnn.maps import draw_cells, masked_triangulation
 from sbnn.scala import paper_names
 from sbnn.style import (
     FULL_WIDTH,
@@ -237,6 +239,17 @@ def test_names_of_families_never_collide_on_real_maps(path):
             boxes = [box_of(text) for text in names]
             assert not any(a.overlaps(b) for number, a in enumerate(boxes) for b in boxes[:number])
             assert all(axis.bbox.x0 <= b.x0 and b.x1 <= axis.bbox.x1 and axis.bbox.y0 <= b.y0 for b in boxes)
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=[path.parent.name for path in RESULTS])
+def test_real_continents_have_no_holes(path):
+    """Masked triangles of the two-dimensional maps reach the coast."""
+    for name, what in (("sbnn_latent", "coordinates_2"), ("linear_latent", "coordinates_sRRR-2")):
+        coordinates = load_results(path.with_name(f"{name}.pickle"))[what].to_numpy()
+        triangulation = masked_triangulation(coordinates, n_longest=round(20 * len(coordinates) / 1213))
+        assert 0 < triangulation.mask.sum() < 0.1 * len(triangulation.mask)
+        whole = Triangulation(triangulation.x, triangulation.y)  # that of the masked one knows no masked neighbours
+        assert list(enclosed(whole.neighbors, triangulation.mask)) == []
 
 
 def test_families_have_their_own_colour_or_that_of_their_largest_type():
