@@ -26,10 +26,11 @@ from sbnn.author_results import paper_penalty
 from sbnn.comparison import author_alphas, figure_curves, linear_references
 from sbnn.completion import complete, list_saved, other_data, other_folds
 from sbnn.containers import OBS_COLUMNS
+from sbnn.paired_data import modal_colors
 from sbnn.parallel import start_backend  # noqa: F401 - notebooks begin with it
-from sbnn.plotting import use_style
 from sbnn.provenance import describe_models, list_differences, list_runs
 from sbnn.sources import find_file
+from sbnn.style import show_whole_figures, use_style
 from sbnn.tables import TABLES
 
 ROOT = Path(os.environ.get("SBNN_OUTPUT", Path(__file__).parent)).resolve()
@@ -39,6 +40,7 @@ FIGURES = ROOT / "figures"
 TRIALS = ROOT / "trials"
 
 use_style()
+show_whole_figures()
 pd.set_option("display.max_rows", 40, "display.width", 120)
 
 
@@ -387,16 +389,19 @@ def save_figure(figure, name):
 
 
 def table_of_cells(data):
-    """Return names, types, families, colours and donors of the cells as a table for results."""
+    """Return names, types, families, their colours and donors of the cells as a table for results."""
     n_cells = data.n_cells
     types = np.full(n_cells, "cell") if data.cell_types is None else data.cell_types
     families = types if data.cell_families is None else data.cell_families
     colors = data.type_colors or dict.fromkeys(np.unique(types), "#4477aa")
+    type_colors = [colors[name] for name in types]
+    family_colors = data.family_colors or modal_colors(families, type_colors)
     return pd.DataFrame({
         "cell": data.cell_names,
         "cell_type": types,
         "cell_family": families,
-        "type_color": [colors[name] for name in types],
+        "type_color": type_colors,
+        "family_color": [family_colors[name] for name in families],
         "donor": np.full(n_cells, "") if data.donors is None else data.donors,
     })  # fmt: skip
 

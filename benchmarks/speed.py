@@ -33,8 +33,8 @@ from sbnn.elastic_net import SOLVER_TOLERANCE
 from sbnn.folds import make_folds
 from sbnn.linear import ALTERNATION_TOLERANCE, MAX_ROUNDS, reduced_rank_path
 from sbnn.network import layer_sizes
-from sbnn.plotting import use_style
 from sbnn.schedules import SCHEDULES, Stage
+from sbnn.style import FULL_WIDTH, axes_at, freeze, panel_title, use_style
 from sbnn.training import TrainingTask, train_stack
 
 FIGURE = Path(__file__).with_name("speed")
@@ -210,22 +210,29 @@ PARTS = {"schedule": time_schedule, "fast": time_fast, "scaling": time_scaling, 
 
 
 def draw(table):
-    """Draw seconds a network and the scaling."""
+    """Draw seconds per network, and how milliseconds grow with the size of the data and of the stack."""
     use_style()
-    figure, axes = plt.subplots(1, 4, figsize=(11, 2.6), width_ratios=(1.3, 1, 1, 1), layout="constrained")
-    schedule = table[table["what"].str.startswith("paper schedule")]
-    labels = schedule["what"].str.removeprefix("paper schedule, ")
-    axes[0].barh(labels[::-1], schedule["value"][::-1], color=["#BBBBBB", "#BBBBBB", "#BBBBBB", "#228833"])
-    axes[0].set_xlabel("Seconds a network")
-    for axis, what in zip(axes[1:], ("genes", "cells", "networks in a stack"), strict=True):
+    figure = plt.figure(figsize=(FULL_WIDTH, 3.55), layout="none")
+    schedule = table[table["what"].str.startswith("paper schedule")].iloc[::-1]
+    axis = axes_at(figure, 2.3, 0.25, 4.6, 0.95)
+    names = schedule["what"].str.removeprefix("paper schedule, ")
+    bars = axis.barh(names, schedule["value"], color=np.where(names == "ours", "0.3", "0.75"))
+    axis.bar_label(bars, fmt="{:.1f}", padding=2)
+    axis.set_xlabel("seconds per network of the paper schedule")
+    panel_title(figure, 0.06, 0.16, "a")
+    for number, what in enumerate(("genes", "cells", "networks in a stack")):
         rows = table[table["what"].str.fullmatch(rf"ms an epoch and network, \d+ {what}")]
         numbers = rows["what"].str.extract(r", (\d+) ")[0].astype(int)
-        axis.plot(numbers, rows["value"], "o-", color="#228833", markersize=4)
-        axis.set(xlabel=what.capitalize(), ylabel="ms an epoch and network", ylim=(0, 1.08 * rows["value"].max()))
+        axis = axes_at(figure, 0.55 + 2.3 * number, 1.85, 1.75, 1.3)
+        axis.plot(numbers, rows["value"], "o-", color="0.3", markersize=3.5, linewidth=1.2)
+        axis.set(xlabel=what, ylim=(0, 1.08 * rows["value"].max()))
+        axis.set_ylabel("ms per epoch and network" if number == 0 else "")
         ticks = numbers.iloc[[0, -2, -1]] if what != "networks in a stack" else numbers
         axis.set_xticks(ticks, [f"{number:,}" for number in ticks])
-    for suffix in (".png", ".pdf"):
-        figure.savefig(FIGURE.with_suffix(suffix), dpi=200)
+        panel_title(figure, 0.06 + 2.3 * number + 0.3 * (number > 0), 1.76, "bcd"[number])
+    freeze(figure)
+    for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
+        figure.savefig(FIGURE.with_suffix(suffix), dpi=200, metadata=metadata)
 
 
 def main():

@@ -8,7 +8,7 @@ from scipy.io import loadmat
 
 from sbnn._checks import preview, warn
 from sbnn._reading import require_columns
-from sbnn.paired_data import PairedData
+from sbnn.paired_data import PairedData, modal_colors
 from sbnn.preprocessing import Preprocessor
 from sbnn.sources import find_file
 
@@ -83,7 +83,7 @@ def load_gouwens(data_dir=None):
         cell_types=types,
         cell_families=families,
         type_colors=type_colors,
-        family_colors={family: type_colors[pd.Series(types[families == family]).mode()[0]] for family in set(families)},
+        family_colors=modal_colors(families, content["cluster_color"][complete]),
         donors=_donors(features.index, data_dir),
         name="gouwens_2020",
     )

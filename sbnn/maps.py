@@ -1,125 +1,58 @@
-"""Pictures of cells: latent spaces with overlays, t-SNE, runs side by side, biplots."""
+"""Pictures of cells: latent spaces with overlays, t-SNE, runs side by side, the legend of types.
+
+The double biplot is in `sbnn.biplot`, the README's picture in `sbnn.overview`, what all are drawn with in
+`sbnn.drawing`.
+"""
+
+from string import ascii_lowercase
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
-from matplotlib.tri import Triangulation
 from scipy.linalg import orthogonal_procrustes
 
-from sbnn.plotting import OUTLINE, plot_gene_frequencies, wrapped
+from sbnn.biplot import plot_double_biplot
+from sbnn.drawing import (
+    draw_bare_cells,
+    draw_cells,
+    draw_contours,
+    draw_z_scale,
+    family_handles,
+    masked_triangulation,
+    name_overlay,
+)
+from sbnn.overview import plot_overview
+from sbnn.plotting import draw_gene_frequencies
+from sbnn.style import FULL_WIDTH, axes_at, freeze, panel_title, text_at, wrapped
 
-#: Characters after which the name of an overlay goes on in a second line.
-_NAME_WIDTH = 18
+__all__ = [
+    "align",
+    "draw_bare_cells",
+    "draw_cells",
+    "masked_triangulation",
+    "plot_double_biplot",
+    "plot_embeddings",
+    "plot_latent_space",
+    "plot_overview",
+    "plot_seeds",
+    "plot_type_legend",
+]
 
-
-def _bare(axis):
-    """Make a map without ticks, frame or distortion."""
-    axis.set(xticks=[], yticks=[])
-    for spine in axis.spines.values():
-        spine.set_visible(False)
-    axis.set_aspect("equal", adjustable="datalim")
-
-
-def draw_bare_cells(axis, coordinates, colors, size=4):
-    """Draw cells as points without axes; points are rasterised in vector files.
-
-    Parameters
-    ----------
-    axis : Axes
-    coordinates : array, shape (n_cells, 2)
-    colors : colour or sequence of colours
-    size : float
-        Area of a cell in points squared.
-    """
-    axis.scatter(*np.asarray(coordinates).T, s=size, c=colors, linewidths=0, rasterized=True)
-    _bare(axis)
-
-
-def draw_cells(axis, coordinates, cells, size=4, label_size=6.5):
-    """Draw cells coloured by type, with the names of families at their medians.
-
-    Parameters
-    ----------
-    axis : Axes
-    coordinates : array, shape (n_cells, 2)
-    cells : DataFrame
-        `type_color` and, to name them, `cell_family` of the same cells.
-    size : float
-        Area of a cell in points squared.
-    label_size : float or None
-        Size of the names of families in points; None leaves them out.
-
-    Returns
-    -------
-    Axes
-    """
-    coordinates = np.asarray(coordinates)
-    draw_bare_cells(axis, coordinates, cells["type_color"].to_numpy(), size)
-    if label_size:
-        for family, rows in pd.Series(np.arange(len(cells))).groupby(cells["cell_family"].to_numpy()):
-            place = np.median(coordinates[rows], axis=0)
-            axis.text(*place, family, fontsize=label_size, ha="center", va="center", path_effects=OUTLINE, zorder=3)
-    return axis
-
-
-def masked_triangulation(coordinates, n_longest=20):
-    """Triangulate cells and mask the triangles that bridge empty space.
-
-    Parameters
-    ----------
-    coordinates : array, shape (n_cells, 2)
-    n_longest : int
-        The triangles whose longest edge is among this many longest ones are masked.
-
-    Returns
-    -------
-    Triangulation
-    """
-    triangulation = Triangulation(*np.asarray(coordinates, dtype=np.float64).T)
-    corners = np.column_stack([triangulation.x, triangulation.y])[triangulation.triangles]
-    longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
-    mask = np.zeros(len(longest), dtype=bool)
-    mask[np.argsort(-longest, kind="stable")[: min(n_longest, len(longest) - 1)]] = True
-    triangulation.set_mask(mask)
-    return triangulation
-
-
-def _draw_contours(axis, triangulation, values, limit):
-    """Draw filled contours of values over the cells; beyond the limits the colours stay at their ends."""
-    contours = axis.tricontourf(
-        triangulation,
-        values.to_numpy(dtype=float),
-        levels=np.linspace(-limit, limit, 21),
-        cmap="inferno",
-        extend="both",
-    )
-    contours.set_rasterized(True)
-    return contours
-
-
-def _draw_overlays(figure, place, triangulation, values, limit, title, n_lines):
-    """3 x 3 contour pictures of values over the cells, names in up to `n_lines`; returns the last contour set."""
-    axes = place.subgridspec(3, 3, wspace=0.04, hspace=0.2 * n_lines).subplots()
-    for axis in axes.flat:
-        _bare(axis)
-    size = 6.5 if max(map(len, values.columns)) <= 15 else 4.8
-    for axis, name in zip(axes.flat, values.columns, strict=False):
-        contours = _draw_contours(axis, triangulation, values[name], limit)
-        axis.set_title(
-            wrapped(name, _NAME_WIDTH), fontsize=size, pad=2, style="italic" if title == "genes" else "normal"
-        )
-    axes[0, 1].annotate(title, (0.5, 1.16 + 0.12 * n_lines), xycoords="axes fraction", ha="center", fontsize=7.5)
-    return contours
+#: Characters after which the name of an overlay goes on in the next line.
+_NAME_WIDTH = 13
+_BLOCK, _CENTRE, _SMALL = 2.2, 2.3, 0.71  # widths in inches: nine overlays, the map, one overlay
 
 
 def plot_latent_space(panels, cells):
     """Figure 3: the cells in latent space, with decoded genes to the left and predicted features to the right.
 
+    Its message: where families lie in the map, and which genes and which physiology belong to each place of it.
+
     Parameters
     ----------
     panels : list of dict
         One a row: `title`; `coordinates` (n_cells, 2); `genes` and `features` (DataFrames of up to nine columns
-        each, values to draw over the cells); `n_longest` triangles to mask; `gene_limit` of the colours of genes.
+        each, z-scores to draw over the cells); `n_longest` triangles to mask in any case; `gene_limit` of the colours
+        of genes.
     cells : DataFrame
         `type_color`, `cell_family` of the cells.
 
@@ -127,30 +60,56 @@ def plot_latent_space(panels, cells):
     -------
     Figure
     """
-    height = 2.75 * len(panels)
-    figure = plt.figure(figsize=(7.4, height), layout="none")
-    rows = figure.add_gridspec(
-        len(panels), 1, hspace=0.24, left=0.01, right=0.935, top=1 - 0.38 / height, bottom=0.05 / height
-    )
-    for letter, panel, row in zip("abcdefgh", panels, rows, strict=False):
-        places = row.subgridspec(1, 3, width_ratios=(1, 1.15, 1), wspace=0.06)
-        triangulation = masked_triangulation(panel["coordinates"], panel.get("n_longest", 20))
-        names = [*panel["genes"], *panel["features"]]
-        n_lines = max(wrapped(name, _NAME_WIDTH).count("\n") + 1 for name in names)
-        _draw_overlays(figure, places[0], triangulation, panel["genes"], panel.get("gene_limit", 2), "genes", n_lines)
-        contours = _draw_overlays(figure, places[2], triangulation, panel["features"], 2, "features", n_lines)
-        centre = draw_cells(figure.add_subplot(places[1]), panel["coordinates"], cells)
-        title = f"{letter}  {panel['title']}" if len(panels) > 1 else panel["title"]
-        centre.set_title(title, loc="left", fontweight="bold")
-        box = places[2].get_position(figure)
-        scale = figure.add_axes((0.945, box.y0 + 0.3 * box.height, 0.008, 0.4 * box.height))
-        colorbar = figure.colorbar(contours, cax=scale, ticks=[-2, 0, 2], extendfrac=0)
-        colorbar.outline.set_visible(False)
-        gene_limit = panel.get("gene_limit", 2)
-        label = "z-score" if gene_limit == 2 else f"z-score (genes: $\\pm${gene_limit:g})"
-        colorbar.set_label(label, fontsize=6, labelpad=1)
-        colorbar.ax.tick_params(labelsize=6, length=2)
-    return figure
+    n_lines = [_lines_of_names(panel) for panel in panels]
+    heights = [0.24 + _block_height(lines) + 0.36 for lines in n_lines]
+    figure = plt.figure(figsize=(FULL_WIDTH, sum(heights)), layout="none")
+    tops = np.cumsum([0, *heights[:-1]])
+    for row, (panel, top, lines) in enumerate(zip(panels, tops, n_lines, strict=True)):
+        _draw_row(figure, panel, cells, top, lines, letters=ascii_lowercase[row] if len(panels) > 1 else "abc")
+    return freeze(figure)
+
+
+def _lines_of_names(panel):
+    """How many lines the longest name of an overlay takes."""
+    names = [*panel["genes"].columns[:9], *panel["features"].columns[:9]]
+    return max(wrapped(name, _NAME_WIDTH).count("\n") + 1 for name in names)
+
+
+def _block_height(n_lines):
+    """Height of three rows of overlays with names of so many lines."""
+    return 3 * (0.6 + 0.1 * n_lines + 0.05)
+
+
+def _draw_row(figure, panel, cells, top, n_lines, letters):
+    """One map between its overlays: a letter for the row, or one for each of its three parts."""
+    lefts = {"genes": 0.06, "map": 0.06 + _BLOCK + 0.14, "features": FULL_WIDTH - 0.06 - _BLOCK}
+    titles = {"genes": "decoded genes", "map": panel["title"], "features": "predicted features"}
+    for part, letter in zip(lefts, letters.ljust(3), strict=True):
+        indent = 0.16 if letter != " " else 0
+        if indent:
+            panel_title(figure, lefts[part], top + 0.16, letter)
+        bold = "bold" if part == "map" else "normal"
+        text_at(figure, lefts[part] + indent, top + 0.16, titles[part], va="baseline", fontweight=bold)
+    triangulation = masked_triangulation(panel["coordinates"], panel.get("n_longest", 20))
+    limits = {"genes": panel.get("gene_limit", 2), "features": 2}
+    height = _block_height(n_lines)
+    for part, limit in limits.items():
+        _draw_overlays(figure, lefts[part], top + 0.24, triangulation, panel[part], limit, n_lines)
+        scale = axes_at(figure, lefts[part] + _BLOCK / 2 - 0.45, top + 0.24 + height + 0.05, 0.9, 0.06)
+        draw_z_scale(scale, limit)
+    centre = axes_at(figure, lefts["map"], top + 0.24, _CENTRE, height)
+    draw_cells(centre, panel["coordinates"], cells, size=4 if len(cells) > 600 else 8)
+
+
+def _draw_overlays(figure, left, top, triangulation, values, limit, n_lines):
+    """3 x 3 contour pictures of values over the cells, their names above them."""
+    step = (_BLOCK - _SMALL) / 2
+    for number, name in enumerate(values.columns[:9]):
+        row, column = divmod(number, 3)
+        place = top + row * (0.65 + 0.1 * n_lines) + 0.1 * n_lines + 0.02
+        axis = axes_at(figure, left + column * step, place, _SMALL, 0.6)
+        draw_contours(axis, triangulation, values[name], limit)
+        name_overlay(axis, name, "italic" if left < 1 else "normal", _NAME_WIDTH)
 
 
 def align(coordinates, reference):
@@ -172,12 +131,14 @@ def align(coordinates, reference):
 def plot_seeds(latents, cells, frequencies):
     """Figure 5: the latent space of nine runs that differ in their seed, and how often genes were selected.
 
+    Its message: how much of the map, and how many of its genes, come again with another seed.
+
     Parameters
     ----------
     latents : DataFrame
         `random_state`, `cell`, `z1`, `z2`, cells in the order of `cells`.
     cells : DataFrame
-        `type_color`, `cell_family`.
+        `cell_family`, and `family_color` or `type_color`.
     frequencies : dict
         Name -> Series of `comparison.gene_frequencies`.
 
@@ -185,32 +146,42 @@ def plot_seeds(latents, cells, frequencies):
     -------
     Figure
     """
-    figure = plt.figure(figsize=(7.4, 4.2))
-    left, right = figure.add_gridspec(1, 2, width_ratios=(1.25, 1))
-    axes = left.subgridspec(3, 3, wspace=0.05, hspace=0.12).subplots()
+    figure = plt.figure(figsize=(FULL_WIDTH, 4.35), layout="none")
+    panel_title(figure, 0.06, 0.17, "a", "the map of nine runs that differ in their seed")
     reference = None
-    for axis in axes.flat:
-        _bare(axis)
-    for axis, (seed, part) in zip(axes.flat, latents.groupby("random_state"), strict=False):
+    for number, (seed, part) in enumerate(list(latents.groupby("random_state"))[:9]):
         coordinates = part[["z1", "z2"]].to_numpy()
         reference = coordinates if reference is None else reference
+        row, column = divmod(number, 3)
+        axis = axes_at(figure, 0.06 + 1.32 * column, 0.4 + 1.22 * row, 1.25, 1.05)
         draw_cells(
-            axis, align(coordinates, reference), cells, size=1.5, label_size=4.5 if reference is coordinates else None
+            axis,
+            align(coordinates, reference),
+            cells,
+            size=2 if len(cells) > 600 else 3,
+            label_size=None,
+            color_by="family",
         )
         axis.set_title(f"seed {seed:g}", fontsize=6.5, pad=2)
-    histogram = figure.add_subplot(right)
-    plot_gene_frequencies(frequencies, histogram)
-    histogram.set_box_aspect(0.8)
-    return figure
+    place = (0.06 + 1.32 * 1.5 - 0.03) / FULL_WIDTH
+    handles = family_handles(cells)
+    spacing = {"columnspacing": 1, "handletextpad": 0.1}
+    figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(place, 0), ncols=5, **spacing)
+    panel_title(figure, 4.42, 0.17, "b", "in how many runs a gene was selected")
+    histogram = axes_at(figure, 4.86, 0.72, 2.14, 2.95)
+    draw_gene_frequencies(histogram, frequencies)
+    return freeze(figure)
 
 
 def plot_embeddings(panels, cells):
     """Figure 6: t-SNE of each modality, coloured by type.
 
+    Its message: how well each modality alone tells families and types apart.
+
     Parameters
     ----------
     panels : dict
-        Title -> coordinates (n_cells, 2).
+        Title -> coordinates (n_cells, 2); panels get letters where there are several.
     cells : DataFrame
         `type_color`, `cell_family`.
 
@@ -218,11 +189,16 @@ def plot_embeddings(panels, cells):
     -------
     Figure
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(3.4 * len(panels), 3.2), squeeze=False)
-    for axis, (title, coordinates) in zip(axes[0], panels.items(), strict=True):
-        draw_cells(axis, coordinates, cells)
-        axis.set_title(title, loc="left", fontweight="bold")
-    return figure
+    width = FULL_WIDTH / max(2, len(panels))
+    figure = plt.figure(figsize=(width * len(panels), width - 0.1), layout="none")
+    for number, (title, coordinates) in enumerate(panels.items()):
+        if len(panels) > 1:
+            panel_title(figure, width * number + 0.06, 0.16, ascii_lowercase[number], title)
+        else:
+            text_at(figure, 0.06, 0.16, title, va="baseline")
+        axis = axes_at(figure, width * number + 0.06, 0.26, width - 0.12, width - 0.42)
+        draw_cells(axis, coordinates, cells, size=5 if len(cells) > 600 else 9)
+    return freeze(figure)
 
 
 def plot_type_legend(cells, n_rows=18):
@@ -233,145 +209,40 @@ def plot_type_legend(cells, n_rows=18):
     cells : DataFrame
         `cell_type`, `cell_family`, `type_color`.
     n_rows : int
-        Lines a column.
+        Lines a column; more where the page is not wide enough.
 
     Returns
     -------
     Figure
     """
-    lines = []  # (text, colour or None for the name of a family)
-    families_are_types = (cells["cell_family"] == cells["cell_type"]).all()
-    for family, part in [("", cells)] if families_are_types else cells.groupby("cell_family"):
-        # The name of a family never stands alone at the foot of a column.
-        lines += [("", None)] * ((len(lines) + 1) % n_rows == 0)
-        lines += [(family, None)] if family else []
-        types = part.groupby("cell_type")["type_color"].agg(["first", "size"])
-        lines += [(f"{name} ({row['size']})", row["first"]) for name, row in types.iterrows()]
+    most_columns = 6
+    lines = _legend_lines(cells, n_rows)
+    while len(lines) > most_columns * n_rows:
+        n_rows += 1
+        lines = _legend_lines(cells, n_rows)
     n_columns = -(-len(lines) // n_rows)
     rows_used = min(n_rows, len(lines))
-    figure, axis = plt.subplots(figsize=(1.32 * n_columns, 0.15 * rows_used + 0.1), layout="none")
-    figure.subplots_adjust(0, 0, 1, 1)
-    axis.set(xlim=(0, n_columns), ylim=(rows_used - 0.2, -0.8))
+    width, height = FULL_WIDTH / most_columns * n_columns, 0.135 * rows_used + 0.08
+    figure = plt.figure(figsize=(width, height), layout="none")
+    axis = figure.add_axes((0, 0, 1, 1), xlim=(0, n_columns), ylim=(rows_used - 0.3, -0.8))
     axis.set_axis_off()
     for number, (text, color) in enumerate(lines):
         column, row = divmod(number, n_rows)
         if color is None:
-            axis.text(column + 0.04, row, text, va="center", fontweight="bold", fontsize=6.5)
+            axis.text(column + 0.03, row, text, va="center_baseline", fontweight="bold", fontsize=6.5)
         else:
-            axis.plot(column + 0.08, row, "o", color=color, markersize=4.5, markeredgewidth=0)
-            axis.text(column + 0.14, row, text, va="center", fontsize=6.5)
-    return figure
+            axis.plot(column + 0.07, row, "o", color=color, markersize=4.5, markeredgewidth=0)
+            axis.text(column + 0.13, row, text, va="center_baseline", fontsize=6.5)
+    return freeze(figure)
 
 
-def plot_double_biplot(biplot, gene_arrows, feature_arrows, cells, n_arrows=20):
-    """Figure 8: cells as seen from genes (X W) and from features (Y V), with correlations as arrows.
-
-    Parameters
-    ----------
-    biplot : DataFrame
-        `x1`, `x2`, `y1`, `y2`: components of each cell, divided by their SD.
-    gene_arrows, feature_arrows : DataFrame
-        `name`, `r1`, `r2`: correlations with the two axes of their side.
-    cells : DataFrame
-        `type_color`, `cell_family`.
-    n_arrows : int
-        How many genes and features to draw, those with the longest arrows.
-
-    Returns
-    -------
-    Figure
-    """
-    figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.6))
-    gene_arrows, feature_arrows = (
-        arrows.iloc[np.argsort(-np.hypot(arrows["r1"], arrows["r2"]))[:n_arrows]]
-        for arrows in (gene_arrows, feature_arrows)
-    )
-    sides = (
-        ("a  transcriptomic side, X W", ["x1", "x2"], gene_arrows, "italic"),
-        ("b  electrophysiological side, Y V", ["y1", "y2"], feature_arrows, "normal"),
-    )
-    for axis, (title, columns, arrows, style) in zip(axes, sides, strict=True):
-        draw_cells(axis, biplot[columns].to_numpy(), cells, size=3, label_size=None)
-        radius = 2.6
-        axis.add_patch(plt.Circle((0, 0), radius, fill=False, color="0.4", linewidth=0.6))
-        tips = arrows[["r1", "r2"]].to_numpy() * radius
-        for tip in tips:
-            axis.plot([0, tip[0]], [0, tip[1]], color="0.25", linewidth=0.5, zorder=3)
-        for tip, place, name in zip(tips, _spread_labels(tips, radius), arrows["name"], strict=True):
-            axis.plot([tip[0], place[0]], [tip[1], place[1]], color="0.7", linewidth=0.3, zorder=2)
-            axis.text(
-                *place,
-                name,
-                fontsize=5.5,
-                style=style,
-                va="center",
-                ha="left" if place[0] > 0 else "right",
-                path_effects=OUTLINE,
-                zorder=4,
-            )
-        axis.set_aspect("equal", adjustable="box")
-        axis.set(xlim=(-4.3, 4.3), ylim=(-3.6, 3.6))
-        axis.set_title(title, loc="left", fontweight="bold")
-    return figure
-
-
-def _spread_labels(tips, radius):
-    """Places for labels just outside the circle, left and right, spaced so that none covers another."""
-    places = np.array(tips, dtype=float)
-    for side in (-1, 1):
-        rows = np.flatnonzero(np.where(tips[:, 0] >= 0, 1, -1) == side)
-        if not len(rows):
-            continue
-        rows = rows[np.argsort(tips[rows, 1])]
-        gap = min(0.42, 2.4 * radius / len(rows))
-        heights = tips[rows, 1] / np.maximum(np.linalg.norm(tips[rows], axis=1), 1e-9) * radius
-        heights = _push_apart(heights, gap)
-        places[rows, 1] = heights
-        places[rows, 0] = side * (np.sqrt(np.maximum((1.08 * radius) ** 2 - heights**2, 0)) + 0.12)
-    return places
-
-
-def _push_apart(heights, gap):
-    """Smallest ordered shifts that leave at least `gap` between neighbours, centred where they were."""
-    steps = gap * np.arange(len(heights))
-    low = np.maximum.accumulate(heights - steps) + steps
-    high = np.minimum.accumulate((heights - steps)[::-1])[::-1] + steps
-    return (low + high) / 2
-
-
-def plot_overview(network_panel, linear_panel, cells, tsne):
-    """Draw the README's picture: what goes in, the network's map beside the linear one, what is read off it.
-
-    Parameters
-    ----------
-    network_panel, linear_panel : dict
-        `title`, `coordinates`; the first also `genes` and `features` (DataFrames, four columns drawn).
-    cells : DataFrame
-        `type_color`, `cell_family`.
-    tsne : array, shape (n_cells, 2)
-        All genes, for comparison.
-
-    Returns
-    -------
-    Figure
-    """
-    figure = plt.figure(figsize=(7.4, 4.1), layout="none")
-    grid = figure.add_gridspec(
-        2, 5, height_ratios=(1.9, 1), left=0.01, right=0.99, top=0.93, bottom=0.02, hspace=0.16, wspace=0.08
-    )
-    top = grid[0, :].subgridspec(1, 3, wspace=0.04)
-    titles = ("all genes, t-SNE", linear_panel["title"], network_panel["title"])
-    places = (tsne, linear_panel["coordinates"], network_panel["coordinates"])
-    for place, title, coordinates in zip(top, titles, places, strict=True):
-        axis = draw_cells(figure.add_subplot(place), coordinates, cells, size=3)
-        axis.set_title(title, loc="left", fontweight="bold")
-    triangulation = masked_triangulation(network_panel["coordinates"], network_panel.get("n_longest", 20))
-    bottom = grid[1, :].subgridspec(1, 8, wspace=0.06)
-    columns = [(network_panel["genes"], name, "italic") for name in network_panel["genes"].columns[:4]]
-    columns += [(network_panel["features"], name, "normal") for name in network_panel["features"].columns[:4]]
-    for place, (values, name, style) in zip(bottom, columns, strict=False):
-        axis = figure.add_subplot(place)
-        _bare(axis)
-        _draw_contours(axis, triangulation, values[name], 2)
-        axis.set_title(wrapped(name), fontsize=7 if len(name) <= 15 else 5.5, style=style, pad=2)
-    return figure
+def _legend_lines(cells, n_rows):
+    """Text and colour of each line; None is the colour of a family's name, which never ends a column."""
+    lines = []
+    families_are_types = (cells["cell_family"] == cells["cell_type"]).all()
+    for family, part in [("", cells)] if families_are_types else cells.groupby("cell_family"):
+        lines += [("", None)] * ((len(lines) + 1) % n_rows == 0)
+        lines += [(family, None)] if family else []
+        types = part.groupby("cell_type")["type_color"].agg(["first", "size"])
+        lines += [(f"{name} ({row['size']})", row["first"]) for name, row in types.iterrows()]
+    return lines

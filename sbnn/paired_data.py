@@ -23,6 +23,23 @@ def known_or_not(values):
     return np.where(missing, UNKNOWN, texts)
 
 
+def modal_colors(groups, colors):
+    """Return the most frequent colour of each group of cells (the first in order where two are as frequent).
+
+    Parameters
+    ----------
+    groups, colors : sequences of str, shape (n_cells,)
+        Family and colour of each cell.
+
+    Returns
+    -------
+    dict
+        Family -> colour.
+    """
+    by_group = pd.Series(list(colors)).groupby(np.asarray(groups))
+    return by_group.agg(lambda values: values.mode().iloc[0]).to_dict()
+
+
 def check_paired(data, name="data"):
     """Raise ValueError unless `data` is PairedData."""
     if not isinstance(data, PairedData):

@@ -227,7 +227,7 @@ class PairedModel:
 
         from sbnn.embedding import tsne
         from sbnn.maps import plot_latent_space
-        from sbnn.plotting import use_style
+        from sbnn.style import use_style
 
         check_paired(data)
         aligned = self._align(data, None, False)
@@ -251,6 +251,8 @@ class PairedModel:
         if data.cell_types is not None and data.type_colors is not None:
             colors = [data.type_colors[name] for name in data.cell_types]
         cells = pd.DataFrame({"type_color": colors, "cell_family": plain if families is None else families})
+        if data.cell_families is not None and data.family_colors is not None:
+            cells["family_color"] = [data.family_colors[name] for name in families]
         with plt.rc_context():  # the reader's own settings stay as they are
             use_style()
             return plot_latent_space([panel], cells)

@@ -1,156 +1,89 @@
-"""Figures of scores, genes and features; every function takes tables and returns a Figure.
+"""Figures of genes and features; every function takes tables and returns a Figure.
 
-Training curves are in `sbnn.curves`, pictures of cells in `sbnn.maps`.
+Scores are in `sbnn.scores`, training curves in `sbnn.curves`, pictures of cells in `sbnn.maps`.
 """
-
-import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib import patheffects
 from matplotlib.ticker import MaxNLocator
 
+from sbnn.labels import spread_boxes, text_size
 from sbnn.preprocessing import variable_gene_curve
+from sbnn.scores import plot_feature_scores, plot_linear_path
+from sbnn.style import (
+    FULL_WIDTH,
+    HIGHLIGHT,
+    OUTLINE,
+    PALE,
+    axes_at,
+    freeze,
+    model_styles,
+    panel_title,
+    penalty_label,
+    use_style,
+    wrapped,
+)
 
-STYLE = {
-    "font.size": 7,
-    "font.family": "DejaVu Sans",
-    "axes.titlesize": 8,
-    "axes.labelsize": 7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "legend.fontsize": 6.5,
-    # White, without an edge: lines do not run through its text.
-    "legend.framealpha": 1,
-    "legend.facecolor": "white",
-    "legend.edgecolor": "none",
-    "legend.borderpad": 0.1,
-    "figure.dpi": 120,
-    "savefig.dpi": 300,
-    "pdf.fonttype": 42,
-    "figure.constrained_layout.use": True,
-}
-
-GREEN, ORANGE, LINEAR = "#1b9e77", "#e6761c", "#7570b3"
-#: White rim that keeps text over points legible.
-OUTLINE = [patheffects.withStroke(linewidth=1.6, foreground="white")]
+__all__ = [
+    "draw_gene_frequencies",
+    "penalty_label",
+    "plot_feature_distributions",
+    "plot_feature_scores",
+    "plot_gene_frequencies",
+    "plot_linear_path",
+    "plot_variable_genes",
+    "use_style",
+    "wrapped",
+]
 
 
-def use_style():
-    """Switch Matplotlib to the style of the figures."""
-    plt.rcParams.update(STYLE)
-
-
-def penalty_label(group_lasso):
-    """Return a penalty as the figures write it: 0.1, 1, or a power of ten."""
-    exponent = np.log10(group_lasso)
-    if group_lasso < 0.1 and np.isclose(exponent, round(exponent)):
-        return rf"$10^{{{round(exponent)}}}$"
-    return f"{group_lasso:g}"
-
-
-def wrapped(name, width=15):
-    """Break a long name into lines of about `width` letters."""
-    return textwrap.fill(str(name), width, break_long_words=False)
-
-
-def plot_feature_scores(feature_scores, pooled, authors=None):
-    """Figure 4: how well each feature is predicted.
-
-    Parameters
-    ----------
-    feature_scores : DataFrame
-        `model`, `fold`, `feature`, `r2_test`; one panel a model.
-    pooled : dict
-        Model -> pooled R2, a dashed line.
-    authors : DataFrame, optional
-        `model`, `feature`, `r2_test`, `r2_test_sd` of `read_author_results`, drawn as points beside the bars.
-
-    Returns
-    -------
-    Figure
-    """
-    models = list(pooled)
-    n_features = feature_scores["feature"].nunique()
-    figure, axes = plt.subplots(
-        1, len(models), figsize=(3.2 * len(models), max(2.6, 0.17 * n_features)), sharex=True, squeeze=False
-    )
-    for axis, model, color in zip(axes[0], models, (GREEN, ORANGE, LINEAR, "0.4"), strict=False):
-        part = feature_scores[feature_scores["model"] == model]
-        table = part.groupby("feature")["r2_test"].agg(["mean", "std"]).sort_values("mean")
-        axis.barh(
-            table.index,
-            table["mean"],
-            xerr=table["std"].fillna(0),
-            color=color,
-            height=0.7,
-            error_kw={"linewidth": 0.7, "ecolor": "0.2"},
-        )
-        if authors is not None and (authors["model"] == model).any():
-            theirs = authors[authors["model"] == model].set_index("feature").reindex(table.index)
-            axis.errorbar(
-                theirs["r2_test"],
-                np.arange(len(table)) - 0.28,
-                xerr=theirs["r2_test_sd"],
-                fmt="o",
-                color="k",
-                markersize=2,
-                linewidth=0.5,
-                label="authors (best test epoch)",
-            )
-            axis.legend(loc="lower right", bbox_to_anchor=(1, 0.06))
-        axis.axvline(pooled[model], color="k", linestyle="--", linewidth=0.8)
-        axis.annotate(
-            rf"pooled $R^2$ {pooled[model]:.3f}",
-            (pooled[model], 0),
-            xytext=(4, 2),
-            textcoords="offset points",
-            fontsize=6.5,
-        )
-        axis.axvline(0, color="0.5", linewidth=0.6)
-        axis.set_title(model, loc="left", fontweight="bold")
-        axis.set_xlabel(r"test $R^2$, mean and SD over folds")
-        axis.margins(y=0.01)
-    return figure
-
-
-def plot_gene_frequencies(frequencies, axis=None):
+def plot_gene_frequencies(frequencies):
     """Figure 5, histogram: how many genes were selected in how many runs.
+
+    Its message: how many genes every run agrees on, and how many come once.
 
     Parameters
     ----------
     frequencies : dict
         Name -> Series of `comparison.gene_frequencies`.
-    axis : Axes, optional
-        Where to draw; a figure of its own if None.
 
     Returns
     -------
     Figure
     """
-    if axis is None:
-        _, axis = plt.subplots(figsize=(3.2, 2.4))
+    figure = plt.figure(figsize=(3.4, 2.75), layout="none")
+    draw_gene_frequencies(axes_at(figure, 0.5, 0.45, 2.8, 1.85), frequencies)
+    return freeze(figure)
+
+
+def draw_gene_frequencies(axis, frequencies):
+    """Draw how many genes were selected in how many runs, with the legend above the axes.
+
+    Parameters
+    ----------
+    axis : Axes
+    frequencies : dict
+        Name -> Series of `comparison.gene_frequencies`.
+    """
     most = max(series.max() for series in frequencies.values())
     runs = np.arange(1, most + 1)
-    width = 0.8 / len(frequencies)
-    for index, ((name, series), color) in enumerate(zip(frequencies.items(), (GREEN, ORANGE, LINEAR), strict=False)):
+    width = 0.84 / len(frequencies)
+    styles = model_styles(frequencies)
+    for index, (name, series) in enumerate(frequencies.items()):
         number = [int((series == run).sum()) for run in runs]
         place = runs + (index - (len(frequencies) - 1) / 2) * width
-        bars = axis.bar(place, number, width, color=color, label=f"{name} ({len(series)} genes in all)")
-        axis.bar_label(bars, fontsize=5.5, padding=1)
-    axis.set(xlabel="selected in how many runs", ylabel="number of genes", xticks=runs)
+        bars = axis.bar(place, number, width, color=styles[name].color, label=f"{name} ({len(series)} genes in all)")
+        axis.bar_label(bars, labels=[str(n) if n else "" for n in number], fontsize=6, padding=1, path_effects=OUTLINE)
+    axis.set(xlabel="runs in which a gene was selected", ylabel="number of genes", xticks=runs)
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.legend()
-    return axis.figure
+    axis.margins(y=0.1)
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1.01), handlelength=1)
 
 
 def plot_variable_genes(statistics, selected, offset, decay=1.5, labels=None, title=None):
     """Figure 7: zero rate against mean expression, with the curve that separates variable genes.
+
+    Its message: selected are genes that are strong where they are there and absent elsewhere.
 
     Parameters
     ----------
@@ -167,49 +100,51 @@ def plot_variable_genes(statistics, selected, offset, decay=1.5, labels=None, ti
     -------
     Figure
     """
-    figure, axis = plt.subplots(figsize=(3.4, 2.8))
+    figure = plt.figure(figsize=(3.5, 3.1), layout="none")
+    axis = axes_at(figure, 0.5, 0.45, 2.9, 2.2)
     selected = np.asarray(selected, dtype=bool)
-    for mask, color, what in ((~selected, "0.7", "other genes"), (selected, "#c0392b", "selected")):
-        axis.plot(
-            statistics["mean_log"][mask],
-            statistics["zero_rate"][mask],
-            ".",
-            color=color,
-            markersize=1.2,
-            rasterized=True,
-            label=f"{what} ({int((mask & statistics['zero_rate'].notna()).sum())})",
-        )
+    for mask, color, what in ((~selected, PALE, "not selected"), (selected, HIGHLIGHT, "selected")):
+        n_shown = int((mask & statistics["zero_rate"].notna()).sum())
+        points = statistics.loc[mask, ["mean_log", "zero_rate"]]
+        look = {"color": color, "markersize": 1.6, "markeredgewidth": 0, "rasterized": True}
+        axis.plot(*points.to_numpy().T, ".", **look, label=f"{what} ({n_shown})")
     high = float(np.nanmax(statistics["mean_log"])) + 0.3
     low = float(np.nanmin(statistics["mean_log"])) - 0.3
     grid = np.linspace(low, high, 500)
     curve = variable_gene_curve(grid, offset, decay)
-    axis.plot(grid[curve <= 1.02], curve[curve <= 1.02], "k-", linewidth=0.9)
-    named = sorted((labels or {}).items(), key=lambda item: statistics.loc[item[0], "mean_log"])
-    for number, (row, name) in enumerate(named):
-        point = statistics.loc[row, ["mean_log", "zero_rate"]].to_numpy(dtype=float)
+    axis.plot(grid[curve <= 1.02], curve[curve <= 1.02], "k-", linewidth=0.9, label="threshold")
+    axis.set(xlim=(low, high), ylim=(-0.02, 1.02), xlabel="mean log₂ count where detected")
+    axis.set_ylabel("fraction of cells without the gene")
+    _name_points(axis, statistics, labels or {})
+    place = {"loc": "upper center", "bbox_to_anchor": (0.57, 0.935)}
+    figure.legend(**place, ncols=3, markerscale=4, columnspacing=1, handlelength=1.2)
+    figure.text(0.57, 0.945, title or "", ha="center", va="bottom")
+    return freeze(figure)
+
+
+def _name_points(axis, statistics, labels):
+    """Names of genes to the upper right of their points, none over another."""
+    if not labels:
+        return
+    points = statistics.loc[list(labels), ["mean_log", "zero_rate"]].to_numpy(dtype=float)
+    limits = np.array([axis.get_xlim(), axis.get_ylim()])
+    box = axis.get_position().size * axis.figure.get_size_inches() * 72
+    anchors = (points - limits[:, 0]) / (limits[:, 1] - limits[:, 0]) * box
+    sizes = np.array([text_size(name, 6.5, style="italic") for name in labels.values()])
+    places = spread_boxes(anchors + np.column_stack([sizes[:, 0] / 2 + 6, np.full(len(sizes), 7.0)]), sizes, box)
+    for name, point, shift in zip(labels.values(), points, (places - anchors).round(3), strict=True):
+        axis.plot(*point, "o", color="black", markersize=2.2, mew=0, zorder=4)
         axis.annotate(
-            name,
-            point,
-            xytext=(7, 5) if number % 2 else (7, -8),  # in turn above and below: close points keep legible names
-            textcoords="offset points",
-            fontsize=6,
-            style="italic",
-            arrowprops={"arrowstyle": "-", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 1},
-            path_effects=OUTLINE,
-        )
-    axis.set(
-        xlim=(low, high),
-        ylim=(-0.02, 1.02),
-        xlabel=r"mean log$_2$ count where detected",
-        ylabel="fraction of cells without",
-        title=title,
-    )
-    axis.legend(markerscale=5, loc="lower left")
-    return figure
+            name, point, shift, textcoords="offset points", fontsize=6.5, style="italic", ha="center", va="center",
+            arrowprops={"arrowstyle": "-", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 1}, path_effects=OUTLINE,
+            zorder=5,
+        )  # fmt: skip
 
 
 def plot_feature_distributions(before, after, units=None):
     """Distributions of all features before and after transformation and z-scoring.
+
+    Its message: what the network predicts is nearly symmetric, with few outliers.
 
     Parameters
     ----------
@@ -224,59 +159,30 @@ def plot_feature_distributions(before, after, units=None):
     -------
     Figure
     """
-    n_columns = 8
-    n_rows = 2 * -(-before.shape[1] // n_columns)
-    figure, axes = plt.subplots(n_rows, n_columns, figsize=(7.4, 1.05 * n_rows))
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for index, feature in enumerate(before.columns):
-        block, column = divmod(index, n_columns)
-        for table, row, color in ((before, 2 * block, "0.55"), (after, 2 * block + 1, GREEN)):
-            axis = axes[row, column]
-            axis.set_axis_on()
-            axis.hist(table[feature].dropna(), bins=30, color=color)
+    n_columns = 8 if before.shape[1] <= 32 else 11
+    row, step = 0.84, (FULL_WIDTH - 0.06) / n_columns
+    block = 0.24 + row * -(-before.shape[1] // n_columns)
+    figure = plt.figure(figsize=(FULL_WIDTH, 2 * block), layout="none")
+    parts = (
+        ("a", "cells by feature, as measured", before, "0.62"),
+        ("b", "as modelled, z-scores (what lies beyond ±4 is counted there)", after, "0.3"),
+    )
+    for part, (letter, title, table, color) in enumerate(parts):
+        panel_title(figure, 0.06, part * block + 0.16, letter, title)
+        for index, feature in enumerate(before.columns):
+            line, column = divmod(index, n_columns)
+            top = part * block + 0.24 + row * line + 0.23
+            axis = axes_at(figure, 0.09 + step * column, top, step - 0.15, row - 0.42)
+            values, bins = table[feature].dropna(), 30
+            if letter == "b":
+                values, bins = values.clip(-4, 4), np.linspace(-4, 4, 31)
+            axis.hist(values, bins=bins, color=color)
             axis.set(yticks=[])
             axis.spines["left"].set_visible(False)
-            axis.tick_params(labelsize=5)
-        unit = (units or {}).get(feature)
-        axes[2 * block, column].set_title(wrapped(feature + (f" ({unit})" if unit else ""), 17), fontsize=6)
-        axes[2 * block + 1, column].set_xlim(-4, 4)
-    return figure
-
-
-def plot_linear_path(scores, chosen=None):
-    """R2 of linear models against the number of genes they select.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        `model`, `alpha`, `relaxed`, `fold`, `n_selected`, `r2_test` over a grid of alpha.
-    chosen : dict, optional
-        Model -> alpha to mark.
-
-    Returns
-    -------
-    Figure
-    """
-    figure, axis = plt.subplots(figsize=(3.6, 2.8))
-    colors = dict(zip(scores["model"].unique(), (GREEN, ORANGE, LINEAR, "0.4", "#a6761d"), strict=False))
-    for (model, relaxed), part in scores.groupby(["model", "relaxed"], sort=False):
-        mean = part.groupby("alpha")[["n_selected", "r2_test"]].agg({"n_selected": "mean", "r2_test": "mean"})
-        complete = part.groupby("alpha")["r2_test"].apply(lambda values: values.notna().all())
-        mean = mean[complete].sort_values("n_selected")
-        axis.plot(
-            mean["n_selected"],
-            mean["r2_test"],
-            color=colors[model],
-            linestyle="-" if relaxed else ":",
-            marker=".",
-            markersize=3,
-            linewidth=1,
-            label=model + (", relaxed" if relaxed else ""),
-        )
-        if relaxed and chosen and model in chosen:
-            point = mean.loc[chosen[model]]
-            axis.plot(point["n_selected"], point["r2_test"], "o", color=colors[model], markersize=6, mfc="none")
-    axis.set(xscale="log", xlabel="genes selected (mean over folds)", ylabel=r"test $R^2$ (mean over folds)")
-    axis.legend(loc="lower right")
-    return figure
+            axis.xaxis.set_major_locator(MaxNLocator(2 if n_columns > 8 else 3, min_n_ticks=2))
+            axis.tick_params(labelsize=6, pad=1.5)
+            unit = (units or {}).get(feature) if letter == "a" else None
+            axis.set_title(wrapped(feature + (f" ({unit})" if unit else ""), 112 // n_columns), fontsize=6, pad=2)
+            if letter == "b":
+                axis.set(xlim=(-4, 4), xticks=[-3, 0, 3])
+    return freeze(figure)

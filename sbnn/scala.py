@@ -53,8 +53,10 @@ SCALA_FEATURES = {
     "Upstroke-to-downstroke ratio": Feature("UDR", None),
 }
 
+#: Parts of type and family names of the cohort at 33-34 C -> what the paper calls the same neurons.
+PAPER_NAMES = {"ET": "PT"}
 #: The family names of the metadata, as the Allen Institute's table of colours calls them.
-_FAMILY_SUBCLASS = {"IT": "L5 IT", "CT": "L6 CT", "PT": "L5 ET", "ET": "L5 ET", "NP": "L5/6 NP"}
+_FAMILY_SUBCLASS = {"IT": "L5 IT", "CT": "L6 CT", "PT": "L5 ET", "NP": "L5/6 NP"}
 
 #: The cohorts: recorded at room temperature (the paper's), and at 33-34 C.
 COHORTS = ("scala_2020", "scala_2020_phys_temp")
@@ -197,7 +199,7 @@ def select_cells(name, data_dir=None):
 def _scala_paired(name, counts, gene_names, features, data_dir):
     """Put counts, features and metadata of the same cells together."""
     metadata = scala_metadata(cohort_of(name), data_dir).loc[features.index]
-    types, families = metadata["RNA type"].to_numpy(str), metadata["RNA family"].to_numpy(str)
+    types, families = paper_names(metadata["RNA type"]), paper_names(metadata["RNA family"])
     type_colors, family_colors = _read_colors(types, families, data_dir)
     return paired(
         counts,
@@ -213,6 +215,23 @@ def _scala_paired(name, counts, gene_names, features, data_dir):
         donors=metadata["Mouse"].to_numpy(str),
         name=name,
     )
+
+
+def paper_names(names):
+    """Return types or families as the paper calls them: extratelencephalic (ET) are pyramidal tract (PT) neurons.
+
+    Parameters
+    ----------
+    names : sequence of str
+
+    Returns
+    -------
+    str array
+    """
+    names = np.asarray(names, dtype=str)
+    for other, name in PAPER_NAMES.items():
+        names = np.char.replace(names, other, name)
+    return names
 
 
 def raw_scala_features(name="scala_2020", data_dir=None):

@@ -1,0 +1,219 @@
+"""The style of all figures: sizes, colours of models and families, panel letters, and layouts that stay."""
+
+import textwrap
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib import colors as matplotlib_colors
+from matplotlib import patheffects
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from sbnn.paired_data import modal_colors
+
+#: Width of a page in inches, and the smallest text in points: no figure is wider, no text smaller.
+FULL_WIDTH, SMALLEST_TEXT = 7.1, 6
+
+STYLE = {
+    "font.size": 7,
+    "font.family": "DejaVu Sans",
+    "axes.titlesize": 7,
+    "axes.labelsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.fontsize": 6.5,
+    "legend.title_fontsize": 6.5,
+    "legend.frameon": False,
+    "legend.borderpad": 0.1,
+    "figure.dpi": 120,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,
+}
+
+
+class ModelStyle(NamedTuple):
+    """How a model looks in every figure."""
+
+    color: str
+    linestyle: object = "-"
+    filled: bool = True
+
+
+_DASHED = (0, (4, 1.5))
+#: The one place that gives models their colours; means of classes, which know no gene, are grey.
+MODEL_STYLES = {
+    "sBNN-2": ModelStyle("#1b9e77"),
+    "sBNN-64": ModelStyle("#e6761c"),
+    "sRRR-2": ModelStyle("#9a78c8", _DASHED),
+    "sRRR-full": ModelStyle("#54278f"),
+    "elastic net": ModelStyle("#c2508f"),
+    "ridge": ModelStyle("#8c6d1f"),
+    "ridge, rank 2": ModelStyle("#8c6d1f", _DASHED),
+    "PCA": ModelStyle("#3b6fb0"),
+    "family mean": ModelStyle("#4d4d4d"),
+    "type mean": ModelStyle("#8a8a8a", _DASHED, filled=False),
+}
+#: Colours of models that have none, in the order in which they come.
+SPARE_COLORS = ("#33658a", "#a23b3b", "#5f8a2d", "#6b6b9a", "#b08d00")
+
+#: What is not about a model: names and lines in the background, what is picked out of many points.
+MUTED, PALE, HIGHLIGHT = "#666666", "#c8c8c8", "#c0392b"
+#: White rim that keeps text over points legible.
+OUTLINE = [patheffects.withStroke(linewidth=1.6, foreground="white")]
+
+
+def use_style():
+    """Switch Matplotlib to the style of the figures."""
+    plt.rcParams.update(STYLE)
+
+
+def model_styles(names):
+    """Return the style of each model, the same in every figure.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names that are not in `MODEL_STYLES` get spare colours in their order.
+
+    Returns
+    -------
+    dict
+        Name -> ModelStyle.
+    """
+    names = list(dict.fromkeys(names))
+    unknown = [name for name in names if name not in MODEL_STYLES]
+    spare = {name: ModelStyle(SPARE_COLORS[i % len(SPARE_COLORS)]) for i, name in enumerate(unknown)}
+    return {name: MODEL_STYLES.get(name) or spare[name] for name in names}
+
+
+def shades(color, n_shades):
+    """Return shades of a colour from light to dark, the colour itself two thirds of the way.
+
+    Parameters
+    ----------
+    color : colour
+    n_shades : int
+
+    Returns
+    -------
+    list of str
+        Hexadecimal colours.
+    """
+    middle = np.array(matplotlib_colors.to_rgb(color))
+    ends = (0.55 * middle + 0.45, middle, 0.3 * middle)
+    places = np.linspace(0, 1, n_shades) if n_shades > 1 else [0.7]
+    channels = [np.interp(places, (0, 0.7, 1), [end[channel] for end in ends]) for channel in range(3)]
+    return [matplotlib_colors.to_hex(shade) for shade in np.transpose(channels)]
+
+
+def family_colors(cells):
+    """Return the colour of each family.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        `cell_family`, and `family_color`; where that is not there, `type_color`: a family then has the colour of its
+        most frequent type.
+
+    Returns
+    -------
+    dict
+        Family -> colour.
+    """
+    if "family_color" in cells:
+        return dict(zip(cells["cell_family"], cells["family_color"], strict=True))
+    return modal_colors(cells["cell_family"], cells["type_color"])
+
+
+def penalty_label(group_lasso):
+    """Return a penalty as the figures write it: 0.1, 1, or a power of ten."""
+    exponent = np.log10(group_lasso)
+    if group_lasso < 0.1 and np.isclose(exponent, round(exponent)):
+        return _power_of_ten(round(exponent))
+    return f"{group_lasso:g}"
+
+
+def _power_of_ten(exponent):
+    """10 with its exponent in letters of full size: those of mathtext are too small."""
+    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def name_powers(axis):
+    """Label a logarithmic axis (`Axes.xaxis` or `.yaxis`, with its limits) with numbers that stay legible."""
+    low, high = np.log10(axis.get_view_interval())
+
+    def name(value, _):
+        return f"{value:g}" if 0.01 <= value <= 1000 else penalty_label(value)
+
+    axis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if high - low < 1.5 else (1,)))
+    axis.set_major_formatter(FuncFormatter(name))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def wrapped(name, width=15):
+    """Break a long name into lines of about `width` letters."""
+    return textwrap.fill(str(name), width, break_long_words=False)
+
+
+def axes_at(figure, left, top, width, height, **settings):
+    """Add axes at a place in inches from the upper left corner of the figure."""
+    full_width, full_height = figure.get_size_inches()
+    box = (left / full_width, 1 - (top + height) / full_height, width / full_width, height / full_height)
+    return figure.add_axes(box, **settings)
+
+
+def text_at(figure, left, top, text, **settings):
+    """Write text at a place in inches from the upper left corner of the figure."""
+    width, height = figure.get_size_inches()
+    return figure.text(left / width, 1 - top / height, text, **settings)
+
+
+def panel_title(figure, left, top, letter, title=""):
+    """Write the bold letter of a panel and its title, their baseline `top` inches below the figure's upper edge."""
+    text_at(figure, left, top, letter, fontsize=8.5, fontweight="bold", va="baseline", gid="panel letter")
+    if title:
+        text_at(figure, left + 0.16, top, title, va="baseline")
+
+
+def freeze(figure):
+    """Lay a figure out once and for all: everything that is saved or shown later is this picture.
+
+    Saving turns the layout engine off and then on again. A figure without one is given that of `plt.rcParams` in its
+    place, so that whatever was saved second was laid out anew: PNG, PDF and the picture in the notebook differed. Here
+    an engine that does nothing takes its place.
+
+    Parameters
+    ----------
+    figure : Figure
+        Complete: what is added later is not laid out.
+
+    Returns
+    -------
+    Figure
+        The same.
+    """
+    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    figure.set_layout_engine(PlaceHolderLayoutEngine(True, True if engine is None else engine.colorbar_gridspec))
+    return figure
+
+
+def show_whole_figures():
+    """Have notebooks show figures as they are saved: Jupyter crops them otherwise."""
+    try:
+        from IPython import get_ipython
+        from matplotlib_inline.config import InlineBackend
+    except ImportError:  # no notebook
+        return
+    shell = get_ipython()
+    if shell is not None:
+        backend = InlineBackend.instance(parent=shell)
+        backend.print_figure_kwargs = {**backend.print_figure_kwargs, "bbox_inches": None}
