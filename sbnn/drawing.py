@@ -36,6 +36,13 @@ def bare_map(axis, coordinates):
     axis.set_aspect("equal", adjustable="datalim")
 
 
+def steady(values):
+    """Round values to a millionth of the largest: the last bits, which differ between processors, are not drawn."""
+    values = np.asarray(values, dtype=np.float64)
+    largest = np.max(np.abs(values[np.isfinite(values)]), initial=0)
+    return values if largest == 0 else np.round(values, 6 - int(np.floor(np.log10(largest))))
+
+
 def draw_bare_cells(axis, coordinates, colors, size=4):
     """Draw cells as points without axes; points are rasterised in vector files.
 
@@ -47,7 +54,8 @@ def draw_bare_cells(axis, coordinates, colors, size=4):
     size : float
         Area of a cell in points squared.
     """
-    axis.scatter(*np.asarray(coordinates).T, s=size, c=colors, linewidths=0, rasterized=True)
+    coordinates = steady(coordinates)
+    axis.scatter(*coordinates.T, s=size, c=colors, linewidths=0, rasterized=True)
     bare_map(axis, coordinates)
 
 
@@ -72,7 +80,7 @@ def draw_cells(axis, coordinates, cells, size=4, label_size=6.5, color_by="type"
     -------
     Axes
     """
-    coordinates = np.asarray(coordinates)
+    coordinates = steady(coordinates)
     of_family = family_colors(cells) if color_by == "family" else None
     colors = cells["type_color"] if of_family is None else cells["cell_family"].map(of_family)
     draw_bare_cells(axis, coordinates, colors.to_numpy(), size)
@@ -109,7 +117,7 @@ def masked_triangulation(coordinates, n_longest=20):
     -------
     Triangulation
     """
-    points = np.asarray(coordinates, dtype=np.float64)
+    points = steady(coordinates)
     triangulation = Triangulation(*points.T)
     corners = points[triangulation.triangles]
     longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
@@ -163,7 +171,7 @@ def draw_contours(axis, triangulation, values, limit):
     """Draw filled contours of values over the cells; beyond the limits the colours stay at their ends."""
     contours = axis.tricontourf(
         triangulation,
-        np.asarray(values, dtype=float),
+        steady(values),
         levels=np.linspace(-limit, limit, 21),
         cmap=CMAP,
         extend="both",

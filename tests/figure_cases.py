@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from sbnn import PairedModel, ReducedRankRegressor, maps, plotting, simulate_pat
 from sbnn import curves as curve_figures
 from sbnn.cohort_figure import plot_external_cohort
 from sbnn.preprocessing import find_variable_genes, gene_statistics
+from sbnn.quick_look import plot_one_fold
 from sbnn.transfer import ALL_FEATURES
 
 DATA, TRUTH = simulate_patchseq(150, 60, n_features=6, n_informative=8, n_types=4, random_state=1)
@@ -156,6 +158,16 @@ def distributions():
     return *tables, {"feature 1": "mV"}
 
 
+def one_fold():
+    """A cross-validation of one network in one fold, its curves and its map."""
+    held_out = np.arange(DATA.n_cells) % 5 == 0
+    places = pd.DataFrame(TRUTH.coordinates, columns=["z1", "z2"])
+    latents = places.assign(cell=DATA.cell_names, held_out=held_out)
+    stages = np.repeat(["frozen", "finetuned", "pruned"], 5)
+    curves = pd.DataFrame({"stage": stages, "r2_train": np.linspace(0, 0.6, 15), "r2_test": np.linspace(0, 0.5, 15)})
+    return SimpleNamespace(curves=curves, latents=latents)
+
+
 def own_map():
     """Map of a linear model of the simulated cells."""
     return PairedModel(ReducedRankRegressor(2, 0.2, relaxed=True)).fit(DATA).plot(DATA)
@@ -202,4 +214,5 @@ CASES = {
     "plot_overview": [lambda: maps.plot_overview(panel(n_genes=8), cells())],
     "plot_external_cohort": [lambda: plot_external_cohort(*cohort())],
     "PairedModel.plot": [own_map],
+    "plot_one_fold": [lambda: plot_one_fold(one_fold(), cells())],
 }
