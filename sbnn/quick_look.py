@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from sbnn.drawing import draw_bare_cells, family_handles
+from sbnn.drawing import draw_bare_cells, family_handles, steady
 from sbnn.style import MODEL_STYLES, MUTED, axes_at, family_colors, freeze, panel_title
 
 
@@ -40,7 +40,8 @@ def _draw_r2(axis, curves):
     epochs = np.arange(1, len(curves) + 1)
     styles = {"r2_train": (MUTED, "training cells"), "r2_test": (MODEL_STYLES["sBNN-2"].color, "test cells")}
     for column, (color, name) in styles.items():
-        axis.plot(epochs, curves[column], color=color, linewidth=1.3, label=f"{name} {curves[column].iloc[-1]:.3f}")
+        r2 = steady(curves[column])
+        axis.plot(epochs, r2, color=color, linewidth=1.3, label=f"{name} {r2[-1]:.3f}")
     stages = curves["stage"].to_numpy()
     for epoch in epochs[1:][stages[1:] != stages[:-1]]:
         axis.axvline(epoch - 0.5, color="0.7", linestyle="--", linewidth=0.6, zorder=0)
@@ -54,7 +55,7 @@ def _draw_r2(axis, curves):
 def _draw_map(axis, latents, cells):
     """Training cells small and pale, test cells in the colours of their families."""
     held_out = latents["held_out"].to_numpy(dtype=bool)
-    places = latents[["z1", "z2"]].to_numpy()
+    places = steady(latents[["z1", "z2"]])
     draw_bare_cells(axis, places, "0.85", size=3)
     colors = latents["cell_family"].map(family_colors(cells)).to_numpy()
     axis.scatter(*places[held_out].T, s=9, c=colors[held_out], linewidths=0, rasterized=True)

@@ -75,8 +75,9 @@ def numbers(dataset):
         authors = network_rows(scores) | linear_rows(scores, author_alphas(scores))
     results = ROOT / "KerasSavedModels" / dataset
     if (results / "linear_cv.pickle").exists():
-        network, linear = (load_results(results / f"{name}.pickle") for name in ("sbnn_cv", "linear_cv"))
-        here = network_rows(network["scores"]) | linear_rows(linear["scores"], linear["chosen_alpha"])
+        names = ("sbnn_cv", "linear_cv", "linear_latent")
+        network, linear, linear_latent = (load_results(results / f"{name}.pickle") for name in names)
+        here = network_rows(network["scores"]) | linear_rows(linear["scores"], linear_latent["chosen_alpha"])
     lines = ["| 25 genes | authors | best test epoch | here | best test epoch |", "|---" * 5 + "|"]
     for row in dict.fromkeys([*authors, *here]):
         lines.append(f"| {row} | {authors.get(row, '– | –')} | {here.get(row, '– | –')} |")
