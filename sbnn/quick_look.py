@@ -45,7 +45,7 @@ def _draw_r2(axis, curves):
     stages = curves["stage"].to_numpy()
     for epoch in epochs[1:][stages[1:] != stages[:-1]]:
         axis.axvline(epoch - 0.5, color="0.7", linestyle="--", linewidth=0.6, zorder=0)
-    highest = curves[list(styles)].to_numpy().max()
+    highest = steady(curves[list(styles)]).max()
     axis.set(
         xlabel="epoch after pre-training", ylabel="R²", xlim=(0, epochs[-1]), ylim=(min(0, highest), highest + 0.05)
     )

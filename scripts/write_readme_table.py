@@ -74,14 +74,25 @@ def fast_rows(fast, fast_seeds):
 def table(results=ROOT / "KerasSavedModels" / "scala_2020"):
     """Return the table in Markdown."""
     published = pd.read_csv(ROOT / "data" / "published_results.csv")
-    names = ("sbnn_cv", "linear_cv", "sbnn_seeds", "sbnn_fast", "sbnn_fast_seeds", "linear_latent", "cells", "sbnn_latent")
+    names = (
+        "sbnn_cv",
+        "linear_cv",
+        "sbnn_seeds",
+        "sbnn_fast",
+        "sbnn_fast_seeds",
+        "linear_latent",
+        "cells",
+        "sbnn_latent",
+    )
     loaded = [load_results(results / f"{name}.pickle") for name in names]
     network, linear, seeds, fast, fast_seeds, linear_latent, preprocessed, latent = loaded
     chosen_alpha = linear_latent["chosen_alpha"]
     lines = ["| motor cortex, 25 genes | paper | here |", "|---|---|---|"]
     for _, row in published.iterrows():
         digits = 0 if row["quantity"].startswith("genes in") else 2 if row["quantity"].startswith("r2 of") else 3
-        lines.append(f"| {row['what']} | {row['paper']:.{digits}f} | {our_value(row, network, linear, seeds, chosen_alpha)} |")
+        lines.append(
+            f"| {row['what']} | {row['paper']:.{digits}f} | {our_value(row, network, linear, seeds, chosen_alpha)} |"
+        )
     lines += linear_rows(linear, chosen_alpha)
     lines += fast_rows(fast, fast_seeds)
     agreement = map_agreement(latent["seeds"])[["procrustes_r2", "common_neighbours"]].mean()
@@ -96,8 +107,8 @@ def table(results=ROOT / "KerasSavedModels" / "scala_2020"):
     lines.append("")
     lines.append(
         f"Networks and linear models of commits {network['commit']} and {linear['commit']}. Here: pooled test "
-        'R² at the last epoch, mean ± SD over ten folds (of "fast", over folds and three seeds; its settings were chosen '
-        "on cells that are test cells of folds 0 to 2; the paper's "
+        'R² at the last epoch, mean ± SD over ten folds (of "fast", over folds and three seeds; its settings were '
+        "chosen on cells that are test cells of folds 0 to 2; the paper's "
         "curves average R² over batches of 32 cells, about 0.003 lower; its per-feature values are those of the best "
         "test epoch; its sBNN-64 has 3 folds). Where each number of the paper comes from: "
         "`data/published_results.csv`."
