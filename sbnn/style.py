@@ -52,9 +52,9 @@ _DASHED = (0, (4, 1.5))
 MODEL_STYLES = {
     "sBNN-2": ModelStyle("#1b9e77"),
     "sBNN-64": ModelStyle("#e6761c"),
-    "sRRR-2": ModelStyle("#9a78c8", _DASHED),
-    "sRRR-3": ModelStyle("#8062b5", (0, (2, 1))),
-    "sRRR-full": ModelStyle("#54278f"),
+    "sRRR-2": ModelStyle("#b08fd8", _DASHED),
+    "sRRR-3": ModelStyle("#7f55c0", (0, (2, 1))),
+    "sRRR-full": ModelStyle("#46207f"),
     "elastic net": ModelStyle("#c2508f"),
     "ridge": ModelStyle("#8c6d1f"),
     "ridge, rank 2": ModelStyle("#8c6d1f", _DASHED),
