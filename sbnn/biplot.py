@@ -7,10 +7,10 @@ from sbnn.drawing import draw_bare_cells, family_handles
 from sbnn.labels import axes_size, push_apart
 from sbnn.style import FULL_WIDTH, MUTED, OUTLINE, axes_at, family_colors, freeze, panel_title
 
-_REACH = np.array([4.9, 4.42])  # SDs of the components that are drawn at least, to each side
+_REACH = np.array([5.2, 4.69])  # SDs of the components that are drawn at least, to each side
 _RADIUS = 2.6  # of the circle of correlation 1, in SDs
 _SIZE = 6.2  # of names
-_AXES = (3.05, 3.05 * 4.42 / 4.9)  # in inches
+_AXES = (3.05, 3.05 * 4.69 / 5.2)  # in inches
 
 
 def plot_double_biplot(biplot, gene_arrows, feature_arrows, cells, n_arrows=20):

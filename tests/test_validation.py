@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.spatial import procrustes
 from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
@@ -10,9 +11,14 @@ from sklearn.model_selection import KFold
 from sbnn import ReducedRankRegressor, SparseBottleneckRegressor, cross_validate
 from sbnn.comparison import (
     choose_alpha,
+    family_recall,
+    fixed_latents,
     gene_frequencies,
-    neighbour_accuracy,
+    linear_references,
+    map_agreement,
+    neighbour_votes,
     principal_component_latents,
+    procrustes_r2,
     table_of_scores,
 )
 from sbnn.folds import fold_data, make_folds
@@ -224,6 +230,7 @@ def test_alpha_is_chosen_by_the_number_of_genes():
     assert choose_alpha(scores) == 0.2
     with pytest.raises(ValueError, match=r"selects 100 \+- 3 genes .* range from 24.0 to 50.0"):
         choose_alpha(scores, 100)
+    assert choose_alpha(scores, 100, tolerance=None) == 0.1 and choose_alpha(scores, 25, tolerance=None) == 0.3
 
 
 def test_neighbours_of_separate_families_agree(small):
@@ -231,8 +238,51 @@ def test_neighbours_of_separate_families_agree(small):
     latents = principal_component_latents(data, make_folds(data))
     labels = dict(zip(data.cell_names, np.where(truth.coordinates[:, 0] > 0, "right", "left"), strict=True))
     perfect = latents.assign(z1=[100.0 if labels[cell] == "right" else 0.0 for cell in latents["cell"]])
-    assert neighbour_accuracy(perfect, labels)["accuracy"].eq(1).all()
-    assert neighbour_accuracy(latents, labels).shape == (10, 3)
+    assert neighbour_votes(perfect, labels).eval("family == vote").all()
+    votes = neighbour_votes(latents, labels)
+    assert votes["cell"].is_unique and len(votes) == 150
+    fixed = fixed_latents("truth", truth.coordinates, data, make_folds(data))
+    pd.testing.assert_frame_equal(fixed[["fold", "cell", "held_out"]], latents[["fold", "cell", "held_out"]])
+    assert family_recall(neighbour_votes(fixed, labels)).loc["truth", "accuracy"] > 0.9
+
+
+def test_balanced_accuracy_is_the_mean_recall_of_families():
+    votes = pd.DataFrame({
+        "model": "map", "fold": [0, 0, 0, 1, 1, 1], "family": list("aaabab"), "vote": list("aaaaab"),
+    })  # fmt: skip
+    row = family_recall(votes).loc["map"]
+    assert row["accuracy"] == pytest.approx(5 / 6) and row["balanced accuracy"] == pytest.approx(0.75)
+    assert (row["a"], row["b"]) == (1.0, 0.5) and list(row.index[-2:]) == ["a", "b"]
+    assert row["SD over folds"] == pytest.approx(np.std([1, 2 / 3], ddof=1))
+
+
+def test_maps_that_are_turned_mirrored_and_scaled_agree():
+    random = np.random.default_rng(0)
+    one = random.normal(size=(60, 2))
+    turned = 5 * one @ np.array([[0.6, 0.8], [0.8, -0.6]]) + 3
+    assert procrustes_r2(one, turned) == pytest.approx(1)
+    other = random.normal(size=(60, 2))
+    # As scipy.spatial.procrustes has it, whose disparity is what is not explained.
+    assert procrustes_r2(one, other) == pytest.approx(1 - procrustes(one, other)[2])
+    maps = {0: one, 1: turned, 2: other}
+    latents = pd.concat([
+        pd.DataFrame(Z, columns=["z1", "z2"]).assign(random_state=seed, cell=[f"c{i}" for i in range(60)])
+        for seed, Z in maps.items()
+    ])  # fmt: skip
+    shuffled = latents.sample(frac=1, random_state=0)  # cells are matched by name
+    for table in (latents, shuffled):
+        agreement = map_agreement(table, 10).set_index(["first", "second"])
+        assert agreement.loc[(0, 1), "common_neighbours"] == 1 and agreement.loc[(0, 1), "procrustes_r2"] > 0.999
+        assert agreement.loc[(0, 2), "common_neighbours"] < 0.4 and agreement.loc[(0, 2), "procrustes_r2"] < 0.3
+
+
+def test_lines_of_figures_are_means_over_folds():
+    scores = pd.DataFrame({
+        "model": ["sRRR-2", "sRRR-2", "family mean", "family mean"], "alpha": [0.4, 0.4, np.nan, np.nan],
+        "relaxed": [True, True, np.nan, np.nan], "fold": [0, 1, 0, 1], "r2_test": [0.2, 0.4, 0.5, 0.7],
+    })  # fmt: skip
+    lines = linear_references(scores, {"sRRR-2": 0.4}, ["family mean"])
+    assert lines == {"sRRR-2": pytest.approx(0.3), "family mean": pytest.approx(0.6)}
 
 
 def test_gene_frequencies_count_runs():
