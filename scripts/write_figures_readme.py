@@ -138,8 +138,9 @@ def external():
     result = load_results(ROOT / "KerasSavedModels" / "scala_2020" / "external_cohort.pickle")
     settings = {"n_cells": len(result["cells"]), "n_donors": result["cells"]["donor"].nunique()}
     settings |= {"missing": ", ".join(result["missing_genes"])}
-    settings["alphas"] = ", ".join(f"{name} {alpha}" for name, alpha in result["linear_alphas"].items())
-    settings |= {key: result[key] for key in ("schedule", "group_lasso", "random_state")}
+    models = {one["model"]: one for one in result["settings"] if "model" in one}
+    settings["alphas"] = ", ".join(f"{name} {one['alpha']}" for name, one in models.items() if "alpha" in one)
+    settings |= {key: models["sBNN-2"][key] for key in ("schedule", "group_lasso", "random_state")}
     lines = [CAPTIONS["external"].format(**settings).strip(), "", *external_scores(result), ""]
     lines += [CAPTIONS["external_features"].strip(), "", *external_features(result), ""]
     return [*lines, CAPTIONS["external_votes"].strip(), "", *external_votes(result)]
