@@ -11,12 +11,6 @@ from scipy import sparse
 
 #: Rows of a matrix looked at in one go.
 CHECKED_AT_ONCE = 4096
-#: Text that stands for a missing value, in lower case.
-MISSING_MARKERS = frozenset(
-    ("", "na", "n/a", "#n/a", "#n/a n/a", "nan", "-nan", "<na>", "null", "none", "nil", "n.d.", "n.d", "nd", "n. d.")
-    + ("n.a.", "n.a", "missing", "not measured", "not determined", "?", "-", "--", "–", ".")
-    + ("#value!", "#div/0!", "#ref!", "#name?", "#num!", "#null!")
-)
 #: Text that stands for a type, family or donor that is not known, in lower case.
 UNKNOWN_LABELS = frozenset(("", "na", "n/a", "#n/a", "nan", "<na>", "none", "null", "n.d.", "unknown"))
 #: Characters that a name may have.

@@ -17,8 +17,14 @@ from sbnn.accidents import check_no_text
 _UNREADABLE = (EOFError, gzip.BadGzipFile, pd.errors.EmptyDataError, pd.errors.ParserError, csv.Error)
 #: Files of spreadsheets, which are no text.
 _SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
-#: Bytes at the end of a file in which its last row is looked for.
-_END = 2**22
+#: How files begin that are no text.
+_BINARY = {
+    b"\x1f\x8b": "packed by gzip (its name should end in .gz)",
+    b"PK\x03\x04": "a zip or a spreadsheet (.xlsx)",
+    b"\x89HDF": "an HDF5 file (.h5, .h5ad)",
+}
+#: How the first column of a table is called, which tables of R leave without a name.
+_NAMES_OF_NAMES = {"", "cell", "cells", "cell_id", "cellid", "barcode", "gene", "genes", "gene_id", "name", "id"}
 
 
 def read_table(table, what):
@@ -44,8 +50,7 @@ def read_table(table, what):
         names that are missing or come twice.
     """
     require_table(table, what)
-    if not isinstance(table, pd.DataFrame):
-        table = _read_numbers(table, what)
+    table = _without_markers(table, what) if isinstance(table, pd.DataFrame) else _read_numbers(table, what)
     if not table.size:
         raise ValueError(f"{what} is empty: {table.shape[0]} rows and {table.shape[1]} columns")
     for names, axis in ((table.index, "rows"), (table.columns, "columns")):
@@ -69,8 +74,8 @@ def require_table(table, what):
         return
     if not isinstance(table, (str, os.PathLike)):
         raise ValueError(
-            f"{what} must be a DataFrame or the path of a CSV file, got {type(table).__name__}: a DataFrame names its rows "
-            "and columns, pandas.DataFrame(values, index=cells, columns=names)"
+            f"{what} must be a DataFrame or the path of a CSV file, got {type(table).__name__}: a DataFrame names its "
+            "rows and columns, pandas.DataFrame(values, index=cells, columns=names)"
         )
     if Path(table).suffix.lower() in _SPREADSHEETS:
         raise ValueError(
@@ -83,7 +88,9 @@ def _read_numbers(path, what):
     """Read a file whose first column holds names: text, even where they look like numbers or a missing value."""
     separator, header, first = _begin(path, what)
     options = {"sep": separator, "converters": {0: str}, "encoding": "utf-8-sig"}
-    if len(first) == len(header) + 1:  # as R writes tables: no name above the names of the rows
+    n_columns = len(first)
+    nameless = len(first) == len(header) + 1 and header[0].strip().lower() not in _NAMES_OF_NAMES
+    if nameless:  # as R writes tables: no name above the names of the rows
         warn(
             f"{what}: {path} has {len(header)} names above {len(first)} columns: taken for a table of R, whose first "
             "column has no name"
@@ -95,39 +102,59 @@ def _read_numbers(path, what):
             f"{what}: {path} has {len(header)} names above {len(first)} columns: are there decimal commas in a table "
             "with commas (export it with semicolons or tabs), or is the first row cut short?"
         )
+    if header[0] and header[0] in header[1:]:
+        raise ValueError(f"{what}: {path} has two columns called {header[0]!r}: rename one")
     check_unique(check_named(header[1:], f"columns of {what}"), f"columns in {what}")  # pandas would number them
-    _check_end(path, what, separator, len(header))
+    _check_rows(path, what, separator, n_columns)
     with _damage_explained(path, what):
         table = pd.read_csv(path, keep_default_na=False, na_values=[""], low_memory=False, **options)
-    return _without_markers(table.set_index(table.columns[0]), what)
+    table = _without_markers(table.set_index(table.columns[0]), what)
+    check_no_text(table, what, separator)
+    return table
 
 
-def _check_end(path, what, separator, n_columns):
-    """Raise ValueError where the last row of a file has fewer entries than the others: pandas would take them as NaN."""
-    if str(path).endswith(".gz"):
-        return  # packed files know by themselves whether they are whole
-    with open(path, "rb") as file:
-        file.seek(max(0, os.path.getsize(path) - _END))
-        lines = file.read().decode("utf-8", "replace").splitlines()
-    last = next((line for line in reversed(lines[1:]) if line.strip()), "")
-    n_found = len(next(csv.reader([last], delimiter=separator), []))
-    if last and n_found < n_columns:
-        raise ValueError(f"{what}: the last row of {path} has {n_found} of {n_columns} entries: cut short? Copy it again")
+def _check_rows(path, what, separator, n_columns):
+    """Raise ValueError where a row of a file is short, which pandas would take for missing values, or has NUL bytes."""
+    with _damage_explained(path, what), _open_text(path) as file:
+        for number, row in enumerate(csv.reader(_without_nul(file), delimiter=separator)):
+            if number and len(row) < n_columns and any(entry.strip() for entry in row):
+                raise ValueError(
+                    f"{what}: row {number} of {path} has {len(row)} of {n_columns} entries: cut short? Copy it again"
+                )
+
+
+def _without_nul(lines):
+    """Pass lines on; csv.Error at the first with a NUL byte, behind which pandas reads nothing."""
+    for line in lines:
+        if "\0" in line:
+            raise csv.Error("it holds NUL bytes, as damaged files and binary ones do")
+        yield line
+
+
+def _open_text(path):
+    """Open a file of text, packed by gzip or not."""
+    open_text = gzip.open if str(path).endswith(".gz") else open
+    return open_text(path, "rt", newline="", encoding="utf-8-sig")
 
 
 def _without_markers(table, what):
     """Put NaN where text such as "n.d." or "#N/A" says that a value is missing, and say so."""
-    found = Counter()
+    found, changed = Counter(), {}
     for number, kind in enumerate(table.dtypes):
-        if kind != object:
+        if not pd.api.types.is_object_dtype(kind):
             continue
         values = table.iloc[:, number]
+        if not values.dropna().map(lambda value: isinstance(value, (str, int, float, np.integer, np.floating))).all():
+            continue
         marked = values.map(lambda value: isinstance(value, str) and value.strip().lower() in MISSING_MARKERS)
         numbers = pd.to_numeric(values.where(~marked), errors="coerce")
         if (numbers.isna() & values.notna() & ~marked).any():
             continue  # text, which is refused by name
         found.update(values[marked].str.strip())
-        table = table.assign(**{table.columns[number]: numbers})
+        changed[number] = numbers
+    if changed:
+        columns = [changed.get(number, table.iloc[:, number]) for number in range(table.shape[1])]
+        table = pd.concat(columns, axis=1, keys=range(table.shape[1])).set_axis(table.columns, axis=1)
     if found:
         shown = ", ".join(f"{marker!r} ({count})" for marker, count in found.most_common(5))
         warn(f"{what}: read as missing values: {shown}")
@@ -140,21 +167,30 @@ def _damage_explained(path, what):
     try:
         yield
     except UnicodeDecodeError:
-        with open(path, "rb") as file:
-            begins = file.read(2)
-        likely = "utf-16" if begins in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
-        raise ValueError(
-            f"{what}: {path} is not written in UTF-8: save it as CSV UTF-8, or read it with pandas.read_csv(path, "
-            f"encoding={likely!r}, index_col=0) and give the DataFrame"
-        ) from None
+        raise ValueError(f"{what}: {path} {_what_it_is(path)}") from None
     except _UNREADABLE as error:
         raise ValueError(f"{what}: {path} is damaged or no table, .gz or plain ({error})") from None
 
 
+def _what_it_is(path):
+    """Say what a file that is not written in UTF-8 may be, and how to read it."""
+    with (gzip.open if str(path).endswith(".gz") else open)(path, "rb") as file:
+        begins = file.read(4096)
+    for magic, kind in _BINARY.items():
+        if begins.startswith(magic):
+            return f"is {kind}, not a table of text: read it with what is made for it, and give the DataFrame"
+    encoding = "utf-16" if begins[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
+    line = begins[: len(begins) // 2 * 2].decode(encoding, "replace").splitlines()[0]
+    separator = max(",;\t", key=line.count)
+    return (
+        f"is not written in UTF-8: save it as CSV UTF-8, or read it with pandas.read_csv(path, sep={separator!r}, "
+        f"encoding={encoding!r}, index_col=0) and give the DataFrame"
+    )
+
+
 def _begin(path, what):
     """Return the separator, the header and the first row of a file."""
-    open_text = gzip.open if str(path).endswith(".gz") else open
-    with _damage_explained(path, what), open_text(path, "rt", newline="", encoding="utf-8-sig") as file:
+    with _damage_explained(path, what), _open_text(path) as file:
         lines = [file.readline(), file.readline()]
     tabs = "\t" in lines[0] and str(path).removesuffix(".gz").endswith((".tsv", ".txt"))
     separator = "\t" if tabs else max(",;\t", key=lines[0].count)
@@ -196,7 +232,6 @@ def read_descriptions(cells, names):
     ValueError
         No column has these names, or several columns that differ have equally many of them.
     """
-    require_table(cells, "cells")
     require_table(cells, "cells")
     if not isinstance(cells, pd.DataFrame):
         path, options = cells, {"dtype": str, "keep_default_na": False, "na_values": [""], "encoding": "utf-8-sig"}
