@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from sbnn import (
+    CrossValidation,
     PairedData,
     cross_validate,
     find_author_results,
@@ -159,14 +160,18 @@ def result_path(dataset, what, trial=False):
     return (TRIALS / "KerasSavedModels" if trial else RESULTS) / dataset / f"{what}.pickle"
 
 
-def store_path(dataset, trial=False):
-    """Return the folder of finished fits: of trials, which is kept, or of a run, until `finish` removes it."""
-    return (TRIALS / "store" if trial else ROOT / "build/unfinished") / dataset
+def store_path(dataset, what, trial=False):
+    """Return the folder of finished fits: of trials, which is kept, or of a run, until `finish` removes it.
+
+    Results whose names begin alike ("sbnn_cv", "sbnn_seeds") share one.
+    """
+    return (TRIALS / "store" if trial else ROOT / "build/unfinished") / dataset / what.split("_")[0]
 
 
-def finish(dataset):
-    """Remove the finished fits of a run whose results are all on disk."""
-    shutil.rmtree(store_path(dataset), ignore_errors=True)
+def finish(dataset, *groups):
+    """Remove the finished fits of runs whose results are all on disk: of all that begin with "sbnn", say."""
+    for group in groups:
+        shutil.rmtree(store_path(dataset, group), ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -195,7 +200,7 @@ class Result:
     def save(self, tables, data, **notes):
         """Save tables (name -> DataFrame) with the settings, the names of the data, and notes."""
         about = {"dataset": data.name, "fingerprint": data.fingerprint, "settings": self.settings}
-        save_results(self.path, tables, **about, names=data.names_hash, **notes)
+        save_results(self.path, tables, **about, names=data.names_hash, values=data.values_digest, **notes)
 
 
 def find_result(dataset, what, settings, data, retrain=False, also=()):
@@ -220,20 +225,23 @@ def find_result(dataset, what, settings, data, retrain=False, also=()):
 
     def result(trial, missing):
         _trials[dataset, what] = trial
-        return Result(paths[trial], missing, trial, settings, store_path(dataset, trial))
+        return Result(paths[trial], missing, trial, settings, store_path(dataset, what, trial))
 
-    if retrain or not all(path.exists() for path in [paths[False], *_beside(paths[False], also)]):
+    if retrain or not paths[False].exists():
         return result(False, missing=True)
-    differences = {}
     for trial, path in paths.items():
-        if not all(one.exists() for one in [path, *_beside(path, also)]):
-            continue
-        saved = load_results(path)
-        differences[trial] = other_data(saved, data) or list_differences(saved.get("settings", {}), settings)
-        if not differences[trial]:
-            _say_skipped(path, saved, data)
-            return result(trial, missing=False)
-    _say_trial(paths[False], differences[False])
+        saved = load_results(path) if path.exists() else {}
+        differences = other_data(saved, data) or list_differences(saved.get("settings", {}), settings)
+        if not trial:
+            of_committed = differences
+        if not differences:
+            if not trial:
+                _forget_trial(dataset, what, also)
+            missing = not all(one.exists() for one in _beside(path, also))
+            if not missing:
+                _say_loaded(path, saved)
+            return result(trial, missing)
+    _say_trial(paths[False], of_committed)
     return result(True, missing=True)
 
 
@@ -273,19 +281,26 @@ def cross_validated(dataset, what, data, models, retrain=False, tables=TABLES, l
         whole = not other and list_saved(saved, asked, tables, describe_models(latents_of, data.n_features))
         if whole and all(whole) and len(saved["models"]) == len(asked):
             _trials[dataset, what] = False
-            _say_skipped(path, saved, data)
-            return {**saved, "path": path, "computed": False}
+            _forget_trial(dataset, what, [".sbnn"])
+            _say_loaded(path, saved)
+            result = CrossValidation.from_results(saved).select(asked).tables
+            return {
+                **saved,
+                **{name: result[name] for name in result if name in saved},
+                "path": path,
+                "computed": False,
+            }
         differences = other or list_differences(saved.get("models", {}), asked)
         _say_trial(path, differences or ["other tables, or coordinates of other models, are asked for"])
     trial = _trials[dataset, what] = saved is not None
-    store = store_path(dataset, trial)
+    store = store_path(dataset, what, trial)
     done = complete(None if other else saved, data, models, tables, latents_of, store, **settings)
     sources = {f"taken from {_shown(path)}": done.n_saved, f"taken from {_shown(store)}": done.n_stored}
     sources = {where: number for where, number in sources.items() if number} | {"computed": done.n_fitted}
     print(f"{what}, fits of a model in a fold: {', '.join(f'{number} {where}' for where, number in sources.items())}")
     path = result_path(dataset, what, trial)
     saved_tables = [*tables, "latents"] if latents_of else list(tables)
-    save_results(path, done.result, tables=saved_tables, names=data.names_hash)
+    save_results(path, done.result, tables=saved_tables, names=data.names_hash, values=data.values_digest)
     return {**load_results(path), "path": path, "computed": True}
 
 
@@ -343,11 +358,16 @@ def _only(settings, names):
     return {name: value for name, value in settings.items() if name in names}
 
 
-def _say_skipped(path, saved, data):
-    """Say that a result is there, and where it was modelled with other values."""
-    print(f"Skipped: {_shown(path)} is there (commit {saved['commit']}). RETRAIN = True computes it anew.")
-    if saved.get("fingerprint") != data.fingerprint:
-        print("Note: it was computed on a machine that rounds differently, or from other measurements.")
+def _say_loaded(path, saved):
+    """Say that a result is there."""
+    print(f"Loaded {_shown(path)} (commit {saved['commit']}), made with exactly these settings.")
+
+
+def _forget_trial(dataset, what, also):
+    """Remove the trial of a result that is asked for as it was committed: notebook 4 must not draw it."""
+    path = result_path(dataset, what, trial=True)
+    for file in (path, *_beside(path, also)):
+        file.unlink(missing_ok=True)
 
 
 def _say_trial(path, differences):
@@ -382,9 +402,9 @@ def save_figure(figure, name):
         With the data set as folder, e.g. "scala_2020/curves".
     """
     path = (TRIALS / "figures" if any(_trials.values()) else FIGURES) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path.with_suffix(".png"), dpi=300, metadata={"Software": None})
-    figure.savefig(path.with_suffix(".pdf"), dpi=300, metadata={"CreationDate": None, "Producer": None})
+    for ending, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
+        with _all_or_nothing(path.with_name(path.name + ending)) as temporary:
+            figure.savefig(temporary, dpi=300, metadata=metadata, format=ending[1:])
     print(f"saved {_shown(path)}.png and .pdf")
 
 

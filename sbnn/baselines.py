@@ -5,6 +5,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sbnn._checks import check_choice, check_length, check_targets, preview
+from sbnn.paired_data import UNKNOWN
 
 #: What a class can be: fields of PairedData.
 CLASSES = ("cell_families", "cell_types")
@@ -64,7 +65,7 @@ class ClassMean(MultiOutputMixin, RegressorMixin, BaseEstimator):
         labels = _labels(X)
         check_length(labels, len(Y), "X", "cell of y")
         self.y_mean_ = np.nanmean(Y, axis=0)
-        self.classes_ = np.unique(labels)
+        self.classes_ = np.setdiff1d(labels, [UNKNOWN])
         observed = ~np.isnan(Y)
         members = labels[:, None] == self.classes_
         counts = members.T.astype(float) @ observed
@@ -76,6 +77,8 @@ class ClassMean(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """Return the mean of the class of each cell, shape (n_cells, n_features)."""
         check_is_fitted(self, "means_")
         labels = _labels(X)
+        if not len(self.classes_):
+            return np.tile(self.y_mean_, (len(labels), 1))
         place = np.minimum(np.searchsorted(self.classes_, labels), len(self.classes_) - 1)
         known = self.classes_[place] == labels
         return np.where(known[:, None], self.means_[place], self.y_mean_)

@@ -117,6 +117,8 @@ def neighbour_votes(latents, families, n_neighbours=10):
     DataFrame
         `model`, `fold`, `cell`, `family` and `vote`, that of the majority of its neighbours, of every held-out cell.
     """
+    if latents.duplicated(["model", "fold", "cell"]).any():
+        raise ValueError("latents hold a cell twice in a fold of one model: choose one setting of each model")
     parts = []
     for (model, fold), part in latents.groupby(["model", "fold"], sort=False):
         coordinates = part.filter(regex=r"^z\d+$").dropna(axis=1).to_numpy()

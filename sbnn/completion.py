@@ -8,7 +8,7 @@ import numpy as np
 
 from sbnn.cross_validation import CrossValidation
 from sbnn.folds import make_folds
-from sbnn.provenance import describe_models, found_in, list_runs
+from sbnn.provenance import check_distinct, describe_models, found_in, list_runs, select_rows
 from sbnn.validation import cross_validate
 
 
@@ -55,12 +55,26 @@ def complete(saved, data, models, tables, latents_of=(), store=None, **settings)
     Returns
     -------
     Completion
+        `latents` are those of `latents_of` alone.
+
+    Raises
+    ------
+    ValueError
+        Two models that the tables could not tell apart: they have one name and differ in n_selected or in stages of a
+        schedule of one name only; models in `latents_of` that are not asked for.
     """
     runs = list_runs(models)
     asked = describe_models(runs, data.n_features)
     with_latents = describe_models(latents_of, data.n_features)
+    strangers = [one["model"] for one in with_latents if one not in asked]
+    if strangers:
+        raise ValueError(f"latents_of names {strangers}, with settings that are not among models")
     there = list_saved(saved, asked, tables, with_latents)
-    parts = [replace(CrossValidation.from_results(saved), fingerprint=data.fingerprint)] if any(there) else []
+    parts = []
+    if any(there):
+        found = [one for one, known in zip(asked, there, strict=True) if known]
+        kept = CrossValidation.from_results(saved).select(found)
+        parts.append(replace(kept, latents=select_rows(kept.latents, [one for one in found if one in with_latents])))
     for keep in ([], ["latents"]):
         missing = {}
         for (name, estimator), described, found in zip(runs, asked, there, strict=True):
@@ -68,6 +82,7 @@ def complete(saved, data, models, tables, latents_of=(), store=None, **settings)
                 missing.setdefault(name, []).append(estimator)
         if missing:
             parts.append(cross_validate(data, missing, store=store, keep=keep, **settings))
+    parts = [replace(part, fingerprint=data.fingerprint) for part in parts]
     joined = reduce(CrossValidation.join, parts)
     n_folds, n_fitted = len(joined.folds), joined.n_fitted
     n_saved = sum(there) * n_folds
@@ -88,13 +103,14 @@ def list_saved(saved, asked, tables, with_latents=()):
     -------
     list of bool
     """
+    check_distinct(asked)
     if saved is None:
         return [False] * len(asked)
     found = found_in(saved, asked, tables)
     if not with_latents:
         return found
-    placed = found_in(saved, asked, [*tables, "latents"])
-    return [placed[n] if one in with_latents else found[n] for n, one in enumerate(asked)]
+    placed = found_in(saved, asked, ["latents"])
+    return [found[n] and (placed[n] or one not in with_latents) for n, one in enumerate(asked)]
 
 
 def other_data(saved, data):
@@ -103,7 +119,7 @@ def other_data(saved, data):
     Parameters
     ----------
     saved : dict
-        `sbnn.load_results`, with a note `names` (`PairedData.names_hash`).
+        `sbnn.load_results`, with notes `names` and `values` (`PairedData.names_hash`, `values_digest`).
     data : PairedData
 
     Returns
@@ -112,7 +128,11 @@ def other_data(saved, data):
     """
     if saved.get("dataset") != data.name:
         return [f"data {saved.get('dataset')} on disk, {data.name} asked for"]
-    return [] if saved.get("names") == data.names_hash else ["other cells, genes or features"]
+    if saved.get("names") != data.names_hash:
+        return ["other cells, genes or features"]
+    values = np.asarray(saved.get("values", np.nan))
+    same = values.shape == data.values_digest.shape and np.allclose(values, data.values_digest, rtol=0, atol=1e-4)
+    return [] if same else ["other measurements of the same cells"]
 
 
 def other_folds(saved, data, folds="paper", within_fold=False):
@@ -130,9 +150,10 @@ def other_folds(saved, data, folds="paper", within_fold=False):
     list of str
     """
     asked = make_folds(data, folds)
-    same = len(asked) == len(saved["folds"]) and all(
-        np.array_equal(mine.test, theirs["test"]) and np.array_equal(np.sort(mine.train), np.sort(theirs["train"]))
-        for mine, theirs in zip(asked, saved["folds"], strict=True)
+    made = saved.get("folds", [])
+    same = len(asked) == len(made) and all(  # in their order: stages may learn from the first training cells
+        np.array_equal(mine.test, theirs["test"]) and np.array_equal(mine.train, theirs["train"])
+        for mine, theirs in zip(asked, made, strict=True)
     )
     protocol = "training cells" if within_fold else "all cells"
-    return ["other folds"] * (not same) + ["another protocol"] * (saved["protocol"] != protocol)
+    return ["other folds"] * (not same) + ["another protocol"] * (saved.get("protocol") != protocol)

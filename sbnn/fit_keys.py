@@ -3,14 +3,14 @@
 import ast
 import hashlib
 import inspect
+import os
 from collections import Counter
-from functools import lru_cache
 from pathlib import Path
 
 import joblib
 import numpy as np
+from joblib.externals.loky import cloudpickle_wrapper as cloudpickle
 
-from sbnn.baselines import ClassMean
 from sbnn.results import package_versions
 from sbnn.schedules import get_schedule
 from sbnn.tables import is_network
@@ -36,7 +36,8 @@ TRAINING_CODE = (
     "training",
 )
 #: Modules that those import, and that change no number: they start a backend, check arguments, write files, hold data.
-OTHER_CODE = ("_checks", "backend", "paired_data", "parallel", "plain_arrays", "plain_pickle", "results")
+OTHER_CODE = ("_checks", "_reading", "accidents", "backend", "containers", "named_tables", "paired_data", "parallel")
+OTHER_CODE += ("plain_arrays", "plain_pickle", "results")
 
 
 def fit_keys(data, runs, splits, protocol, all_cells):
@@ -58,15 +59,19 @@ def fit_keys(data, runs, splits, protocol, all_cells):
     dict
         (run, fold) -> text of 64 letters. Fits that are asked for twice in one call have different keys.
     """
-    about = [f"{data.name} {data.fingerprint}", protocol, str(all_cells), training_code_hash()]
+    about = [
+        f"{data.name} {data.fingerprint} {data.names_hash}",
+        repr(package_versions()),
+        protocol,
+        str(all_cells),
+        TRAINING_CODE_HASH,
+    ]
     if protocol == "training cells":  # counts and features are normalised anew within folds
         about.append(joblib.hash((data.counts, data.features)))
     folds = [_rows_hash(split) for split in splits]
     asked, keys = Counter(), {}
     for run, (_, estimator) in enumerate(runs):
         settings = _settings_text(estimator)
-        if isinstance(estimator, ClassMean):
-            settings += joblib.hash(getattr(data, estimator.of))
         for number, fold in enumerate(folds):
             asked[settings, fold] += 1
             parts = [*about, fold, settings, str(asked[settings, fold])]
@@ -74,7 +79,6 @@ def fit_keys(data, runs, splits, protocol, all_cells):
     return keys
 
 
-@lru_cache(maxsize=1)
 def training_code_hash():
     """Return a hash of the modules of TRAINING_CODE, their comments and docstrings left out."""
     folder = Path(__file__).parent
@@ -114,7 +118,8 @@ def _settings_text(estimator):
     kind = type(estimator)
     if not kind.__module__.startswith("sbnn."):
         # Of another package: texts of large or nested settings are cut.
-        return f"{kind.__qualname__} {_foreign_hash(estimator)}"
+        schedule = get_schedule(estimator.schedule) if is_network(estimator) else ""
+        return f"{kind.__qualname__} {schedule!r} {_foreign_hash(estimator)}"
     settings = estimator.get_params(deep=False)
     if is_network(estimator):
         settings["schedule"] = get_schedule(estimator.schedule)
@@ -135,7 +140,11 @@ def _foreign_hash(estimator):
     except (OSError, TypeError):
         code = ""
     try:
-        settings = joblib.hash(estimator)
-    except Exception:  # what cannot be pickled, lambdas for example
-        settings = repr(estimator)
-    return joblib.hash((kind.__module__, code, settings, package_versions()))
+        settings = cloudpickle.dumps(estimator)  # functions of a notebook with their code, not by name
+    except Exception:  # what cannot be pickled, open files for example, is never taken for another
+        settings = os.urandom(16)
+    return joblib.hash((kind.__module__, code, settings))
+
+
+#: Of the code that this session runs: asked for at import, because files may be edited while it does.
+TRAINING_CODE_HASH = training_code_hash()

@@ -147,6 +147,10 @@ def label_at_right(axis, labels, size=6.5):
         Of the text in points.
     """
     low, height = axis.get_ylim()[0], axes_size(axis)[1]
+    labels = [
+        (value, text, color) if np.isfinite(value) else (low, f"{text} (no score)", color)
+        for value, text, color in labels
+    ]
     labels = sorted(labels, key=lambda label: round(label[0], 6))
     scale = axis.yaxis.get_transform().transform  # logarithms where the axis is logarithmic
     limits, values = scale(axis.get_ylim()), scale([value for value, *_ in labels])

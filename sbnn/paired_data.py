@@ -185,11 +185,26 @@ class PairedData:
         return digest.hexdigest()
 
     @property
+    def values_digest(self):
+        """Eight numbers that tell measurements apart and that rounding hardly changes, float64 array.
+
+        Projections of X and Y (missing values as 0) onto fixed random directions of cells and genes (features).
+        """
+        numbers = []
+        for values in (self.X, self.Y):
+            random = np.random.default_rng(0)
+            values = np.nan_to_num(np.asarray(values, dtype=np.float64))
+            for _ in range(4):
+                cells, columns = (random.standard_normal(size) for size in values.shape)
+                numbers.append(cells @ values @ columns / np.sqrt(values.size))
+        return np.array(numbers)
+
+    @property
     def names_hash(self):
-        """SHA-1 of the names of cells, genes and features, which no rounding changes."""
+        """SHA-1 of the names of cells, genes and features, and of the cells' classes, which no rounding changes."""
         digest = hashlib.sha1()
-        for names in (self.cell_names, self.gene_names, self.feature_names):
-            digest.update("\n".join(names).encode() + b"\0")
+        for names in (self.cell_names, self.gene_names, self.feature_names, self.cell_types, self.cell_families):
+            digest.update("\n".join(() if names is None else names).encode() + b"\0")
         return digest.hexdigest()
 
     @classmethod

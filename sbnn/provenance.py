@@ -20,15 +20,27 @@ def describe_models(runs, n_features):
     Returns
     -------
     list of dict
-        `model`, every hyperparameter as in the tables, and for networks `stages`, a list of dicts.
+        `model`, every hyperparameter as in the tables, `kind`, the class, and for networks `stages`, a list of dicts.
     """
     described = []
     for name, estimator in runs:
         columns = setting_columns(name, estimator, n_features)
+        columns["kind"] = f"{type(estimator).__module__}.{type(estimator).__qualname__}"
         if is_network(estimator):
             columns["stages"] = [_plain(asdict(stage)) for stage in get_schedule(estimator.schedule)]
         described.append(columns)
     return described
+
+
+def check_distinct(described):
+    """Raise ValueError where two models have rows that the tables cannot tell apart."""
+    for number, one in enumerate(described):
+        for other in described[:number]:
+            if _in_tables(one) == _in_tables(other):
+                raise ValueError(
+                    f"two models called {one['model']!r} differ in nothing that the tables hold (n_selected and stages "
+                    "of a schedule they do not): give them different names"
+                )
 
 
 def list_runs(models):
@@ -69,7 +81,8 @@ def found_in(saved, described, tables):
         `sbnn.load_results` of a cross-validation.
     described : list of dict
         `describe_models` of the models asked for.
-    tables : collection of str
+    tables : sequence of str
+        Rows are looked for in the first.
 
     Returns
     -------
@@ -80,7 +93,8 @@ def found_in(saved, described, tables):
     for one in described:
         # Of two models that the tables cannot tell apart neither is taken.
         alike = [other for other in made if _in_tables(other) == _in_tables(one)]
-        whole = all(name in saved and _rows_of(saved[name], one).any() for name in tables)
+        # Only the first needs rows: a model may select no gene, and class means know none.
+        whole = all(name in saved for name in tables) and _rows_of(saved[next(iter(tables))], one).any()
         found.append(len(alike) == 1 and alike[0] == one and whole)
     return found
 
@@ -142,7 +156,7 @@ def _listed(values):
 
 def _in_tables(described):
     """Return what the tables hold of a model; its number of genes is overwritten there by that of each stage."""
-    return {name: value for name, value in described.items() if name not in ("stages", "n_selected")}
+    return {name: value for name, value in described.items() if name not in ("stages", "n_selected", "kind")}
 
 
 def _rows_of(table, described):

@@ -1,7 +1,6 @@
 """The picture of one fold: how R2 rises in training, and where the cells that were held out land."""
 
 import matplotlib.pyplot as plt
-import numpy as np
 
 from sbnn.drawing import draw_bare_cells, family_handles, steady
 from sbnn.style import MODEL_STYLES, MUTED, axes_at, family_colors, freeze, panel_title
@@ -22,8 +21,17 @@ def plot_one_fold(result, cells):
     Returns
     -------
     Figure
+
+    Raises
+    ------
+    ValueError
+        Several models or folds.
     """
     curves, latents = result.curves, result.latents
+    if len(result.models) != 1 or len(result.folds) != 1:
+        raise ValueError(
+            f"result must be of one network in one fold, got {len(result.models)} models and {len(result.folds)} folds"
+        )
     figure = plt.figure(figsize=(6.4, 3.0), layout="none")
     panel_title(figure, 0.06, 0.17, "a", "training")
     _draw_r2(axes_at(figure, 0.5, 0.42, 2.1, 2.1), curves)
@@ -37,14 +45,14 @@ def plot_one_fold(result, cells):
 
 def _draw_r2(axis, curves):
     """R2 of training and test cells after every epoch, stages parted by lines."""
-    epochs = np.arange(1, len(curves) + 1)
+    epochs = curves["epoch"].to_numpy()
     styles = {"r2_train": (MUTED, "training cells"), "r2_test": (MODEL_STYLES["sBNN-2"].color, "test cells")}
     for column, (color, name) in styles.items():
         r2 = steady(curves[column])
         axis.plot(epochs, r2, color=color, linewidth=1.3, label=f"{name} {r2[-1]:.3f}")
     stages = curves["stage"].to_numpy()
-    for epoch in epochs[1:][stages[1:] != stages[:-1]]:
-        axis.axvline(epoch - 0.5, color="0.7", linestyle="--", linewidth=0.6, zorder=0)
+    for epoch in epochs[:-1][stages[1:] != stages[:-1]]:
+        axis.axvline(epoch, color="0.7", linestyle="--", linewidth=0.6, zorder=0)
     highest = steady(curves[list(styles)]).max()
     axis.set(
         xlabel="epoch after pre-training", ylabel="R²", xlim=(0, epochs[-1]), ylim=(min(0, highest), highest + 0.05)

@@ -274,6 +274,8 @@ def package_versions():
         "scipy",
         "scikit-learn",
         "pandas",
+        "glmstar",
+        "opentsne",
     )
     versions = {"python": platform.python_version()}
     for package in packages:

@@ -110,7 +110,7 @@ def _handle(name, style, marker="o"):
 def _dress_features(axis, rows, table):
     """Rows, limits and names of the axes of figure 4."""
     low = (table["mean"] - table["std"].fillna(0)).min()
-    high = (table["mean"] + table["std"].fillna(0)).max()
+    high = max((table["mean"] + table["std"].fillna(0)).max(), 0.1)
     low = max(_LOWEST, 0.1 * np.floor(min(low, 0) / 0.1 - 0.01))
     axis.set(xlim=(low, 0.1 * np.ceil(high / 0.1)), ylim=(max(rows.values()) + 0.6, -0.6))
     axis.set_yticks(list(rows.values()), list(rows))

@@ -136,6 +136,8 @@ def family_colors(cells):
 
 def penalty_label(group_lasso):
     """Return a penalty as the figures write it: 0.1, 1, or a power of ten."""
+    if group_lasso == 0:
+        return "0"
     exponent = np.log10(group_lasso)
     if group_lasso < 0.1 and np.isclose(exponent, round(exponent)):
         return _power_of_ten(round(exponent))

@@ -26,7 +26,7 @@ from sbnn.fit_keys import fit_keys
 from sbnn.folds import fold_data, make_folds
 from sbnn.paired_data import check_paired
 from sbnn.parallel import is_local, run_elsewhere, runs_here
-from sbnn.provenance import describe_models, list_runs
+from sbnn.provenance import check_distinct, describe_models, list_runs
 from sbnn.schedules import get_schedule
 from sbnn.store import open_store
 from sbnn.tables import COLUMNS, LARGE_TABLES, is_network, join_tables
@@ -85,8 +85,8 @@ def cross_validate(
     Raises
     ------
     ValueError
-        No models, settings that cannot be fitted, unknown folds, fewer cells than folds; a store that is another
-        folder, or whose files are damaged or out of place.
+        No models, two of one name that the tables could not tell apart, settings that cannot be fitted, unknown folds,
+        fewer cells than folds; a store that is another folder, or whose files are damaged or out of place.
     RuntimeError
         Another process works on the same store.
 
@@ -153,6 +153,7 @@ def _checked_runs(models, data):
             except ValueError as error:
                 raise ValueError(f"models[{name!r}]: {error}") from None
         _check_columns(name, estimator.get_params(deep=False), data.feature_names)
+    check_distinct(describe_models(runs, data.n_features))
     return runs
 
 

@@ -17,6 +17,8 @@ def test_predictions_are_means_of_the_class_and_of_all_where_it_is_unknown():
     model = ClassMean().fit(labels, Y)
     np.testing.assert_allclose(model.predict(["a", "b", "x", "aa"]), [[2, 20], [3, 30], [3, 30], [3, 30]])
     np.testing.assert_array_equal(model.predict(np.array([["c"]])), [[5, 50]])
+    some = ClassMean().fit(["a", "unknown", "unknown"], Y[:3])
+    np.testing.assert_allclose(some.predict(["unknown", "a"]), [[2, 20], [1, 10]])
 
 
 @pytest.mark.parametrize("n_jobs", [None, 2])

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -200,6 +201,23 @@ def test_tables_that_a_fit_lacks_are_filled_from_its_model(small, tmp_path, monk
     assert_same(found, validate(small[0], models=models))
     assert validate(small[0], tmp_path, models).n_fitted == 0
     assert len(validate(small[0], tmp_path, models, keep=["latents"]).predictions) == 0
+
+
+def test_functions_of_a_session_are_told_apart_by_their_code(small, tmp_path):
+    """Edited in a notebook under the same name."""
+
+    def model(factor):
+        space = {"__name__": "__main__"}
+        exec(f"def scaled(X):\n    return X[:, :5] * {factor}", space)
+        return {"a": TransformedTargetRegressor(make_pipeline(FunctionTransformer(space["scaled"]), Ridge(1.0)))}
+
+    assert [validate(small[0], tmp_path, model(factor)).n_fitted for factor in (1, 1, 100)] == [3, 0, 3]
+
+
+def test_what_cannot_be_hashed_is_fitted_each_time(small, tmp_path):
+    lock = threading.Lock()
+    models = {"a": make_pipeline(FunctionTransformer(lambda X: X * bool(lock)), Ridge())}
+    assert [validate(small[0], tmp_path, models).n_fitted for _ in range(2)] == [3, 3]
 
 
 def test_models_asked_for_twice_are_fitted_twice(small, tmp_path):

@@ -70,14 +70,14 @@ def test_one_more_penalty_trains_its_networks_and_leaves_the_committed_file(help
     assert before.items() <= files(tmp_path).items()
 
     again = run(helpers, data, (0.01, 0.03, 0.1))
-    assert "2 taken from trials/store/here, 0 computed" in capsys.readouterr().out
+    assert "2 taken from trials/store/here/cv, 0 computed" in capsys.readouterr().out
     pd.testing.assert_frame_equal(again["scores"], more["scores"])
 
     fewer = run(helpers, data, (0.1,))
     assert set(fewer["scores"]["group_lasso"]) == {0.1} and "2 taken from KerasSavedModels" in capsys.readouterr().out
 
     back = run(helpers, data, (0.01, 0.1))
-    assert "Skipped" in capsys.readouterr().out and not back["computed"]
+    assert "Loaded" in capsys.readouterr().out and not back["computed"]
     pd.testing.assert_frame_equal(back["scores"], committed["scores"])
 
 
@@ -106,9 +106,58 @@ def test_coordinates_are_computed_where_they_are_asked_for_and_not_on_disk(helpe
     capsys.readouterr()
     other = run(helpers, data, (0.01, 0.1), latents_of=[("sBNN-2", network(0.01))])
     assert "2 taken from KerasSavedModels/here/cv.pickle, 2 computed" in capsys.readouterr().out
-    assert set(other["latents"]["group_lasso"]) >= {0.01} and len(other["latents"].query("group_lasso == 0.01")) == 300
+    assert set(other["latents"]["group_lasso"]) == {0.01} and len(other["latents"]) == 300
+    counts = other["scores"].groupby(["group_lasso", "fold", "stage"]).size()
+    assert (counts == 1).all() and len(counts) == 2 * 2 * 2  # nothing comes twice
     same = run(helpers, data, (0.01, 0.1), latents_of=[("sBNN-2", network(0.1))])
     assert not same["computed"] and set(same["latents"]["group_lasso"]) == {0.1}
+
+
+def test_models_that_tables_cannot_tell_apart_are_refused(helpers, small):
+    data, _ = small
+    for other in (
+        {"n_selected": 20},
+        {"schedule": replace(SCHEDULE, stages=[replace(s, batch_size=64) for s in SCHEDULE])},
+    ):
+        models = {"sBNN-2": [network(0.1), network(0.1, **other)]}
+        with pytest.raises(ValueError, match="two models called 'sBNN-2' differ in nothing that the tables hold"):
+            helpers.cross_validated("here", "cv", data, models, tables=["scores"], folds=FOLDS)
+        with pytest.raises(ValueError, match="give them different names"):
+            cross_validate(data, models, FOLDS, progress=False)
+
+
+def test_one_of_two_models_changed_is_the_one_that_is_computed(helpers, small, capsys):
+    data, _ = small
+    run(helpers, data, (0.01, 0.1))
+    capsys.readouterr()
+    models = {"sBNN-2": [network(0.01), network(0.1, n_selected=20)]}
+    found = helpers.cross_validated("here", "cv", data, models, tables=["scores", "curves", "selected"], folds=FOLDS)
+    assert "2 taken from KerasSavedModels/here/cv.pickle, 2 computed" in capsys.readouterr().out
+    pruned = found["scores"].query("stage == 'pruned'").groupby("group_lasso")["n_selected"].agg(list)
+    assert pruned.to_dict() == {0.01: [10, 10], 0.1: [20, 20]}
+
+
+def test_other_values_under_the_same_names_are_other_data(helpers, small, capsys):
+    data, _ = small
+    run(helpers, data, (0.1,))
+    helpers.find_result("here", "map", {"a": 1}, data).save({"t": pd.DataFrame({"x": [1.0]})}, data)
+    capsys.readouterr()
+    other = replace(data, Y=data.Y[::-1].copy(), features=None)
+    run(helpers, other, (0.1, 0.01))
+    said = capsys.readouterr().out
+    assert "other measurements of the same cells" in said and "4 computed" in said and "taken from" not in said
+    assert helpers.find_result("here", "map", {"a": 1}, other).missing
+    rounded = replace(data, X=data.X * (1 + 1e-7))  # a machine that rounds differently
+    assert rounded.fingerprint != data.fingerprint and not run(helpers, rounded, (0.1,))["computed"]
+
+
+def test_notebook_4_never_draws_a_trial_that_is_no_longer_asked_for(helpers, small):
+    data, _ = small
+    run(helpers, data, (0.1,))
+    run(helpers, data, (0.01,))
+    assert set(helpers.load_result("here", "cv", trial=True)["scores"]["group_lasso"]) == {0.01}
+    run(helpers, data, (0.1,))
+    assert set(helpers.load_result("here", "cv", trial=True)["scores"]["group_lasso"]) == {0.1}
 
 
 def test_retrain_replaces_the_committed_file(helpers, small, tmp_path, capsys):
@@ -158,7 +207,10 @@ def test_a_result_is_found_by_its_settings(helpers, small, tmp_path, capsys):
     assert helpers.find_result("here", "map", {"perplexity": 50}, data) == replace(other, missing=False)
     assert helpers.find_result("here", "map", {"perplexity": 30}, data).path == first.path
     assert helpers.find_result("here", "map", {"perplexity": 30}, data.subset(np.arange(90))).missing
-    assert helpers.find_result("here", "map", {"perplexity": 30}, data, also=["more.keras"]).missing
+    for settings, trial in (({"perplexity": 30}, False), ({"perplexity": 5}, True)):  # a file beside it is missing
+        lacking = helpers.find_result("here", "map", settings, data, also=["more.keras"])
+        assert (lacking.missing, lacking.trial) == (True, trial)
+    other.save(table, data)
     assert helpers.load_result("here", "map", trial=True)["settings"] == {"perplexity": 50}
     assert helpers.load_result("here", "map")["settings"] == {"perplexity": 30}
 
