@@ -662,7 +662,7 @@ FINE = {
         lambda score: score == pytest.approx(r2(Y[10:], LINEAR.predict(X[10:]), LINEAR.y_mean_)),
     ),
     "a single feature on one axis": (
-        lambda: validate({"ridge": [OneAxis(), Ridge()]}, replace(DATA, Y=Y[:, :1], features=None, feature_names=["a"], feature_units=None)),
+        lambda: validate({"one axis": OneAxis(), "ridge": Ridge()}, replace(DATA, Y=Y[:, :1], features=None, feature_names=["a"], feature_units=None)),
         lambda result: np.ptp(result.scores.groupby("fold")["r2_test"].std().to_numpy()) == pytest.approx(0, abs=1e-9)
         and result.predictions["a"].notna().all(),
     ),

@@ -113,7 +113,8 @@ def test_schedules_with_other_clusters_share_a_call(small):
         (Stage("pretrained", 1, 1e-3, cluster_starts=starts), Stage("finetuned", 1, 1e-3)) for starts in (1, 2)
     ]
     networks = [SparseBottleneckRegressor(hidden=(16, 8), schedule=schedule) for schedule in schedules]
-    together = cross_validate(small[0], {"a": networks}, folds=KFold(2), progress=False).scores["r2_test"]
+    models = dict(zip("ab", networks, strict=True))
+    together = cross_validate(small[0], models, folds=KFold(2), progress=False).scores["r2_test"]
     alone = [
         cross_validate(small[0], {"a": network}, folds=KFold(2), progress=False).scores["r2_test"]
         for network in networks
