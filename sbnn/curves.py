@@ -316,7 +316,7 @@ def _draw_norms(axis, gene_norms, n_selected):
     colors = _penalty_colors(gene_norms)
     ends = []
     for penalty, part in gene_norms.groupby("group_lasso"):
-        norms = np.sort(part["norm"].to_numpy())[::-1]
+        norms = np.sort(part["norm"].to_numpy(dtype=np.float64))[::-1]
         axis.plot(np.arange(1, len(norms) + 1), norms, color=colors[penalty], linewidth=1.3)
         ends.append((norms[-1], penalty_label(penalty), colors[penalty]))
     axis.axvline(n_selected, color="0.75", linestyle="--", linewidth=0.6, zorder=0)

@@ -123,7 +123,8 @@ def align(coordinates, reference):
     -------
     array, shape (n_cells, 2)
     """
-    centred, target = (np.asarray(points) - np.mean(points, axis=0) for points in (coordinates, reference))
+    points = (np.asarray(one, dtype=np.float64) for one in (coordinates, reference))
+    centred, target = (one - one.mean(axis=0) for one in points)
     rotation, scale = orthogonal_procrustes(centred, target)
     return centred @ rotation * (scale / np.sum(centred**2))
 

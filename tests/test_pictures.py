@@ -283,3 +283,15 @@ def test_embedding_is_reproducible_and_small_data_are_embedded():
     components = principal_components(values, 0.8)
     assert 1 < components.shape[1] < 8
     assert components.var(0).sum() / values.var(0).sum() >= 0.8
+
+
+def test_single_precision_is_aligned_in_double():
+    """Means in single precision differ between processors in digits that are drawn."""
+    points, other = np.random.default_rng(0).normal(size=(2, 500, 2)).astype(np.float32)
+    expected = maps.align(points.astype(np.float64), other.astype(np.float64))
+    np.testing.assert_array_equal(maps.align(points, other), expected)
+    norms = pd.DataFrame({"group_lasso": 0.1, "norm": np.linspace(0.01, 1, 40, dtype=np.float32)})
+    curves = pd.DataFrame({"group_lasso": 0.1, "fold": 0, "stage": "pruned", "epoch": range(1, 5), "r2_test": 0.3})
+    figure = curve_figures.plot_training_curves(curves, norms)
+    drawn = [line.get_ydata() for axis in figure.axes for line in axis.get_lines() if len(line.get_ydata()) == 40]
+    assert len(drawn) == 1 and drawn[0].dtype == np.float64
