@@ -224,7 +224,7 @@ def test_figures_are_the_same_bytes_twice(tmp_path):
         plt.close("all")
 
 
-RESULTS = sorted((Path(__file__).resolve().parents[1] / "KerasSavedModels").glob("*/sbnn_latent.pickle"))
+RESULTS = sorted((Path(__file__).resolve().parents[1] / "KerasSavedModels").glob("scala_*/sbnn_latent.pickle"))
 
 
 def nudged(values, random):
