@@ -25,7 +25,7 @@ from sbnn import (
 )
 from sbnn.author_results import paper_penalty
 from sbnn.comparison import author_alphas, figure_curves, linear_references
-from sbnn.completion import complete, list_saved, other_data, other_folds
+from sbnn.completion import complete, identify, list_saved, other_data, other_folds
 from sbnn.containers import OBS_COLUMNS
 from sbnn.paired_data import modal_colors
 from sbnn.parallel import start_backend  # noqa: F401 - notebooks begin with it
@@ -200,7 +200,7 @@ class Result:
     def save(self, tables, data, **notes):
         """Save tables (name -> DataFrame) with the settings, the names of the data, and notes."""
         about = {"dataset": data.name, "fingerprint": data.fingerprint, "settings": self.settings}
-        save_results(self.path, tables, **about, names=data.names_hash, values=data.values_digest, **notes)
+        save_results(self.path, tables, **about, **identify(data), **notes)
 
 
 def find_result(dataset, what, settings, data, retrain=False, also=()):
@@ -277,7 +277,8 @@ def cross_validated(dataset, what, data, models, retrain=False, tables=TABLES, l
     path, saved, other = result_path(dataset, what), None, []
     if path.exists() and not retrain:
         saved = load_results(path)
-        other = other_data(saved, data) or other_folds(saved, data, **_only(settings, ("folds", "within_fold")))
+        protocol = {name: settings[name] for name in ("folds", "within_fold") if name in settings}
+        other = other_data(saved, data) or other_folds(saved, data, **protocol)
         whole = not other and list_saved(saved, asked, tables, describe_models(latents_of, data.n_features))
         if whole and all(whole) and len(saved["models"]) == len(asked):
             _trials[dataset, what] = False
@@ -300,7 +301,7 @@ def cross_validated(dataset, what, data, models, retrain=False, tables=TABLES, l
     print(f"{what}, fits of a model in a fold: {', '.join(f'{number} {where}' for where, number in sources.items())}")
     path = result_path(dataset, what, trial)
     saved_tables = [*tables, "latents"] if latents_of else list(tables)
-    save_results(path, done.result, tables=saved_tables, names=data.names_hash, values=data.values_digest)
+    save_results(path, done.result, tables=saved_tables, **identify(data))
     return {**load_results(path), "path": path, "computed": True}
 
 
@@ -351,11 +352,6 @@ _trials = {}
 def _beside(path, ends):
     """Files that belong to a result."""
     return [path.with_name(end) if not end.startswith(".") else path.with_suffix(end) for end in ends]
-
-
-def _only(settings, names):
-    """Those of the settings that have one of the names."""
-    return {name: value for name, value in settings.items() if name in names}
 
 
 def _say_loaded(path, saved):

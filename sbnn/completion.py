@@ -113,13 +113,18 @@ def list_saved(saved, asked, tables, with_latents=()):
     return [found[n] and (placed[n] or one not in with_latents) for n, one in enumerate(asked)]
 
 
+def identify(data):
+    """Return what `other_data` compares, as notes for `sbnn.save_results`."""
+    return {"names": data.names_hash, "values": data.values_digest}
+
+
 def other_data(saved, data):
     """Return in words in what the data of a saved result are others, an empty list where they are not.
 
     Parameters
     ----------
     saved : dict
-        `sbnn.load_results`, with notes `names` and `values` (`PairedData.names_hash`, `values_digest`).
+        `sbnn.load_results`, saved with the notes of `identify`.
     data : PairedData
 
     Returns
@@ -130,8 +135,8 @@ def other_data(saved, data):
         return [f"data {saved.get('dataset')} on disk, {data.name} asked for"]
     if saved.get("names") != data.names_hash:
         return ["other cells, genes or features"]
-    values = np.asarray(saved.get("values", np.nan))
-    same = values.shape == data.values_digest.shape and np.allclose(values, data.values_digest, rtol=0, atol=1e-4)
+    before, now = np.asarray(saved.get("values", np.nan)), data.values_digest
+    same = before.shape == now.shape and np.allclose(before, now, rtol=0, atol=1e-4)
     return [] if same else ["other measurements of the same cells"]
 
 

@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import os
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 
 import joblib
@@ -39,6 +40,9 @@ TRAINING_CODE = (
 OTHER_CODE = ("_checks", "_reading", "accidents", "backend", "containers", "named_tables", "paired_data", "parallel")
 OTHER_CODE += ("plain_arrays", "plain_pickle", "results")
 
+#: Read at import, because files may be edited while a session runs what they held before.
+_SOURCES = [(Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8") for name in TRAINING_CODE]
+
 
 def fit_keys(data, runs, splits, protocol, all_cells):
     """Return the key of every fit: a hash of data, fold, settings, protocol and the code that trains.
@@ -64,7 +68,7 @@ def fit_keys(data, runs, splits, protocol, all_cells):
         repr(package_versions()),
         protocol,
         str(all_cells),
-        TRAINING_CODE_HASH,
+        training_code_hash(),
     ]
     if protocol == "training cells":  # counts and features are normalised anew within folds
         about.append(joblib.hash((data.counts, data.features)))
@@ -79,11 +83,10 @@ def fit_keys(data, runs, splits, protocol, all_cells):
     return keys
 
 
+@lru_cache(maxsize=1)
 def training_code_hash():
-    """Return a hash of the modules of TRAINING_CODE, their comments and docstrings left out."""
-    folder = Path(__file__).parent
-    texts = (_code((folder / f"{name}.py").read_text(encoding="utf-8")) for name in TRAINING_CODE)
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    """Return a hash of the modules of TRAINING_CODE that this session runs, without comments and docstrings."""
+    return hashlib.sha256("\n".join(map(_code, _SOURCES)).encode()).hexdigest()
 
 
 def _code(source):
@@ -133,7 +136,7 @@ def _value_text(value):
 
 
 def _foreign_hash(estimator):
-    """Return a hash of an estimator of another package: its settings, its code, and the versions behind it."""
+    """Return a hash of an estimator of another package: its settings and its code."""
     kind = type(estimator)
     try:
         code = inspect.getsource(kind)
@@ -144,7 +147,3 @@ def _foreign_hash(estimator):
     except Exception:  # what cannot be pickled, open files for example, is never taken for another
         settings = os.urandom(16)
     return joblib.hash((kind.__module__, code, settings))
-
-
-#: Of the code that this session runs: asked for at import, because files may be edited while it does.
-TRAINING_CODE_HASH = training_code_hash()

@@ -14,7 +14,7 @@ _BELOW_BEST = 0.1  # the R2 axis starts so far below the best of the weakest cur
 _BAR = {"linestyle": "none", "linewidth": 0.8, "elinewidth": 0.8, "capsize": 0}
 
 
-def plot_feature_scores(feature_scores, pooled, authors=None, class_means=None):
+def plot_feature_scores(feature_scores, pooled, authors=None):
     """Figure 4: how well each feature is predicted, by both networks and by means of classes.
 
     Its message: which features genes say something about, and where the networks say more than a cell's family.
@@ -25,18 +25,15 @@ def plot_feature_scores(feature_scores, pooled, authors=None, class_means=None):
         `model`, `fold`, `feature`, `r2_test` of several models; rows are sorted by the first of `pooled`.
     pooled : dict or DataFrame
         R2 of all features together: model -> R2, or `model`, `fold`, `r2_test`, which gives SDs as well. The models
-        that are drawn, in this order, and then class means.
+        that are drawn, in this order, and then those of `feature_scores` alone.
     authors : DataFrame, optional
         `model`, `feature`, `r2_test`, `r2_test_sd` of `read_author_results`, hollow markers beside ours.
-    class_means : DataFrame, optional
-        More rows like `feature_scores`, of "family mean" and "type mean"; where `feature` is "all features", these are
-        their pooled scores.
 
     Returns
     -------
     Figure
     """
-    table = _score_table(feature_scores, pooled, class_means)
+    table = _score_table(feature_scores, pooled)
     models = list(dict.fromkeys(table["model"]))
     first = table[table["model"] == models[0]].set_index("feature")["mean"].drop(POOLED, errors="ignore")
     features = first.sort_values(ascending=False, kind="stable").index.tolist()
@@ -65,16 +62,13 @@ def plot_feature_scores(feature_scores, pooled, authors=None, class_means=None):
     return freeze(figure)
 
 
-def _score_table(feature_scores, pooled, class_means):
+def _score_table(feature_scores, pooled):
     """Mean and SD over folds by model and feature, all features together among them."""
     if not isinstance(pooled, pd.DataFrame):
         pooled = pd.DataFrame({"model": list(pooled), "r2_test": list(pooled.values()), "fold": 0})
     models = list(dict.fromkeys(pooled["model"]))
     models += [name for name in dict.fromkeys(feature_scores["model"]) if name not in models]
     parts = [feature_scores, pooled.assign(feature=POOLED)]
-    if class_means is not None:
-        parts.append(class_means)
-        models += [name for name in dict.fromkeys(class_means["model"]) if name not in models]
     scores = pd.concat([part[["model", "fold", "feature", "r2_test"]] for part in parts])
     table = scores.groupby(["model", "feature"])["r2_test"].agg(["mean", "std"]).reset_index()
     order = {name: number for number, name in enumerate(models)}

@@ -98,17 +98,6 @@ def _unseal(path, key):
     return fit
 
 
-class NoStore:
-    """Stands where nothing is to be kept on disk."""
-
-    def load(self, key):
-        """Nothing is finished before."""
-        return None
-
-    def save(self, fits):
-        """Nothing is kept."""
-
-
 @contextmanager
 def open_store(path):
     """Open a store for as long as a cross-validation runs; no other process can.
@@ -116,11 +105,11 @@ def open_store(path):
     Parameters
     ----------
     path : path-like or None
-        A folder, made where it is missing; None keeps nothing.
+        A folder, made where it is missing; None: there is no store.
 
     Yields
     ------
-    FitStore or NoStore
+    FitStore or None
 
     Raises
     ------
@@ -130,7 +119,7 @@ def open_store(path):
         Another process works on the store.
     """
     if path is None:
-        yield NoStore()
+        yield None
         return
     if not isinstance(path, (str, os.PathLike)):
         raise ValueError(f"store must be the path of a folder, got {path!r}")

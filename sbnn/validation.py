@@ -102,6 +102,8 @@ def cross_validate(
     """
     check_paired(data)
     runs = _checked_runs(models, data)
+    described = describe_models(runs, data.n_features)
+    check_distinct(described)
     splits = make_folds(data, folds)
     keep = _check_keep(keep)
     check_flag(within_fold, "within_fold")
@@ -128,7 +130,7 @@ def cross_validate(
         fingerprint=data.fingerprint,
         protocol=protocol,
         estimators=[fit.model for fit in fits],
-        models=describe_models(runs, data.n_features),
+        models=described,
         n_fitted=len(missing),
     )
 
@@ -153,7 +155,6 @@ def _checked_runs(models, data):
             except ValueError as error:
                 raise ValueError(f"models[{name!r}]: {error}") from None
         _check_columns(name, estimator.get_params(deep=False), data.feature_names)
-    check_distinct(describe_models(runs, data.n_features))
     return runs
 
 
@@ -193,7 +194,7 @@ def _restore(work, store, keys):
     fits, missing = [], []
     for run in range(len(work.runs)):
         for number in range(len(work.seen)):
-            content = None if keys is None else store.load(keys[run, number])
+            content = None if store is None else store.load(keys[run, number])
             fit = None if content is None else unpack_fit(work, run, number, content)
             if fit is not None and add_large_tables(work, fit):
                 fits.append(fit)
@@ -243,7 +244,7 @@ def _run_chunks(work, store, keys, planned, n_jobs, progress):
             for finished in chunks:
                 for fit in finished:  # processes return copies of the estimators
                     fit.setting = work.runs[fit.run][1]
-                if keys is not None:
+                if store is not None:
                     store.save({keys[fit.run, fit.fold]: pack_fit(fit) for fit in finished})
                 fits.extend(finished)
     return fits

@@ -198,7 +198,9 @@ CASES = {
     "plot_feature_scores": [
         lambda: plotting.plot_feature_scores(feature_scores(), {"sBNN-2": 0.5, "sBNN-64": 0.6}),
         lambda: plotting.plot_feature_scores(
-            feature_scores(n_features=16), pooled_scores(), authors(), feature_scores(("family mean", "type mean"), 16)
+            pd.concat([feature_scores(n_features=16), feature_scores(("family mean", "type mean"), 16)]),
+            pooled_scores(),
+            authors(),
         ),
     ],
     "plot_gene_frequencies": [

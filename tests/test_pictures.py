@@ -99,13 +99,9 @@ def test_feature_scores_are_rows_of_all_models_sorted_by_the_first(tmp_path):
         (m, fold, f, r2) for m, values in models.items() for f, r2 in zip("abc", values, strict=True) for fold in (0, 1)
     ]
     scores = pd.DataFrame(rows, columns=["model", "fold", "feature", "r2_test"])
-    means = pd.concat([
-        scores[scores["model"] == "family mean"],
-        pd.DataFrame({"model": "family mean", "fold": [0, 1], "feature": "all features", "r2_test": 0.42}),
-    ])  # fmt: skip
     authors = pd.DataFrame({"model": "sBNN-2", "feature": ["c", "a"], "r2_test": [0.9, 0.8], "r2_test_sd": 0.1})
-    networks = scores[scores["model"] != "family mean"]
-    figure = plotting.plot_feature_scores(networks, {"sBNN-2": 0.5, "sBNN-64": 0.55}, authors, means)
+    pooled = {"sBNN-2": 0.5, "sBNN-64": 0.55, "family mean": 0.42}
+    figure = plotting.plot_feature_scores(scores, pooled, authors)
     axis = figure.axes[0]
     names = [text.get_text() for text in axis.get_yticklabels()]
     assert names == ["all features", "b", "c", "a"]
