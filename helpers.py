@@ -3,7 +3,6 @@
 import ast
 import os
 import shutil
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,15 +23,16 @@ from sbnn import (
     save_results,
 )
 from sbnn.author_results import paper_penalty
+from sbnn.cell_labels import modal_colors
 from sbnn.comparison import author_alphas, figure_curves, linear_references
 from sbnn.completion import complete, identify, list_saved, other_data, other_folds
 from sbnn.containers import OBS_COLUMNS
-from sbnn.paired_data import modal_colors
-from sbnn.parallel import start_backend  # noqa: F401 - notebooks begin with it
 from sbnn.provenance import describe_models, list_differences, list_runs
 from sbnn.sources import find_file
 from sbnn.style import show_whole_figures, use_style
 from sbnn.tables import TABLES
+from sbnn.workers import start_backend  # noqa: F401 - notebooks begin with it
+from sbnn.writing import all_or_nothing
 
 ROOT = Path(os.environ.get("SBNN_OUTPUT", Path(__file__).parent)).resolve()
 RESULTS = ROOT / "KerasSavedModels"
@@ -134,7 +134,7 @@ def save_own_cells(data, dataset):
         The data set whose notebooks show them.
     """
     path = own_cells_path(dataset)
-    with _all_or_nothing(path) as temporary:
+    with all_or_nothing(path) as temporary:
         data.to_anndata().write_h5ad(temporary)
     print(f"saved {_shown(path)}")
 
@@ -382,7 +382,7 @@ def save_network(network, path):
     path : Path
         Ends in .keras.
     """
-    with _all_or_nothing(path) as temporary:
+    with all_or_nothing(path) as temporary:
         network.save(temporary)
 
 
@@ -399,7 +399,7 @@ def save_figure(figure, name):
     """
     path = (TRIALS / "figures" if any(_trials.values()) else FIGURES) / name
     for ending, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
-        with _all_or_nothing(path.with_name(path.name + ending)) as temporary:
+        with all_or_nothing(path.with_name(path.name + ending)) as temporary:
             figure.savefig(temporary, dpi=300, metadata=metadata, format=ending[1:])
     print(f"saved {_shown(path)}.png and .pdf")
 
@@ -457,18 +457,6 @@ def computed_curves(dataset):
     chosen = {name: latent["chosen_alpha"][name] for name in ("sRRR-2", "sRRR-full")}
     references = linear_references(linear["scores"], chosen)
     return figure_curves(network["curves"], paper_penalty(dataset), references)
-
-
-@contextmanager
-def _all_or_nothing(path):
-    """Name a file beside `path` to write to: it becomes `path` where that succeeded, and is gone where not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _shown(path):

@@ -25,7 +25,7 @@ import pandas as pd
 
 from sbnn import ReducedRankRegressor, SparseBottleneckRegressor, cross_validate, load_dataset
 from sbnn.folds import make_folds
-from sbnn.scoring import r2
+from sbnn.r2 import r2
 
 SEEDS = (0, 1, 2)
 

@@ -17,7 +17,7 @@ _PUBLIC = {
     "ReducedRankRegressor": "linear",
     "ClassMean": "baselines",
     "PairedModel": "paired_model",
-    "load_model": "model_file",
+    "load_model": "paired_model",
     "cross_validate": "validation",
     "CrossValidation": "cross_validation",
     "regularisation_path": "regularisation",

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from sbnn._checks import check_unique, preview
-from sbnn.paired_data import PairedData
 from sbnn.preprocessing import Preprocessor
 
 
@@ -94,15 +93,10 @@ def require_same_cells(cells, expected, cells_from, expected_from):
         )
 
 
-def paired(counts, features, **names):
-    """Normalise counts, z-score both sides, and wrap them with their names as PairedData."""
+def standardise(counts, features, **names):
+    """Normalise counts, z-score both sides, and return all as arguments of PairedData, with their names."""
     preprocessor = Preprocessor().fit(
         counts, features, gene_names=names["gene_names"], feature_names=names["feature_names"]
     )
-    return PairedData(
-        X=preprocessor.transform_genes(counts),
-        Y=preprocessor.transform_features(features),
-        counts=counts,
-        features=features,
-        **names,
-    )
+    X, Y = preprocessor.transform_genes(counts), preprocessor.transform_features(features)
+    return {"X": X, "Y": Y, "counts": counts, "features": features, **names}

@@ -4,6 +4,11 @@ import os
 import sys
 from contextlib import contextmanager
 
+from sbnn.compilation_cache import use_compilation_cache
+
+#: Where compiled functions are kept; None: nowhere.
+COMPILED = use_compilation_cache()
+
 
 @contextmanager
 def _silent_stderr():

@@ -44,12 +44,12 @@ def leave_out_small_clusters(clusters, min_cells=10):
     return np.where(sizes[clusters] < min_cells, -1, clusters)
 
 
-def fold_clusters(seen, n_init, within_fold, all_cells):
+def fold_clusters(views, n_init, within_fold, all_cells):
     """Cluster the features as the networks of a cross-validation see them.
 
     Parameters
     ----------
-    seen : list of FoldData
+    views : list of FoldView
     n_init : int
         Starts of k-means.
     within_fold : bool
@@ -63,8 +63,8 @@ def fold_clusters(seen, n_init, within_fold, all_cells):
         Clusters of the training cells of each fold; -1 for cells that are left out.
     """
     if all_cells:
-        return [cluster_features(seen[0].Y, n_init)]
+        return [cluster_features(views[0].Y, n_init)]
     if within_fold:
-        return [leave_out_small_clusters(cluster_features(fold.Y[fold.train], n_init)) for fold in seen]
-    clusters = leave_out_small_clusters(cluster_features(seen[0].Y, n_init))
-    return [clusters[fold.train] for fold in seen]
+        return [leave_out_small_clusters(cluster_features(fold.Y[fold.train], n_init)) for fold in views]
+    clusters = leave_out_small_clusters(cluster_features(views[0].Y, n_init))
+    return [clusters[fold.train] for fold in views]

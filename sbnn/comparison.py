@@ -124,12 +124,29 @@ def neighbour_votes(latents, families, n_neighbours=10):
         coordinates = part.filter(regex=r"^z\d+$").dropna(axis=1).to_numpy()
         family = part["cell"].map(families).to_numpy()
         test = part["held_out"].to_numpy(dtype=bool)
-        classifier = KNeighborsClassifier(min(n_neighbours, int((~test).sum()))).fit(coordinates[~test], family[~test])
-        votes = {"cell": part["cell"].to_numpy()[test], "family": family[test]}
-        parts.append(
-            pd.DataFrame({"model": model, "fold": fold, **votes, "vote": classifier.predict(coordinates[test])})
-        )
+        vote = vote_of_neighbours(coordinates[~test], family[~test], coordinates[test], n_neighbours)
+        columns = {"cell": part["cell"].to_numpy()[test], "family": family[test], "vote": vote}
+        parts.append(pd.DataFrame({"model": model, "fold": fold, **columns}))
     return pd.concat(parts, ignore_index=True)
+
+
+def vote_of_neighbours(coordinates, families, new_coordinates, n_neighbours=10):
+    """Name the family of new cells by a vote of their nearest training cells.
+
+    Parameters
+    ----------
+    coordinates : array, shape (n_training_cells, n_dimensions)
+    families : sequence of str, shape (n_training_cells,)
+    new_coordinates : array, shape (n_new_cells, n_dimensions)
+    n_neighbours : int
+        All training cells where there are fewer.
+
+    Returns
+    -------
+    str array, shape (n_new_cells,)
+    """
+    classifier = KNeighborsClassifier(min(n_neighbours, len(coordinates)))
+    return classifier.fit(np.asarray(coordinates), np.asarray(families)).predict(np.asarray(new_coordinates))
 
 
 def family_recall(votes):

@@ -1,4 +1,4 @@
-"""Tables, AnnData and MuData of the reader's own cells, turned into PairedData and back."""
+"""Tables, AnnData and MuData of the reader's own cells, turned into arguments of PairedData and back."""
 
 import importlib
 import numbers
@@ -18,10 +18,10 @@ from sbnn._checks import (
     warn,
     warn_of_fractions,
 )
-from sbnn._reading import CountTable, paired
+from sbnn._reading import CountTable, standardise
 from sbnn.accidents import split_units, warn_of_dates, warn_of_sentinels
+from sbnn.cell_labels import UNKNOWN, UNKNOWN_COLOR, known_or_not
 from sbnn.named_tables import read_descriptions, read_table, require_named_rows
-from sbnn.paired_data import UNKNOWN, UNKNOWN_COLOR, known_or_not
 from sbnn.preprocessing import gene_statistics, nearest_number, select_above_curve
 
 #: What has colours, and where PairedData keeps them.
@@ -189,8 +189,8 @@ def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **m
 
     Returns
     -------
-    PairedData
-        Cells in the order of `features`.
+    dict
+        Arguments of PairedData, cells in the order of `features`.
     """
     unknown = sorted(set(more) - _SETTINGS)
     if unknown:
@@ -231,7 +231,7 @@ def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **m
             if what in _COLORS:
                 more[_COLORS[what]] = _colors_of(more[what], more.get(_COLORS[what]))
     names = {"gene_names": gene_names[chosen], "feature_names": feature_names, "cell_names": cells}
-    return paired(counts, values, **names, name=name, **more)
+    return standardise(counts, values, **names, name=name, **more)
 
 
 def _match(cells, measured):

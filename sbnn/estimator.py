@@ -9,11 +9,12 @@ from sklearn.utils import check_random_state
 
 from sbnn._checks import check_matrix, check_number, check_seed, check_weights, check_whole
 from sbnn.clusters import cluster_features
-from sbnn.decoder import train_gene_decoder
-from sbnn.network import apply_layers, build_network, layer_activations
+from sbnn.gene_decoder import train_gene_decoder
+from sbnn.latent_regressor import LatentRegressorMixin
+from sbnn.network import apply_layers, build_network, decoder_of, encoder_of, network_layers
 from sbnn.schedules import get_schedule
-from sbnn.scoring import LatentRegressorMixin
-from sbnn.training import TrainingTask, train_stack
+from sbnn.tasks import TrainingTask
+from sbnn.training import train_stack
 
 
 class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -240,14 +241,18 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         return self._encode(self._check_cells(X, np.float32)[:, self.selected_] - self.x_mean_[self.selected_])
 
     def _encode(self, centred):
-        n_layers = len(self.hidden) + 1
-        return apply_layers(self.weights_[: 2 * n_layers], layer_activations(self.hidden)[:n_layers], centred)
+        encoder = encoder_of(self._layers())
+        return apply_layers(encoder, self.weights_[: 2 * len(encoder)], centred)
+
+    def _layers(self, n_outputs=None):
+        """Return the layers of the network; with another output, if n_outputs says so."""
+        n_outputs = len(self.y_mean_) if n_outputs is None else n_outputs
+        return network_layers(n_outputs, self.bottleneck_dim, tuple(self.hidden))
 
     def decode_features(self, Z):
         """Return the features predicted from latent coordinates Z (n_cells, bottleneck_dim)."""
-        n_layers = len(self.hidden) + 1
-        decoded = apply_layers(self.weights_[2 * n_layers :], layer_activations(self.hidden)[n_layers:], Z)
-        return decoded + self.y_mean_
+        decoder = decoder_of(self._layers())
+        return apply_layers(decoder, self.weights_[-2 * len(decoder) :], Z) + self.y_mean_
 
     def decode_genes(self, Z):
         """Return the expression of the selected genes decoded from latent coordinates.
@@ -263,14 +268,14 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         float64 array, shape (n_cells, n_selected)
             In the order of the selected genes in X, in the units of X.
         """
-        activations = layer_activations(self.hidden)[len(self.hidden) + 1 :]
-        return apply_layers(self._gene_decoder, activations, Z) + self.x_mean_[self.selected_]
+        decoder = decoder_of(self._layers(int(self.selected_.sum())))
+        return apply_layers(decoder, self._gene_decoder, Z) + self.x_mean_[self.selected_]
 
     @cached_property
     def _gene_decoder(self):
         """Weights from the bottleneck to the selected genes."""
         centred = self._training_genes - self.x_mean_[self.selected_]
-        start = self.weights_[2 * (len(self.hidden) + 1) :]
+        start = self.weights_[-2 * len(decoder_of(self._layers())) :]
         return train_gene_decoder(self._encode(centred), centred, start, self.hidden, self.ridge, self.seed())
 
     @cached_property
@@ -279,13 +284,6 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         weights = [np.array(weight) for weight in self.weights_]
         weights[1] -= self.x_mean_[self.selected_] @ weights[0]
         weights[-1] += self.y_mean_
-        network = build_network(
-            int(self.selected_.sum()),
-            len(self.y_mean_),
-            bottleneck_dim=self.bottleneck_dim,
-            hidden=tuple(self.hidden),
-            group_lasso=0.0,
-            ridge=0.0,
-        )
+        network = build_network(self._layers(), int(self.selected_.sum()))
         network.set_weights(weights)
         return network

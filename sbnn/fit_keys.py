@@ -12,33 +12,49 @@ import joblib
 import numpy as np
 from joblib.externals.loky import cloudpickle_wrapper as cloudpickle
 
+from sbnn.latent_regressor import is_network
 from sbnn.results import package_versions
 from sbnn.schedules import get_schedule
-from sbnn.tables import is_network
 
 #: The modules that decide what a fitted model becomes; work of other code is not gone on with.
 TRAINING_CODE = (
     "baselines",
-    "chunks",
     "clusters",
-    "compiled",
-    "decoder",
+    "devices",
     "elastic_net",
+    "engine",
     "estimator",
+    "execution",
     "folds",
+    "gene_decoder",
+    "latent_regressor",
     "linear",
     "missing_values",
     "network",
+    "optimisers",
     "preprocessing",
+    "r2",
     "schedules",
-    "scoring",
     "tables",
     "tasks",
     "training",
 )
 #: Modules that those import, and that change no number: they start a backend, check arguments, write files, hold data.
-OTHER_CODE = ("_checks", "_reading", "accidents", "backend", "containers", "named_tables", "paired_data", "parallel")
-OTHER_CODE += ("plain_arrays", "plain_pickle", "results")
+OTHER_CODE = (
+    "_checks",
+    "_reading",
+    "accidents",
+    "backend",
+    "cell_labels",
+    "compilation_cache",
+    "containers",
+    "named_tables",
+    "paired_data",
+    "plain_arrays",
+    "plain_pickle",
+    "results",
+    "writing",
+)
 
 #: Read at import, because files may be edited while a session runs what they held before.
 _SOURCES = [(Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8") for name in TRAINING_CODE]

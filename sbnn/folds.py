@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.model_selection import GroupKFold
 
 from sbnn._checks import check_rows, preview
-from sbnn.paired_data import UNKNOWN
-from sbnn.preprocessing import Preprocessor
+from sbnn.cell_labels import UNKNOWN
+from sbnn.preprocessing import fit_preprocessor
 
 N_FOLDS = 10
 
@@ -19,8 +19,8 @@ class Fold(NamedTuple):
     test: np.ndarray
 
 
-class FoldData(NamedTuple):
-    """A fold with the values it sees: those of all cells, or normalised by its own training cells."""
+class FoldView(NamedTuple):
+    """What the models of a fold see: values of all cells, normalised on all of them or on its training cells."""
 
     X: np.ndarray
     Y: np.ndarray
@@ -131,7 +131,7 @@ def _all_cells(data):
     return [Fold(np.arange(data.n_cells), np.empty(0, dtype=int))]
 
 
-def fold_data(data, fold, within_fold=False):
+def view_fold(data, fold, within_fold=False):
     """Return the values that the models of a fold see.
 
     Parameters
@@ -145,17 +145,9 @@ def fold_data(data, fold, within_fold=False):
 
     Returns
     -------
-    FoldData
+    FoldView
     """
     if not within_fold:
-        return FoldData(data.X, data.Y, fold.train, fold.test)
-    features = data.Y if data.features is None else data.features
-    genes = {"expression": data.X} if data.counts is None else {"counts": data.counts}
-    train = {key: values[fold.train] for key, values in genes.items()}
-    preprocessor = Preprocessor(allow_constant=True).fit(features=features[fold.train], **train)
-    return FoldData(
-        preprocessor.transform_genes(**genes),
-        preprocessor.transform_features(features),
-        fold.train,
-        fold.test,
-    )
+        return FoldView(data.X, data.Y, fold.train, fold.test)
+    _, X, Y = fit_preprocessor(data, fold.train)
+    return FoldView(X, Y, fold.train, fold.test)

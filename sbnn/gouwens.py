@@ -8,7 +8,8 @@ from scipy.io import loadmat
 
 from sbnn._checks import preview, warn
 from sbnn._reading import require_columns
-from sbnn.paired_data import PairedData, modal_colors
+from sbnn.cell_labels import modal_colors
+from sbnn.paired_data import PairedData
 from sbnn.preprocessing import Preprocessor
 from sbnn.sources import find_file
 

@@ -16,8 +16,8 @@ from sbnn._checks import (
     check_whole,
 )
 from sbnn.elastic_net import check_solver, solve_rows
+from sbnn.latent_regressor import LatentRegressorMixin
 from sbnn.missing_values import fit_observed
-from sbnn.scoring import LatentRegressorMixin
 
 #: Alternation stops when the relative residual changes by less than this, or after MAX_ROUNDS rounds.
 ALTERNATION_TOLERANCE = 1e-6
@@ -231,7 +231,7 @@ def reduced_rank_path(X, Y, alphas, rank=2, l1_ratio=1.0, solver="sklearn"):
     _check_scale(X, Y)
     X, Y = np.asfortranarray(X - X.mean(axis=0)), Y - np.nanmean(Y, axis=0)
     if l1_ratio == 0:
-        return [fit_observed(X, Y, lambda filled, alpha=alpha: _ridge(X, filled, alpha, rank)) for alpha in alphas]
+        return [_observed_ridge(X, Y, alpha, rank) for alpha in alphas]
     full_rank = rank == Y.shape[1]
     start = _leading_directions(X, np.nan_to_num(Y), rank)
     rows = partial(solve_rows, X, l1_ratio=l1_ratio, solver=solver)
@@ -258,14 +258,15 @@ def _leading_directions(X, Y, rank):
 
 def _path_of_observed(X, Y, alphas, start, rows, finish):
     """Fit each of descending alphas to Y with missing values; the first W starts at the first W found before."""
-    first = None
 
-    def fit(filled, alpha):
-        nonlocal first
-        (first,) = rows(filled @ start, [alpha], start=first)
-        return finish(filled, alpha, first)
+    def fit(filled, before, alpha):
+        (first,) = rows(filled @ start, [alpha], start=before)
+        return finish(filled, alpha, first), first
 
-    return {alpha: fit_observed(X, Y, partial(fit, alpha=alpha)) for alpha in alphas}
+    fits, first = {}, None
+    for alpha in alphas:
+        fits[alpha], first = fit_observed(X, Y, partial(fit, alpha=alpha), first)
+    return fits
 
 
 def _check_scale(X, Y):
@@ -315,10 +316,15 @@ def relax(X, Y, fit, alpha):
     if fit.selected.sum() < rank:
         return fit
     chosen = X[:, fit.selected] - X[:, fit.selected].mean(axis=0)
-    refit = fit_observed(chosen, Y - np.nanmean(Y, axis=0), lambda filled: _ridge(chosen, filled, alpha, rank))
+    refit = _observed_ridge(chosen, Y - np.nanmean(Y, axis=0), alpha, rank)
     W = np.zeros_like(fit.W)
     W[fit.selected] = refit.W
     return refit._replace(W=W)
+
+
+def _observed_ridge(X, Y, alpha, rank):
+    """Reduced-rank ridge of Y where it is observed."""
+    return fit_observed(X, Y, lambda filled, start: (_ridge(X, filled, alpha, rank), start))[0]
 
 
 def _ridge(X, Y, alpha, rank):

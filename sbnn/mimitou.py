@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sbnn._reading import paired, require_same_cells
+from sbnn._reading import require_same_cells, standardise
+from sbnn.paired_data import PairedData
 from sbnn.preprocessing import find_variable_genes
 from sbnn.sources import find_file
 
@@ -54,14 +55,16 @@ def load_mimitou(data_dir=None):
     require_same_cells(cells, protein_cells, "the RNA table", "the ADT table")
     proteins = proteins[pd.Index(protein_cells).get_indexer(cells)]
     selected = find_variable_genes(counts, N_VARIABLE_GENES, threshold=0).mask
-    return paired(
-        counts[:, selected].toarray(),
-        np.log1p(proteins.toarray().astype(np.float64)),
-        gene_names=[str(name).removeprefix(_PREFIX) for name in genes[selected]],
-        feature_names=protein_names,
-        cell_names=cells,
-        feature_units=("log(1 + UMI)",) * len(protein_names),
-        name="ctcl_2019",
+    return PairedData(
+        **standardise(
+            counts[:, selected].toarray(),
+            np.log1p(proteins.toarray().astype(np.float64)),
+            gene_names=[str(name).removeprefix(_PREFIX) for name in genes[selected]],
+            feature_names=protein_names,
+            cell_names=cells,
+            feature_units=("log(1 + UMI)",) * len(protein_names),
+            name="ctcl_2019",
+        )
     )
 
 

@@ -10,8 +10,8 @@ FILLING_TOLERANCE = 1e-9
 MAX_FILLINGS = 1000
 
 
-def fit_observed(X, Y, fit):
-    """Fit centred Y where it is observed: `fit(filled)` again and again, predictions standing in for what is missing.
+def fit_observed(X, Y, fit, start=None):
+    """Fit centred Y where it is observed, again and again, predictions standing in for what is missing.
 
     The squared error against the filled Y lies above that over the observed values and touches it at the current
     predictions, so that every round lowers the latter.
@@ -23,12 +23,17 @@ def fit_observed(X, Y, fit):
     Y : float64 array, shape (n_cells, n_features)
         Features, centred by the means of the values that are there; NaN where there is none.
     fit : callable
-        Takes Y with nothing missing, returns a `sbnn.linear.ReducedRankFit`.
+        Takes Y with nothing missing and where to start; returns a `sbnn.linear.ReducedRankFit`, and where the next
+        fit may start.
+    start : object, optional
+        Where the first fit starts, as `fit` takes it.
 
     Returns
     -------
-    ReducedRankFit
+    fit : ReducedRankFit
         With its `offset`, where something is missing.
+    start : object
+        Where a fit to similar data may start.
 
     References
     ----------
@@ -38,17 +43,18 @@ def fit_observed(X, Y, fit):
     missing = np.isnan(Y)
     filled = np.where(missing, 0, Y)
     if not missing.any():
-        return fit(filled)
+        return fit(filled, start)
     for _ in range(MAX_FILLINGS):
         offset = filled.mean(axis=0)
-        found = fit(filled - offset)._replace(offset=offset)
+        found, start = fit(filled - offset, start)
+        found = found._replace(offset=offset)
         predicted = (X @ found.W @ found.V.T + offset)[missing]
         change = np.sum((filled[missing] - predicted) ** 2)
         if change <= FILLING_TOLERANCE * np.sum(filled**2):
-            return found
+            return found, start
         filled[missing] = predicted
     warn(
         f"the values that stand in for missing ones had not settled after {MAX_FILLINGS} rounds: raise alpha",
         ConvergenceWarning,
     )
-    return found
+    return found, start

@@ -1,43 +1,41 @@
 """A fitted model as one file: its settings as JSON, everything else as NumPy arrays; nothing in it is executed."""
 
-import importlib
 import numbers
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 
 from sbnn._archive import pack, unpack
 from sbnn._checks import check_number, check_unique
-from sbnn.linear import ReducedRankFit
-from sbnn.paired_model import PairedModel
+from sbnn.latent_regressor import is_network
+from sbnn.linear import ReducedRankFit, ReducedRankRegressor
 from sbnn.preprocessing import Preprocessor
-from sbnn.results import package_versions, read_bytes, write_atomically
+from sbnn.results import package_versions, read_bytes
 from sbnn.schedules import Schedule, Stage, get_schedule
-from sbnn.tables import is_network
 from sbnn.tasks import TrainedNetwork
+from sbnn.writing import write_bytes
 
 _FORMAT = "sbnn model"
 #: Files of another major version are refused.
 FORMAT_VERSION = (2, 0)
-_MODULES = {"SparseBottleneckRegressor": "estimator", "ReducedRankRegressor": "linear"}
 _MOMENTS = ("gene_means_", "gene_sds_", "feature_means_", "feature_sds_")
 _OF_ESTIMATOR = ("selected_", "gene_norms_", "x_mean_", "y_mean_")
 _HISTORY = ("stage", "epoch", "r2_train", "r2_test")
 
 
-def save_model(model, path):
+def write_model(model, path):
     """Write a PairedModel; see `PairedModel.save`."""
     estimator, fitted = model.estimator_, model.preprocessor_
     arrays = {"gene_names": model.gene_names_, "feature_names": model.feature_names_}
     arrays |= {name: getattr(fitted, name) for name in _MOMENTS}
     arrays |= {name: getattr(estimator, name) for name in _OF_ESTIMATOR}
     arrays["training_genes_"] = model.training_genes_
-    if model.gene_shares_ is not None:
-        arrays["gene_shares_"] = model.gene_shares_
+    if fitted.gene_shares_ is not None:
+        arrays["gene_shares_"] = fitted.gene_shares_
     if is_network(estimator):
         arrays |= {f"history {column}": estimator.history_[column].to_numpy() for column in _HISTORY}
         arrays["history stage"] = arrays["history stage"].astype(str)
@@ -56,37 +54,32 @@ def save_model(model, path):
     }
     content = pack(config, arrays)
     _rebuild(*unpack(content))  # what could not be loaded again is not saved
-    write_atomically(Path(path), content)
+    write_bytes(Path(path), content)
     return Path(path)
 
 
-def load_model(path):
-    """Read a model that `PairedModel.save` wrote.
+class ModelParts(NamedTuple):
+    """What a model file holds, checked: attributes of a fitted PairedModel."""
 
-    Nothing in the file is executed, and every number, name and shape in it is checked against the others: what loads,
-    predicts as the model that was saved.
+    estimator: object
+    preprocessor: Preprocessor
+    gene_names: np.ndarray
+    feature_names: np.ndarray
+    units: tuple
+    training_genes: np.ndarray
+    outlier_distance: float
 
-    Parameters
-    ----------
-    path : path-like
 
-    Returns
-    -------
-    PairedModel
-
-    Raises
-    ------
-    FileNotFoundError
-    ValueError
-        The file is cut short, damaged, is no model, or was written by another major version.
-    """
+def read_model(path):
+    """Return the ModelParts of a file; see `sbnn.load_model`."""
     path = Path(path)
     try:
-        config, arrays = unpack(read_bytes(path), _check_format)
+        with _content_checked():
+            config, arrays = unpack(read_bytes(path), _check_format)
         return _rebuild(config, arrays)
     except _OtherFormatError as error:
         raise ValueError(f"{path} {error}") from None
-    except ValueError as error:
+    except _DamagedError as error:
         raise ValueError(
             f"{path} is no model of sbnn, or cut short or damaged ({error}): save it anew, or copy it again"
         ) from None
@@ -94,6 +87,21 @@ def load_model(path):
 
 class _OtherFormatError(ValueError):
     """The file is whole, but of something else."""
+
+
+class _DamagedError(ValueError):
+    """The content of a file is not what a model has; any other ValueError is a bug, and looks like one."""
+
+
+@contextmanager
+def _content_checked():
+    """Take what the checks inside refuse for damage of the file."""
+    try:
+        yield
+    except _OtherFormatError:
+        raise
+    except ValueError as error:
+        raise _DamagedError(str(error)) from None
 
 
 def _check_format(config):
@@ -117,9 +125,12 @@ def _check_format(config):
 
 
 def _rebuild(config, arrays):
-    """Put a PairedModel together again, after checking its parts against each other."""
+    """Put the parts of a model together again, after checking them against each other."""
     take = _Taker(arrays)
-    names = {what: check_unique(take(f"{what}_names", "U", (None,)), f"{what} names") for what in ("gene", "feature")}
+    with _content_checked():
+        names = {
+            what: check_unique(take(f"{what}_names", "U", (None,)), f"{what} names") for what in ("gene", "feature")
+        }
     n_genes, n_features = len(names["gene"]), len(names["feature"])
     estimator = _estimator(config, n_genes)
     of_estimator = _of_estimator(take, n_genes, n_features)
@@ -133,17 +144,19 @@ def _rebuild(config, arrays):
         rank = n_features if estimator.rank is None else estimator.rank
         W, V = take("W", "f", (n_genes, rank)), take("V", "f", (n_features, rank))
         if W[~of_estimator["selected"]].any():
-            raise ValueError("its model reads other genes than it says")
+            raise _DamagedError("its model reads other genes than it says")
         estimator.adopt(ReducedRankFit(W, V, take("offset", "f", (n_features,))), **of_estimator)
-    model = PairedModel(clone(estimator))
-    model.estimator_, model.training_genes_ = estimator, training_genes
-    model.gene_names_, model.feature_names_ = names["gene"], names["feature"]
-    model.preprocessor_ = _preprocessor(take, config, n_genes, n_features)
-    model.gene_shares_ = None if config["median_depth"] is None else _shares(take, n_genes)
-    model.outlier_distance_ = check_number(config.get("outlier_distance"), "outlier_distance")
-    model.feature_units_ = _units(config.get("feature_units"), n_features)
+    parts = ModelParts(
+        estimator,
+        _preprocessor(take, config, n_genes, n_features),
+        names["gene"],
+        names["feature"],
+        _units(config.get("feature_units"), n_features),
+        training_genes,
+        _number(config, "outlier_distance"),
+    )
     take.check_nothing_is_left()
-    return model
+    return parts
 
 
 class _Taker:
@@ -155,40 +168,50 @@ class _Taker:
     def __call__(self, name, kinds, shape, least=-np.inf, above=False):
         """Return an array; None in `shape` stands for any length of at least one."""
         if name not in self.arrays:
-            raise ValueError(f"it lacks the array {name!r}")
+            raise _DamagedError(f"it lacks the array {name!r}")
         array = self.arrays.pop(name)
         fits = array.ndim == len(shape) and all(
             found == asked or (asked is None and found > 0) for found, asked in zip(array.shape, shape, strict=True)
         )
         if array.dtype.kind not in kinds or not fits:
-            raise ValueError(f"its array {name!r} has type {array.dtype} and shape {array.shape}, expected {shape}")
+            raise _DamagedError(f"its array {name!r} has type {array.dtype} and shape {array.shape}, expected {shape}")
         if array.dtype.kind == "f" and array.size:
             if not np.isfinite(array).all():
-                raise ValueError(f"its array {name!r} holds values that are not finite")
+                raise _DamagedError(f"its array {name!r} holds values that are not finite")
             if array.min() < least or (above and array.min() == least):
-                raise ValueError(f"its array {name!r} holds {array.min():g}, too small a value")
+                raise _DamagedError(f"its array {name!r} holds {array.min():g}, too small a value")
         return array
 
     def check_nothing_is_left(self):
         """Raise ValueError where the file holds arrays that no model has."""
         if self.arrays:
-            raise ValueError(f"it holds an array {sorted(self.arrays)[0][:80]!r} that no such model has")
+            raise _DamagedError(f"it holds an array {sorted(self.arrays)[0][:80]!r} that no such model has")
+
+
+def _make_network():
+    """Return a network as it is; imported here, so that linear models do without Keras."""
+    from sbnn.estimator import SparseBottleneckRegressor
+
+    return SparseBottleneckRegressor()
+
+
+_MAKERS = {"SparseBottleneckRegressor": _make_network, "ReducedRankRegressor": ReducedRankRegressor}
 
 
 def _estimator(config, n_genes):
     """Unfitted estimator with the settings of the file."""
     kind, settings = config.get("estimator"), config.get("settings")
-    if not isinstance(kind, str) or kind not in _MODULES or not isinstance(settings, dict):
-        raise ValueError(f"its estimator is {kind!r}, expected one of {', '.join(map(repr, _MODULES))} with settings")
-    made = getattr(importlib.import_module(f"sbnn.{_MODULES[kind]}"), kind)()  # Keras only where it is needed
+    if not isinstance(kind, str) or kind not in _MAKERS or not isinstance(settings, dict):
+        raise _DamagedError(f"its estimator is {kind!r}, expected one of {', '.join(map(repr, _MAKERS))} with settings")
+    made = _MAKERS[kind]()
     unknown = sorted(set(settings) - set(made.get_params(deep=False)))
     if unknown:
-        raise ValueError(f"its {kind} has an unknown setting {unknown[0][:80]!r}")
+        raise _DamagedError(f"its {kind} has an unknown setting {unknown[0][:80]!r}")
     missing = sorted(set(made.get_params(deep=False)) - set(settings) - {"random_state"})
     if missing:
-        raise ValueError(f"its {kind} lacks the setting {missing[0]!r}")
-    made.set_params(**_settings_from_plain(settings))
-    with suppress(ImportError):  # what predicts needs no solver, and every other check comes before
+        raise _DamagedError(f"its {kind} lacks the setting {missing[0]!r}")
+    with _content_checked(), suppress(ImportError):  # what predicts needs no solver; every other check comes before
+        made.set_params(**_settings_from_plain(settings))
         made.check_settings(n_genes)
     return made
 
@@ -200,7 +223,7 @@ def _of_estimator(take, n_genes, n_features):
     least = {"gene_norms_": 0}
     found = {name: take(name, kinds.get(name, "f"), shapes[name], least.get(name, -np.inf)) for name in _OF_ESTIMATOR}
     if not found["selected_"].any():
-        raise ValueError("its model reads no gene")
+        raise _DamagedError("its model reads no gene")
     return {name.rstrip("_"): array for name, array in found.items()}
 
 
@@ -212,7 +235,7 @@ def _network(take, estimator, of_estimator, n_selected, n_features):
     for name in ("r2_train", "r2_test"):  # NaN without test cells
         history[name] = take.arrays.pop(f"history {name}", np.empty(0))
         if history[name].shape != (n_stages,) or history[name].dtype.kind != "f":
-            raise ValueError(f"its array 'history {name}' does not have one number per epoch")
+            raise _DamagedError(f"its array 'history {name}' does not have one number per epoch")
     hidden = tuple(estimator.hidden)
     sizes = (n_selected, *hidden, estimator.bottleneck_dim, *hidden[::-1], n_features)
     weights = []
@@ -229,16 +252,23 @@ def _preprocessor(take, config, n_genes, n_features):
         length = n_genes if name.startswith("gene") else n_features
         is_sd = "_sds" in name
         setattr(fitted, name, take(name, "f", (length,), least=0 if is_sd else -np.inf, above=is_sd))
-    depth = config.get("median_depth", "missing")
-    fitted.median_depth_ = None if depth is None else check_number(depth, "median_depth", above=True)
+    counted = config.get("median_depth", "missing") is not None
+    fitted.median_depth_ = _number(config, "median_depth", above=True) if counted else None
+    fitted.gene_shares_ = _shares(take, n_genes) if counted else None
     return fitted
+
+
+def _number(config, name, above=False):
+    """Take a number of the JSON text."""
+    with _content_checked():
+        return check_number(config.get(name), name, above=above)
 
 
 def _shares(take, n_genes):
     """Share of each gene in all counts."""
     shares = take("gene_shares_", "f", (n_genes,), least=0)
     if abs(shares.sum() - 1) > 1e-6:
-        raise ValueError(f"its gene_shares_ add up to {shares.sum():g}, not to 1")
+        raise _DamagedError(f"its gene_shares_ add up to {shares.sum():g}, not to 1")
     return shares
 
 
@@ -247,9 +277,9 @@ def _units(units, n_features):
     if units is None:
         return None
     if not isinstance(units, list) or len(units) != n_features:
-        raise ValueError(f"its feature_units should be {n_features}, one per feature, got {str(units)[:80]}")
+        raise _DamagedError(f"its feature_units should be {n_features}, one per feature, got {str(units)[:80]}")
     if not all(unit is None or isinstance(unit, str) for unit in units):
-        raise ValueError("its feature_units should be text")
+        raise _DamagedError("its feature_units should be text")
     return tuple(units)
 
 
@@ -278,7 +308,7 @@ def _settings_from_plain(settings):
             stages = [Stage(**stage) for stage in settings["schedule"]["stages"]]
             settings["schedule"] = Schedule(settings["schedule"]["name"], stages)
         except (KeyError, TypeError) as error:
-            raise ValueError(f"its schedule cannot be read ({error})") from None
+            raise _DamagedError(f"its schedule cannot be read ({error})") from None
     if isinstance(settings.get("hidden"), list):
         settings["hidden"] = tuple(settings["hidden"])
     return settings

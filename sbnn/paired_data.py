@@ -7,37 +7,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sbnn._checks import UNKNOWN_LABELS, check_counts, check_length, check_matrix, check_rows, check_unique, preview
-
-#: What cells without a type, family or donor are called, and their colour.
-UNKNOWN, UNKNOWN_COLOR = "unknown", "#BBBBBB"
-
-
-def known_or_not(values):
-    """Return types, families or donors of cells as text, with `UNKNOWN` where they are missing, blank or "NA"."""
-    values = np.asarray(values)
-    texts = values.astype(str)
-    missing = np.isin(np.char.lower(np.char.strip(texts)), list(UNKNOWN_LABELS))
-    if values.dtype.kind not in "SU":
-        missing |= np.asarray(pd.isna(values))
-    return np.where(missing, UNKNOWN, texts)
-
-
-def modal_colors(groups, colors):
-    """Return the most frequent colour of each group of cells (the first in order where two are as frequent).
-
-    Parameters
-    ----------
-    groups, colors : sequences of str, shape (n_cells,)
-        Family and colour of each cell.
-
-    Returns
-    -------
-    dict
-        Family -> colour.
-    """
-    by_group = pd.Series(list(colors)).groupby(np.asarray(groups))
-    return by_group.agg(lambda values: values.mode().iloc[0]).to_dict()
+from sbnn._checks import check_counts, check_length, check_matrix, check_rows, check_unique, preview
+from sbnn.cell_labels import UNKNOWN, UNKNOWN_COLOR, known_or_not
+from sbnn.containers import make_anndata, make_mudata, pair_anndata, pair_mudata, pair_tables
 
 
 def check_paired(data, name="data"):
@@ -244,11 +216,8 @@ class PairedData:
             No cell in common, a transposed table, text among numbers, negative counts, a feature or a cell without
             any value.
         """
-        from sbnn.containers import pair_tables
-
-        return pair_tables(
-            counts, features, genes_as_rows, cells, genes=genes, detection_threshold=detection_threshold, **more
-        )
+        settings = {"genes": genes, "detection_threshold": detection_threshold}
+        return cls(**pair_tables(counts, features, genes_as_rows, cells, **settings, **more))
 
     @classmethod
     def from_anndata(cls, adata, features, counts=None, genes=1000, **more):
@@ -279,9 +248,7 @@ class PairedData:
         ValueError
             A key, column or layer that is not there, and as `from_tables`.
         """
-        from sbnn.containers import pair_anndata
-
-        return pair_anndata(adata, features, counts, genes, **more)
+        return cls(**pair_anndata(adata, features, counts, genes, **more))
 
     @classmethod
     def from_mudata(cls, mdata, x="rna", y="ephys", counts=None, genes=1000, **more):
@@ -301,9 +268,7 @@ class PairedData:
         -------
         PairedData
         """
-        from sbnn.containers import pair_mudata
-
-        return pair_mudata(mdata, x, y, counts=counts, genes=genes, **more)
+        return cls(**pair_mudata(mdata, x, y, counts=counts, genes=genes, **more))
 
     def to_anndata(self):
         """Return an AnnData: z-scored expression in X, `layers["counts"]`, features in `obsm["features"]`.
@@ -313,14 +278,10 @@ class PairedData:
         cell_types="cell_type", ...)` leads back: with z-scores over the cells that are there, and without genes that
         none of them has a count of. Feature names with "/", which files cannot hold, go to `uns["features_names"]`.
         """
-        from sbnn.containers import make_anndata
-
         return make_anndata(self)
 
     def to_mudata(self):
         """Return a MuData with the modalities "rna" (as `to_anndata`) and "ephys" (features in their own units)."""
-        from sbnn.containers import make_mudata
-
         return make_mudata(self)
 
     def subset(self, cells):

@@ -12,10 +12,11 @@ from sklearn.neighbors import NearestNeighbors
 
 from sbnn._checks import check_counts, check_unique, preview, warn, warn_of_fractions
 from sbnn.containers import counts_of, put_in_obsm
+from sbnn.latent_regressor import LatentRegressorMixin
+from sbnn.model_file import read_model, write_model
 from sbnn.named_tables import read_table
 from sbnn.paired_data import PairedData, check_paired
-from sbnn.preprocessing import Preprocessor
-from sbnn.scoring import LatentRegressorMixin
+from sbnn.preprocessing import align_genes, fit_preprocessor
 
 #: Neighbours over which the distance of a cell is averaged.
 N_NEIGHBOURS = 10
@@ -63,8 +64,6 @@ class PairedModel:
     selected_genes_ : str array
         The genes that it reads.
     feature_units_ : tuple of str or None
-    gene_shares_ : array, shape (n_genes,)
-        Share of each gene in all counts.
     training_genes_ : array, shape (n_cells, n_selected)
         The training cells, z-scored.
     outlier_distance_ : float
@@ -97,18 +96,13 @@ class PairedModel:
         check_paired(data)
         if self.estimator is not None:
             self.estimator.check_settings(data.n_genes)
-        genes = {"expression": data.X} if data.counts is None else {"counts": data.counts}
-        features = data.Y if data.features is None else data.features
-        self.preprocessor_ = Preprocessor(allow_constant=True).fit(features=features, **genes)
-        X, Y = self.preprocessor_.transform_genes(**genes), self.preprocessor_.transform_features(features)
+        self.preprocessor_, X, Y = fit_preprocessor(data)
         self.estimator_ = (_default_estimator() if self.estimator is None else clone(self.estimator)).fit(X, Y)
         self.gene_names_, self.feature_names_ = data.gene_names, data.feature_names
         units = None if data.features is None else data.feature_units
         self.feature_units_ = None if units is None else tuple(units)
         if not self.estimator_.selected_.any():
             raise ValueError("the model selects no gene: lower its penalty")
-        # What genes contribute to the depth of a cell: stands in for those that other cells lack.
-        self.gene_shares_ = _gene_shares(data.counts)
         self.training_genes_ = X[:, self.estimator_.selected_]
         self.outlier_distance_ = _calibrate(self.training_genes_)
         return self
@@ -263,8 +257,7 @@ class PairedModel:
         raw = self.preprocessor_.median_depth_ is not None
         values, genes, names = _cells(cells, layer, raw)
         needed = np.flatnonzero(np.isin(genes, self.gene_names_))
-        found = pd.Index(check_unique(genes[needed], "genes in cells")).get_indexer(self.gene_names_)
-        present = found >= 0
+        columns, present = align_genes(self.gene_names_, check_unique(genes[needed], "genes in cells"))
         if not present.any():
             raise ValueError(
                 f"the cells have none of the {len(present)} genes of the model ({preview(self.gene_names_, 3)}); they "
@@ -274,7 +267,7 @@ class PairedModel:
             raise ValueError(f"the cells lack every gene that the model reads: {preview(self.selected_genes_)}")
         if not present.all():
             self._report_lacking(present, fill_missing)
-        chosen = values[:, needed[found[present]]]
+        chosen = values[:, needed[columns]]
         chosen = chosen.toarray() if sparse.issparse(chosen) else np.asarray(chosen)
         has_counts = np.ones(len(names), dtype=bool)
         if raw:
@@ -286,7 +279,9 @@ class PairedModel:
         if not has_counts.all():
             empty = f"{int((~has_counts).sum())} of {len(names)} cells have no count of the model's genes"
             warn(f"{empty}, nothing is said of them (NaN): {preview(names[~has_counts], 3)}")
-        return _AlignedCells(self._standardised(chosen[has_counts], present), names, has_counts, present)
+        measured = {"counts" if raw else "expression": chosen[has_counts]}
+        X = self.preprocessor_.transform_genes(**measured, present=present)
+        return _AlignedCells(X, names, has_counts, present)
 
     def _report_lacking(self, present, fill_missing):
         """Warn of genes that cells lack where they may be filled; raise ValueError where not."""
@@ -304,21 +299,6 @@ class PairedModel:
         if not hasattr(self, "outlier_distance_"):  # what `fit` sets last
             raise NotFittedError("this PairedModel is not fitted yet: call fit(data) first")
 
-    def _standardised(self, values, present):
-        """Z-scores of the genes that are there, 0 (the training mean) for the others."""
-        fitted = self.preprocessor_
-        partial = Preprocessor()
-        partial.gene_means_, partial.gene_sds_ = fitted.gene_means_[present], fitted.gene_sds_[present]
-        X = np.zeros((len(values), len(present)), dtype=np.float32)
-        if fitted.median_depth_ is None:
-            partial.median_depth_ = None
-            X[:, present] = partial.transform_genes(expression=values)
-        else:
-            # Fewer genes, less depth: by the share that these genes have in the training cells.
-            partial.median_depth_ = fitted.median_depth_ * self.gene_shares_[present].sum()
-            X[:, present] = partial.transform_genes(counts=values)
-        return X
-
     def save(self, path):
         """Write the model to one file, all or nothing; `sbnn.load_model` reads it, under either backend.
 
@@ -332,10 +312,36 @@ class PairedModel:
         -------
         Path
         """
-        from sbnn.model_file import save_model
-
         self._check_fitted()
-        return save_model(self, path)
+        return write_model(self, path)
+
+
+def load_model(path):
+    """Read a model that `PairedModel.save` wrote.
+
+    Nothing in the file is executed, and every number, name and shape in it is checked against the others: what loads,
+    predicts as the model that was saved.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    PairedModel
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        The file is cut short, damaged, is no model, or was written by another major version.
+    """
+    parts = read_model(path)
+    model = PairedModel(clone(parts.estimator))
+    model.estimator_, model.preprocessor_ = parts.estimator, parts.preprocessor
+    model.gene_names_, model.feature_names_, model.feature_units_ = parts.gene_names, parts.feature_names, parts.units
+    model.training_genes_, model.outlier_distance_ = parts.training_genes, parts.outlier_distance
+    return model
 
 
 def _default_estimator():
@@ -362,14 +368,6 @@ def _cells(cells, layer, raw):
     raise ValueError(
         f"cells must be a DataFrame, an AnnData or PairedData, which name their genes, got {type(cells).__name__}"
     )
-
-
-def _gene_shares(counts):
-    """Share of each gene in all counts of the training cells; None where there are no counts."""
-    if counts is None:
-        return None
-    total = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel()
-    return total / total.sum()
 
 
 def _distances(training, cells):

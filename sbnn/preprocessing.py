@@ -209,7 +209,9 @@ class Preprocessor:
     Attributes
     ----------
     median_depth_ : float or None
-        Counts a cell; None if fitted on values that are normalised already.
+        Counts per cell; None if fitted on values that are normalised already.
+    gene_shares_ : array, shape (n_genes,), or None
+        Share of each gene in all counts.
     gene_means_, gene_sds_ : arrays, shape (n_genes,)
     feature_means_, feature_sds_ : arrays, shape (n_features,)
     """
@@ -241,9 +243,11 @@ class Preprocessor:
         if counts is not None:
             depth = np.asarray(check_counts(counts).sum(axis=1, dtype=np.float64)).ravel()
             self.median_depth_ = float(np.median(depth))
+            totals = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel()
+            self.gene_shares_ = totals / totals.sum()
             expression = normalise_counts(counts, self.median_depth_)
         else:
-            self.median_depth_ = None
+            self.median_depth_ = self.gene_shares_ = None
             expression = check_matrix(expression, "expression")
         features = check_matrix(features, "features", allow_nan=True)
         self.gene_means_, self.gene_sds_ = self._moments(expression, "gene", gene_names)
@@ -264,16 +268,53 @@ class Preprocessor:
             raise ValueError(f"{what}s with zero variance cannot be z-scored: {preview(shown)}; leave them out")
         return means, np.where(constant, 1.0, sds)
 
-    def transform_genes(self, counts=None, expression=None):
-        """Return X, float32 (n_cells, n_genes): log-normalised and z-scored with the fitted moments."""
+    def normalise(self, counts, present=None):
+        """Divide counts by the depth of their cell and take logarithms, scaled to the depth of the training cells.
+
+        Where genes are missing, cells have less depth: by the share that the genes which are there have in all counts
+        of the training cells.
+
+        Parameters
+        ----------
+        counts : array or sparse matrix, shape (n_cells, n_present)
+            Of the genes that are there, in the order of the training genes.
+        present : bool array, shape (n_genes,), optional
+            Which these are; all if None.
+
+        Returns
+        -------
+        float64 array, shape (n_cells, n_present)
+        """
+        share = 1.0 if present is None or present.all() else self.gene_shares_[present].sum()
+        return normalise_counts(counts, self.median_depth_ * share)
+
+    def transform_genes(self, counts=None, expression=None, present=None):
+        """Return X: log-normalised and z-scored with the fitted moments.
+
+        Parameters
+        ----------
+        counts, expression : arrays, shape (n_cells, n_genes or n_present)
+            What it was fitted on, one of the two.
+        present : bool array, shape (n_genes,), optional
+            Which genes are there (see `align_genes`); all if None.
+
+        Returns
+        -------
+        float32 array, shape (n_cells, n_genes)
+            0, the mean of the training cells, for genes that are missing.
+        """
         if (counts is None) != (self.median_depth_ is None) or (expression is None) != (self.median_depth_ is not None):
             expected = "expression" if self.median_depth_ is None else "counts"
             raise ValueError(f"this Preprocessor was fitted on {expected}: give {expected}, and nothing else")
         if counts is not None:
-            expression = normalise_counts(counts, self.median_depth_)
+            expression = self.normalise(counts, present)
         expression = check_matrix(expression, "expression")
-        check_width(expression, self.gene_means_, "genes")
-        return ((expression - self.gene_means_) / self.gene_sds_).astype(np.float32)
+        if present is None:
+            present = np.ones(len(self.gene_means_), dtype=bool)
+        check_width(expression, self.gene_means_[present], "genes")
+        X = np.zeros((len(expression), len(present)), dtype=np.float32)
+        X[:, present] = (expression - self.gene_means_[present]) / self.gene_sds_[present]
+        return X
 
     def transform_features(self, features):
         """Return Y, float32 (n_cells, n_features): z-scored with the fitted moments."""
@@ -286,6 +327,64 @@ class Preprocessor:
         Y = check_matrix(Y, "Y", allow_nan=True)
         check_width(Y, self.feature_means_, "features")
         return Y * self.feature_sds_ + self.feature_means_
+
+
+def fit_preprocessor(data, cells=slice(None)):
+    """Fit depth, means and SDs to some cells of PairedData, and apply them to all.
+
+    Counts and features are taken as measured; X and Y where those are not known.
+
+    Parameters
+    ----------
+    data : PairedData
+    cells : int array or slice
+        Rows to fit on.
+
+    Returns
+    -------
+    preprocessor : Preprocessor
+    X, Y : float32 arrays
+        Of all cells.
+    """
+    genes = {"expression": data.X} if data.counts is None else {"counts": data.counts}
+    features = data.Y if data.features is None else data.features
+    fitted_on = {name: values[cells] for name, values in genes.items()}
+    preprocessor = Preprocessor(allow_constant=True).fit(features=features[cells], **fitted_on)
+    return preprocessor, preprocessor.transform_genes(**genes), preprocessor.transform_features(features)
+
+
+class AlignedGenes(NamedTuple):
+    """Where training genes lie among those of new cells.
+
+    Attributes
+    ----------
+    columns : int array, shape (n_present,)
+        Columns of the new cells that hold them, in the order of the training genes.
+    present : bool array, shape (n_genes,)
+        Which of the training genes these are.
+    """
+
+    columns: np.ndarray
+    present: np.ndarray
+
+
+def align_genes(gene_names, new_names):
+    """Find the genes of training cells among those of new cells, by name.
+
+    Parameters
+    ----------
+    gene_names : str array, shape (n_genes,)
+        Of the training cells.
+    new_names : str array
+        Of the new cells, in any order; the training genes among them must come once.
+
+    Returns
+    -------
+    AlignedGenes
+        For `Preprocessor.transform_genes(counts[:, columns], present=present)`.
+    """
+    places = pd.Index(new_names).get_indexer(gene_names)
+    return AlignedGenes(places[places >= 0], places >= 0)
 
 
 def check_width(values, fitted, what):

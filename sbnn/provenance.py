@@ -5,8 +5,9 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
+from sbnn.latent_regressor import is_network
 from sbnn.schedules import get_schedule
-from sbnn.tables import is_network, setting_columns
+from sbnn.tables import setting_columns
 
 
 def describe_models(runs, n_features):

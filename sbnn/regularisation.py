@@ -1,6 +1,6 @@
 """Exact sparsity: a path of growing penalties along which genes leave the network one after the other.
 
-The group lasso acts through its proximal map (`sbnn.compiled.proximal_step`), so that rows of the first kernel become
+The group lasso acts through its proximal map (`sbnn.optimisers.proximal_step`), so that rows of the first kernel become
 exactly zero and the number of genes follows from the penalty. A gene that has gone stays away and is dropped from the
 computation: every step of the path starts from the network of the step before, and gets cheaper as it goes.
 """
@@ -13,14 +13,16 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from sbnn._checks import check_targets, check_whole, warn
-from sbnn.chunks import STACK_SIZE, cut_stack
 from sbnn.clusters import fold_clusters
-from sbnn.folds import fold_data, make_folds
+from sbnn.execution import STACK_SIZE, cut_stack
+from sbnn.folds import make_folds, view_fold
+from sbnn.latent_regressor import is_network
 from sbnn.paired_data import check_paired
 from sbnn.schedules import get_schedule
-from sbnn.tables import is_network
 from sbnn.validation import hide_bar
 
+#: Streams of random numbers of the steps along a path, and of the training without penalty at each.
+_STEPS, _REFITS = 10_000, 20_000
 #: Penalties of a path where none are given.
 GROUP_LASSO_PATH = tuple(np.geomspace(0.01, 1.0, 20).round(5).tolist())
 
@@ -133,7 +135,7 @@ def regularisation_path(
     instead of their hierarchy.
     """
     from sbnn.estimator import SparseBottleneckRegressor
-    from sbnn.training import TrainingTask
+    from sbnn.tasks import TrainingTask
 
     check_paired(data)
     estimator = SparseBottleneckRegressor() if estimator is None else estimator
@@ -142,9 +144,9 @@ def regularisation_path(
     splits = make_folds(data, folds)
     clusters = [None] * len(splits)
     if schedule.cluster_starts:
-        seen = [fold_data(data, split) for split in splits]
+        views = [view_fold(data, split) for split in splits]
         all_cells = isinstance(folds, str) and folds == "all"
-        clusters = fold_clusters(seen, schedule.cluster_starts, within_fold=False, all_cells=all_cells)
+        clusters = fold_clusters(views, schedule.cluster_starts, within_fold=False, all_cells=all_cells)
     check_targets(data.Y, np.float32, data.feature_names, data.cell_names)
     path = _Path(data.X, data.Y, estimator, penalties, epochs, refit_epochs)
     stacks = defaultdict(list)
@@ -217,50 +219,35 @@ class _Path:
 
     def follow(self, tasks, advance):
         """Train a stack along the path; yield (scores, genes) of every step."""
+        from sbnn.network import network_layers
         from sbnn.training import StackRun, check_stack
 
-        settings = self.estimator
         check_stack(self.X, self.Y, tasks, [self.step], self.X.shape[1])
-        run = StackRun(
-            self.X, self.Y, tasks, settings.bottleneck_dim, settings.hidden, settings.ridge, None, lambda *_: None
-        )
-        run.hide_zero_genes = True
-        for number, penalty in enumerate(self.penalties):
-            run.tasks = [replace(task, group_lasso=float(penalty)) for task in tasks]
-            for index, stage in enumerate(self.start if number == 0 else ()):
-                run.train(stage, index)
-            run.train(self.step, 10_000 + number)
-            norms = run.norms()
+        layers = network_layers(self.Y.shape[1], self.estimator.bottleneck_dim, tuple(self.estimator.hidden))
+        run = StackRun(self.X, self.Y, tasks, layers, self.estimator.ridge, hide_zero_genes=True)
+        for stream, stage in enumerate(self.start):
+            run.step(stage, stream, group_lasso=float(self.penalties[0]))
+        for number, penalty in enumerate(map(float, self.penalties)):
+            penalised = run.step(self.step, _STEPS + number, group_lasso=penalty)
+            norms = run.gene_norms()
             run.keep_largest(active_size((norms > 0).sum(axis=1).max(), self.X.shape[1]))
-            yield self._rows(run, tasks, float(penalty), norms, self._refit(run, number))
+            refitted = run.fork().step(self.refit, _REFITS + number, group_lasso=0.0) if self.refits else None
+            yield self._rows([task.fold for task in tasks], penalty, norms, penalised, refitted)
             advance(len(tasks))
         for task, stage in zip(tasks, run.diverged_in, strict=True):
             if stage is not None:
                 warn(f"the path of fold {task.fold} diverged in the stage {stage!r}: from there on it has no R2 (NaN)")
 
-    def _refit(self, run, number):
-        """Return R2 (train, test) after training without penalty; the run stays where it was."""
-        before = list(run.weights), run.tasks
-        penalised = run.history[-1][2:]
-        if not self.refits:
-            return penalised, (np.full(run.n_networks, np.nan),) * 2
-        run.tasks = [replace(task, group_lasso=0.0) for task in run.tasks]
-        run.train(self.refit, 20_000 + number)
-        run.weights, run.tasks = before
-        return penalised, run.history[-1][2:]
-
-    def _rows(self, run, tasks, penalty, norms, r2):
-        """Tables of one step."""
-        (train, test), (train_refitted, test_refitted) = r2
-        folds = [task.fold for task in tasks]
+    def _rows(self, folds, penalty, norms, penalised, refitted):
+        """Tables of one step, from the scores under the penalty and after training without it (None: not done)."""
         scores = pd.DataFrame({
             "fold": folds,
             "group_lasso": penalty,
             "n_selected": (norms > 0).sum(axis=1),
-            "r2_train": train,
-            "r2_test": test,
-            "r2_train_refitted": train_refitted,
-            "r2_test_refitted": test_refitted,
+            "r2_train": penalised.r2_train,
+            "r2_test": penalised.r2_test,
+            "r2_train_refitted": np.nan if refitted is None else refitted.r2_train,
+            "r2_test_refitted": np.nan if refitted is None else refitted.r2_test,
         })  # fmt: skip
         network, gene = np.nonzero(norms)
         genes = {"fold": np.take(folds, network), "group_lasso": penalty, "gene": gene, "norm": norms[network, gene]}

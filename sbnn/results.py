@@ -1,18 +1,19 @@
 """Results on disk: pickles that explain themselves, and a reader that runs nothing a file brings along."""
 
-import os
 import pickle
 import platform
 import subprocess
-import tempfile
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+import sbnn
 from sbnn.plain_arrays import NotPlainError
 from sbnn.plain_pickle import MAX_BYTES, load_plain
+from sbnn.writing import write_bytes
 
 #: Raised when the layout of result files changes.
 SCHEMA_VERSION = 1
@@ -57,7 +58,7 @@ def save_results(path, results, tables=None, extra=None, **notes):
         "format": _FORMAT,
         "schema_version": SCHEMA_VERSION,
         "versions": package_versions(),
-        "commit": COMMIT,
+        "commit": current_commit(),
     }
     if hasattr(results, "tables"):
         content |= {key: getattr(results, key) for key in ("dataset", "fingerprint", "protocol", "models")}
@@ -73,7 +74,7 @@ def save_results(path, results, tables=None, extra=None, **notes):
         raise ValueError(f"{clashes[0]!r} is a name that the file needs itself: call the note or table otherwise")
     content |= notes
     content["tables"] = {name: pack_table(results[name]) for name in chosen}
-    write_atomically(path, dump_plain(content))
+    write_bytes(path, dump_plain(content))
     return path
 
 
@@ -89,22 +90,6 @@ def dump_plain(content):
     except NotPlainError as error:
         raise ValueError(f"results may hold plain values and arrays only: {error}") from None
     return data
-
-
-def write_atomically(path, data):
-    """Write to a temporary file beside the target and rename it: an interrupted write leaves the old file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def load_results(path):
@@ -286,9 +271,13 @@ def package_versions():
     return versions
 
 
-def _commit():
-    """Commit of this repository, with "+" where the code differs from it; None outside a checkout."""
-    package = Path(__file__).resolve().parent
+@lru_cache(maxsize=1)
+def current_commit():
+    """Return the commit of this repository, with "+" where the code differs from it; None outside a checkout.
+
+    Asked for once a session, when its first computation starts: a long run may outlive that state of the checkout.
+    """
+    package = Path(sbnn.__file__).resolve().parent
 
     def git(*arguments):
         return subprocess.run(
@@ -301,7 +290,3 @@ def _commit():
         return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-#: Asked for when this module is imported: a long run may outlive the state of the checkout it started from.
-COMMIT = _commit()

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from sbnn._checks import check_choice, check_unique, preview
-from sbnn._reading import paired, read_counts, require_columns, require_same_cells, rows_of
+from sbnn._reading import read_counts, require_columns, require_same_cells, rows_of, standardise
+from sbnn.paired_data import PairedData
 from sbnn.preprocessing import select_variable_genes
 from sbnn.sources import find_file, locate
 
@@ -201,19 +202,21 @@ def _scala_paired(name, counts, gene_names, features, data_dir):
     metadata = scala_metadata(cohort_of(name), data_dir).loc[features.index]
     types, families = paper_names(metadata["RNA type"]), paper_names(metadata["RNA family"])
     type_colors, family_colors = _read_colors(types, families, data_dir)
-    return paired(
-        counts,
-        features.to_numpy(np.float64),
-        gene_names=gene_names,
-        feature_names=features.columns,
-        cell_names=features.index,
-        feature_units=tuple(feature.unit for feature in SCALA_FEATURES.values()),
-        cell_types=types,
-        cell_families=families,
-        type_colors=type_colors,
-        family_colors=family_colors,
-        donors=metadata["Mouse"].to_numpy(str),
-        name=name,
+    return PairedData(
+        **standardise(
+            counts,
+            features.to_numpy(np.float64),
+            gene_names=gene_names,
+            feature_names=features.columns,
+            cell_names=features.index,
+            feature_units=tuple(feature.unit for feature in SCALA_FEATURES.values()),
+            cell_types=types,
+            cell_families=families,
+            type_colors=type_colors,
+            family_colors=family_colors,
+            donors=metadata["Mouse"].to_numpy(str),
+            name=name,
+        )
     )
 
 

@@ -7,7 +7,8 @@ import pandas as pd
 from scipy import sparse
 
 from sbnn._checks import check_unique, preview
-from sbnn._reading import CountTable, paired, require_columns, require_same_cells, rows_of
+from sbnn._reading import CountTable, require_columns, require_same_cells, rows_of, standardise
+from sbnn.paired_data import PairedData
 from sbnn.preprocessing import select_variable_genes
 from sbnn.sources import find_file, locate
 
@@ -58,18 +59,20 @@ def load_stoeckius(data_dir=None):
     require_same_cells(table.cell_names, proteins.index, "the RNA table", "the ADT table")
     counts = rows_of(table, cells.index)
     genes = select_variable_genes(counts, n_genes=N_VARIABLE_GENES, threshold=0)
-    return paired(
-        counts[:, genes].toarray(),
-        proteins.loc[cells.index].to_numpy(np.float64),
-        gene_names=table.gene_names[genes],
-        feature_names=proteins.columns,
-        cell_names=cells.index,
-        feature_units=("UMI",) * proteins.shape[1],
-        cell_types=cells.to_numpy(str),
-        cell_families=cells.to_numpy(str),
-        type_colors={name: TYPE_COLORS[name] for name in cells.unique()},
-        family_colors={name: TYPE_COLORS[name] for name in cells.unique()},
-        name="stoeckius_2017",
+    return PairedData(
+        **standardise(
+            counts[:, genes].toarray(),
+            proteins.loc[cells.index].to_numpy(np.float64),
+            gene_names=table.gene_names[genes],
+            feature_names=proteins.columns,
+            cell_names=cells.index,
+            feature_units=("UMI",) * proteins.shape[1],
+            cell_types=cells.to_numpy(str),
+            cell_families=cells.to_numpy(str),
+            type_colors={name: TYPE_COLORS[name] for name in cells.unique()},
+            family_colors={name: TYPE_COLORS[name] for name in cells.unique()},
+            name="stoeckius_2017",
+        )
     )
 
 

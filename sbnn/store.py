@@ -10,7 +10,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sbnn.plain_pickle import load_plain
-from sbnn.results import dump_plain, read_plain_pickle, write_atomically
+from sbnn.results import dump_plain, read_plain_pickle
+from sbnn.writing import write_bytes
 
 _FORMAT = "sbnn fit"
 #: Raised when the layout of the files changes.
@@ -76,7 +77,7 @@ def _seal(path, key, fit):
     """Write a fit with its key and a checksum."""
     content = dump_plain(fit)
     seal = hashlib.sha256(key.encode() + content).hexdigest()
-    write_atomically(
+    write_bytes(
         path, dump_plain({"format": _FORMAT, "version": _VERSION, "key": key, "seal": seal, "content": content})
     )
 
@@ -157,4 +158,4 @@ def _mark(folder):
         raise ValueError(f"store {folder} was written by an older sbnn: choose another store, or delete it")
     if others:
         raise ValueError(f"store {folder} is no store but holds {others[:3]}: choose an empty or a new folder")
-    write_atomically(mark, _MARK_TEXT.encode())
+    write_bytes(mark, _MARK_TEXT.encode())

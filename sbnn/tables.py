@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from sbnn.latent_regressor import is_network
+from sbnn.r2 import as_columns, feature_r2, r2
 from sbnn.schedules import get_schedule
-from sbnn.scoring import as_columns, feature_r2, r2
 
 TABLES = ("scores", "curves", "feature_scores", "selected", "gene_norms", "predictions", "latents")
 #: Columns that the tables have beside hyperparameters and features.
@@ -14,20 +15,15 @@ COLUMNS |= {"r2_train", "r2_test", "r2_test_best_epoch"}
 LARGE_TABLES = ("predictions", "latents")
 
 
-def is_network(estimator):
-    """Whether an estimator is a sparse bottleneck network (told without importing Keras)."""
-    return hasattr(estimator, "stack_settings")
-
-
-def fit_tables(data, fold, fit, keep):
+def fit_tables(data, view, fit, keep):
     """Turn one fitted model into tidy tables.
 
     Parameters
     ----------
     data : PairedData
-    fold : FoldData
+    view : FoldView
         What the model saw.
-    fit : sbnn.chunks.Fit
+    fit : sbnn.execution.Fit
     keep : collection of {"predictions", "latents"}
         Large tables to fill.
 
@@ -36,21 +32,21 @@ def fit_tables(data, fold, fit, keep):
     dict of DataFrames
         By the names of TABLES, those that this model has.
     """
-    keys = {**setting_columns(fit.name, fit.setting, len(data.feature_names)), "fold": fit.fold}
-    rows = _network_tables(keys, fit, data) if is_network(fit.setting) else _linear_tables(keys, fit, fold, data)
-    cells = fold.test if len(fold.test) else fold.train
-    keys = {**keys, "stage": fit.model.history_["stage"].iloc[-1] if is_network(fit.setting) else "fitted"}
-    dtype = np.float32 if is_network(fit.setting) else None
+    keys = {**setting_columns(fit.name, fit.estimator, len(data.feature_names)), "fold": fit.job.fold}
+    rows = _network_tables(keys, fit, data) if is_network(fit.estimator) else _linear_tables(keys, fit, view, data)
+    cells = view.test if len(view.test) else view.train
+    keys = {**keys, "stage": fit.model.history_["stage"].iloc[-1] if is_network(fit.estimator) else "fitted"}
+    dtype = np.float32 if is_network(fit.estimator) else None
     if "predictions" in keep:
-        predicted = as_columns(fit.model.predict(fold.X[cells]), (len(cells), len(data.feature_names)))
+        predicted = as_columns(fit.model.predict(view.X[cells]), (len(cells), len(data.feature_names)))
         predictions = pd.DataFrame(predicted, columns=data.feature_names, dtype=dtype)
         rows["predictions"] = _with_keys(keys, {"cell": data.cell_names[cells]}, predictions)
     if "latents" in keep and hasattr(fit.model, "transform"):
-        latents = pd.DataFrame(np.asarray(fit.model.transform(fold.X)), dtype=dtype).rename(
+        latents = pd.DataFrame(np.asarray(fit.model.transform(view.X)), dtype=dtype).rename(
             columns=lambda index: f"z{index + 1}"
         )
-        held_out = np.isin(np.arange(len(fold.X)), fold.test)
-        used = np.sort(np.concatenate([fold.train, fold.test]))
+        held_out = np.isin(np.arange(len(view.X)), view.test)
+        used = np.sort(np.concatenate([view.train, view.test]))
         rows["latents"] = _with_keys(keys, {"cell": data.cell_names, "held_out": held_out}, latents).iloc[used]
     return rows
 
@@ -109,7 +105,7 @@ def _network_tables(keys, fit, data):
         }
         scores.append({**keys, **score})
     final = {**keys, "stage": history["stage"].iloc[-1]}
-    names = [stage.name for stage in get_schedule(fit.setting.schedule)]
+    names = [stage.name for stage in get_schedule(fit.estimator.schedule)]
     before_pruning = {**keys, "stage": names[names.index("pruned") - 1] if "pruned" in names[1:] else names[-1]}
     norms = pd.DataFrame({"gene": data.gene_names, "norm": model.gene_norms_})
     return {
@@ -121,16 +117,16 @@ def _network_tables(keys, fit, data):
     }
 
 
-def _linear_tables(keys, fit, fold, data):
+def _linear_tables(keys, fit, view, data):
     """Scores, features and genes of a model that is fitted at once."""
     model, keys = fit.model, {**keys, "stage": "fitted"}
-    centre = np.nanmean(fold.Y[fold.train].astype(np.float64), axis=0)
-    predictions = as_columns(model.predict(fold.X), fold.Y.shape, f"predictions of {fit.name!r}")
+    centre = np.nanmean(view.Y[view.train].astype(np.float64), axis=0)
+    predictions = as_columns(model.predict(view.X), view.Y.shape, f"predictions of {fit.name!r}")
     if not np.isfinite(predictions).all():
         odd = ~np.isfinite(predictions).all(axis=1)
-        n_train, n_test = (int(odd[cells].sum()) for cells in (fold.train, fold.test))
+        n_train, n_test = (int(odd[cells].sum()) for cells in (view.train, view.test))
         fit.problem = f"predicts values that are not finite, for {n_train} training and {n_test} test cells"
-    train, test = ((fold.Y[cells], predictions[cells], centre) for cells in (fold.train, fold.test))
+    train, test = ((view.Y[cells], predictions[cells], centre) for cells in (view.train, view.test))
     selected = getattr(model, "selected_", None)
     score = {
         "n_selected": np.nan if selected is None else int(selected.sum()),

@@ -1,5 +1,6 @@
 """Train stacks of sparse bottleneck networks through the stages of a schedule."""
 
+from copy import copy, deepcopy
 from typing import NamedTuple
 
 import numpy as np
@@ -8,12 +9,13 @@ import pandas as pd
 from sbnn._checks import check_matrix, check_same_cells
 from sbnn.backend import ops
 from sbnn.clusters import N_CLUSTERS
-from sbnn.compiled import Batches, Dropout, Penalties, StackData, compiled_stack, on_device, start_state
-from sbnn.network import initial_weights, layer_activations, layer_sizes
-from sbnn.schedules import SCHEDULES, Stage, get_schedule
-from sbnn.tasks import TrainedNetwork, TrainingTask
-
-__all__ = ["SCHEDULES", "Stage", "TrainedNetwork", "TrainingTask", "train_stack"]
+from sbnn.devices import on_device
+from sbnn.engine import Batches, Dropout, Penalties, StackData, compiled_stack
+from sbnn.network import Layer, encoder_of, initial_weights, layer_sizes, network_layers
+from sbnn.optimisers import start_state
+from sbnn.r2 import r2_from_sums
+from sbnn.schedules import get_schedule
+from sbnn.tasks import TrainedNetwork
 
 #: Cells evaluated at once.
 EVALUATION_BLOCK = 256
@@ -73,9 +75,10 @@ def train_stack(
     stages = get_schedule(schedule)
     n_selected = X.shape[1] if n_selected is None else n_selected
     check_stack(X, Y, tasks, stages, n_selected)
-    run = StackRun(X, Y, tasks, bottleneck_dim, hidden, ridge, n_selected, on_epoch or (lambda *_: None))
+    layers = network_layers(Y.shape[1], bottleneck_dim, tuple(hidden))
+    run = StackRun(X, Y, tasks, layers, ridge, n_selected, on_epoch)
     for index, stage in enumerate(stages):
-        run.train(stage, index)
+        run.step(stage, stream=index)
     return run.finish()
 
 
@@ -101,15 +104,54 @@ class StageTables(NamedTuple):
     target_rows: np.ndarray
 
 
-class StackRun:
-    """The state that passes from stage to stage: weights and, after pruning, the genes that are left.
+class StageScore(NamedTuple):
+    """R2 of every network of a stack at the end of some epochs."""
 
-    Arguments are those of `train_stack`, checked.
+    stage: str
+    epoch: int
+    r2_train: np.ndarray
+    r2_test: np.ndarray
+
+
+class StackRun:
+    """A stack in training: `step` trains a stage, `keep_largest` prunes, `fork` tries something out, `finish` ends.
+
+    Parameters
+    ----------
+    X, Y : float32 arrays
+        As `train_stack` takes them, checked.
+    tasks : sequence of TrainingTask
+    layers : tuple of Layer
+        With a linear output.
+    ridge : float
+    n_selected : int, optional
+        Genes kept by a stage "pruned".
+    on_epoch : callable, optional
+        See `train_stack`.
+    weights : list of arrays, optional
+        kernel (M, n_in, n_out) and bias (M, n_out) of each layer to start from; drawn if None.
+    centre : bool
+        Subtract the means of the training cells.
+    hide_zero_genes : bool
+        Let networks no longer see genes whose rows are zero: along a path of penalties these are gone for good.
     """
 
-    def __init__(self, X, Y, tasks, bottleneck_dim, hidden, ridge, n_selected, on_epoch):
-        self.X, self.tasks, self.hidden, self.ridge = X, tasks, tuple(hidden), ridge
-        self.bottleneck_dim, self.n_selected, self.on_epoch = bottleneck_dim, n_selected, on_epoch
+    def __init__(
+        self,
+        X,
+        Y,
+        tasks,
+        layers,
+        ridge,
+        n_selected=None,
+        on_epoch=None,
+        weights=None,
+        centre=True,
+        hide_zero_genes=False,
+    ):
+        self.X, self.tasks, self.layers, self.ridge = X, tasks, layers, ridge
+        self.n_selected, self.on_epoch = n_selected, on_epoch or (lambda *_: None)
+        self.hide_zero_genes = hide_zero_genes
         self.n_networks = len(tasks)
         self.observed = np.isfinite(Y).astype(np.float32)
         self.Y = np.nan_to_num(Y)
@@ -123,22 +165,23 @@ class StackRun:
             n_train = len(task.train_cells)
             self.train_weights[network, :n_train] = 1 if task.cell_weights is None else task.cell_weights
             self.test_weights[network, n_train : n_train + len(task.test_cells)] = 1
-        self.x_mean, self.y_mean = self._means()
+        self.x_mean, self.y_mean = self._means(centre)
         self.train_total, self.test_total = (self._totals(w) for w in (self.train_weights, self.test_weights))
         self.generators = [task.generator(0) for task in tasks]
-        self.sizes = layer_sizes(X.shape[1], Y.shape[1], bottleneck_dim, hidden)
-        self.weights = initial_weights(self.sizes[:-1], self.generators)
+        self.sizes = layer_sizes(X.shape[1], layers)
+        # The output is drawn when the first stage says what it is.
+        self.weights = initial_weights(self.sizes[:-1], self.generators) if weights is None else list(weights)
+        self.target = None if weights is None else "features"
         self.selected = np.tile(np.arange(X.shape[1]), (self.n_networks, 1))
-        self.output_kind = None
-        self.gene_norms = None
+        self.norms_before_pruning = None
         self.feature_r2 = None
         self.history, self.n_epochs = [], 0
         self.diverged_in = [None] * self.n_networks
-        # Along a path of penalties a gene whose row is zero is gone: the networks no longer see it.
-        self.hide_zero_genes = False
 
-    def _means(self):
-        """Weighted means of X and of observed Y over the training cells of each network."""
+    def _means(self, centre):
+        """Weighted means of X and of observed Y over the training cells of each network; zeros without centring."""
+        if not centre:
+            return tuple(np.zeros((self.n_networks, table.shape[1]), dtype=np.float32) for table in (self.X, self.Y))
         x_means, y_means = [], []
         for network in range(self.n_networks):
             weights, rows = self.train_weights[network], self.own_rows[network]
@@ -160,32 +203,59 @@ class StackRun:
             totals.append(cell_weights[network].astype(np.float64) @ squares)
         return np.stack(totals)
 
-    def train(self, stage, index):
-        """Run one stage: new output where the target changes, prune where the stage says so, then epochs."""
-        target = "clusters" if stage.name == "pretrained" else "features"
-        if target != self.output_kind:
-            self._replace_output(N_CLUSTERS if target == "clusters" else self.Y.shape[1])
-            self.output_kind = target
+    def step(self, stage, stream, group_lasso=None):
+        """Train a stage: a new output where the target changes, pruning where the stage says so, then epochs.
+
+        Parameters
+        ----------
+        stage : Stage
+        stream : int
+            Tells the random numbers of this step from those of others.
+        group_lasso : float, optional
+            Penalty of all networks; that of each one's task if None.
+
+        Returns
+        -------
+        StageScore or None
+            At the end of the stage; None where it learns clusters.
+        """
+        self._aim_at("clusters" if stage.name == "pretrained" else "features")
         if stage.name == "pruned":
-            self.gene_norms = self.norms()
+            self.norms_before_pruning = self.gene_norms()
             self.keep_largest(self.n_selected)
-        activations = layer_activations(self.hidden, "softmax" if target == "clusters" else "linear")
-        n_frozen = len(self.hidden) if stage.freeze_hidden else 0
-        kept = 2 * n_frozen
+        n_frozen = len(encoder_of(self.layers)) - 1 if stage.freeze_hidden else 0
         stack = compiled_stack(
-            self._current_sizes()[n_frozen:],
-            activations[n_frozen:],
+            self._current_layers()[n_frozen:],
+            self.weights[2 * n_frozen].shape[1],
             self.n_networks,
             penalise_genes=not stage.freeze_hidden and stage.name != "pruned",
             drop_inputs=stage.input_dropout > 0,
             proximal=stage.proximal,
         )
-        tables = self._tables(stage, target)
-        penalties = Penalties(*tensors([task.group_lasso for task in self.tasks], self.ridge))
-        state = start_state(self.weights[kept:], stage.proximal)
-        shuffles = [task.generator(1 + index) for task in self.tasks]
-        dropout = Dropout.at(stage.input_dropout, [task.dropout_seed(1 + index) for task in self.tasks])
-        evaluations = None if target == "clusters" else self._evaluation_batches(tables)
+        strengths = [task.group_lasso if group_lasso is None else group_lasso for task in self.tasks]
+        state = start_state(self.weights[2 * n_frozen :], stage.proximal)
+        state = self._train_epochs(stage, stream, stack, Penalties(*tensors(strengths, self.ridge)), state)
+        self.weights[2 * n_frozen :] = [np.asarray(weight) for weight in state.weights]
+        self._note_divergence(stage, [np.isfinite(weight).reshape(self.n_networks, -1) for weight in self.weights])
+        return self.history[-1] if self.target == "features" else None
+
+    def fork(self):
+        """Return a run that goes on from here by itself; this one stays where it is."""
+        fork = copy(self)
+        for name in ("weights", "history", "diverged_in", "generators"):
+            setattr(fork, name, deepcopy(getattr(self, name)) if name == "generators" else list(getattr(self, name)))
+        return fork
+
+    def weights_of(self, network=0):
+        """Return the weights of one network: kernel and bias of each layer."""
+        return [np.array(weight[network]) for weight in self.weights]
+
+    def _train_epochs(self, stage, stream, stack, penalties, state):
+        """Take all epochs of a stage, some in each call of the compiled function; return the state at its end."""
+        tables = self._tables(stage)
+        shuffles = [task.generator(1 + stream) for task in self.tasks]
+        dropout = Dropout.at(stage.input_dropout, [task.dropout_seed(1 + stream) for task in self.tasks])
+        evaluations = None if self.target == "clusters" else self._evaluation_batches(tables)
         done = 0
         for n_records, n_between in stage.parts():
             n_epochs = n_records * n_between
@@ -199,8 +269,7 @@ class StackRun:
             for part in np.asarray(residuals):
                 self._record(stage, part, n_between)
             done += n_epochs
-        self.weights[kept:] = [np.asarray(weight) for weight in state.weights]
-        self._note_divergence(stage, [np.isfinite(weight).reshape(self.n_networks, -1) for weight in self.weights])
+        return state
 
     def _note_divergence(self, stage, finite):
         """Remember the stage in which values of a network (arrays of M rows) ceased to be finite."""
@@ -208,16 +277,21 @@ class StackRun:
             if self.diverged_in[network] is None and not all(values[network].all() for values in finite):
                 self.diverged_in[network] = stage.name
 
-    def _current_sizes(self):
-        """Widths of the layers as the weights have them now."""
-        return (self.weights[0].shape[1], *(bias.shape[1] for bias in self.weights[1::2]))
+    def _current_layers(self):
+        """Return the layers as they are trained now, with the output of the target."""
+        if self.target == "features":
+            return self.layers
+        return (*self.layers[:-1], Layer("output", N_CLUSTERS, "softmax"))
 
-    def _replace_output(self, n_outputs):
-        """Put a freshly drawn output layer behind the last hidden layer."""
-        n_hidden_layers = 2 * len(self.hidden) + 1
-        self.weights[2 * n_hidden_layers :] = initial_weights((self.sizes[-2], n_outputs), self.generators)
+    def _aim_at(self, target):
+        """Put a freshly drawn output layer behind the last hidden layer, where the target changes."""
+        if target == self.target:
+            return
+        self.target = target
+        sizes = (self.sizes[-2], self._current_layers()[-1].units)
+        self.weights[2 * len(self.layers) - 2 :] = initial_weights(sizes, self.generators)
 
-    def norms(self):
+    def gene_norms(self):
         """Return the row norms of the first kernel for all genes, shape (M, n_genes); 0 for genes that are dropped."""
         norms = np.zeros((self.n_networks, self.X.shape[1]), dtype=np.float32)
         np.put_along_axis(norms, self.selected, np.linalg.norm(self.weights[0], axis=2), axis=1)
@@ -231,10 +305,10 @@ class StackRun:
         self.selected = np.take_along_axis(self.selected, order, axis=1)
         self.weights[0] = np.take_along_axis(self.weights[0], order[:, :, None], axis=1)
 
-    def _tables(self, stage, target):
+    def _tables(self, stage):
         """Put on the device what the networks gather from in this stage."""
         own_positions = np.arange(self.n_networks * self.n_own, dtype=np.int32).reshape(self.n_networks, -1)
-        if target == "clusters":
+        if self.target == "clusters":
             targets = np.zeros((self.n_networks * self.n_own, N_CLUSTERS), dtype=np.float32)
             for network, task in enumerate(self.tasks):
                 cells = task.stage_cells(stage)
@@ -263,10 +337,9 @@ class StackRun:
 
     def _frozen_activations(self):
         """Return the activations before the bottleneck for every network's own cells, which stay as they are."""
-        n_frozen = len(self.hidden)
-        activations = layer_activations(self.hidden)[:n_frozen]
-        stack = compiled_stack(self._current_sizes()[: n_frozen + 1], activations, self.n_networks)
-        weights = tensors(*self.weights[: 2 * n_frozen])
+        frozen = encoder_of(self.layers)[:-1]
+        stack = compiled_stack(frozen, self.weights[0].shape[1], self.n_networks)
+        weights = tensors(*self.weights[: 2 * len(frozen)])
         blocks = []
         for start in range(0, self.n_own, EVALUATION_BLOCK):
             rows = self.own_rows[:, start : start + EVALUATION_BLOCK]
@@ -292,47 +365,37 @@ class StackRun:
             return
         self._note_divergence(stage, [np.isfinite(residuals).reshape(self.n_networks, -1)])
         train, test = residuals[:, 0], residuals[:, 1]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            r2_train = 1 - train.sum(axis=1) / self.train_total.sum(axis=1)
-            r2_test = 1 - test.sum(axis=1) / self.test_total.sum(axis=1)
-            self.feature_r2 = 1 - test / self.test_total
+        r2_train = r2_from_sums(train.sum(axis=1), self.train_total.sum(axis=1))
+        r2_test = r2_from_sums(test.sum(axis=1), self.test_total.sum(axis=1))
+        self.feature_r2 = r2_from_sums(test, self.test_total)
         diverged = np.array([one is not None for one in self.diverged_in])
         r2_train[diverged], r2_test[diverged], self.feature_r2[diverged] = np.nan, np.nan, np.nan
         self.n_epochs += n_epochs
-        self.history.append((stage.name, self.n_epochs, r2_train, r2_test))
+        self.history.append(StageScore(stage.name, self.n_epochs, r2_train, r2_test))
         for _ in range(n_epochs - 1):
             self.on_epoch(stage.name, None)
         self.on_epoch(stage.name, np.where(np.isnan(r2_test), r2_train, r2_test))
 
     def finish(self):
         """Return the networks one by one."""
-        if self.gene_norms is None:
-            self.gene_norms = self.norms()
-        networks = []
-        for network in range(self.n_networks):
-            history = pd.DataFrame(
-                {
-                    "stage": [stage for stage, *_ in self.history],
-                    "epoch": [epoch for _, epoch, *_ in self.history],
-                    "r2_train": [train[network] for *_, train, _ in self.history],
-                    "r2_test": [test[network] for *_, test in self.history],
-                }
-            )
-            selected = np.zeros(self.X.shape[1], dtype=bool)
-            selected[self.selected[network]] = True
-            networks.append(
-                TrainedNetwork(
-                    weights=[np.array(weight[network]) for weight in self.weights],
-                    selected=selected,
-                    gene_norms=self.gene_norms[network],
-                    x_mean=self.x_mean[network],
-                    y_mean=self.y_mean[network],
-                    history=history,
-                    feature_r2=self.feature_r2[network],
-                    diverged_in=self.diverged_in[network],
-                )
-            )
-        return networks
+        norms = self.gene_norms() if self.norms_before_pruning is None else self.norms_before_pruning
+        return [self._network(network, norms[network]) for network in range(self.n_networks)]
+
+    def _network(self, network, gene_norms):
+        """One network of the stack."""
+        history = pd.DataFrame(self.history, columns=StageScore._fields)
+        selected = np.zeros(self.X.shape[1], dtype=bool)
+        selected[self.selected[network]] = True
+        return TrainedNetwork(
+            weights=self.weights_of(network),
+            selected=selected,
+            gene_norms=gene_norms,
+            x_mean=self.x_mean[network],
+            y_mean=self.y_mean[network],
+            history=history.assign(**{r2: [values[network] for values in history[r2]] for r2 in history.columns[2:]}),
+            feature_r2=self.feature_r2[network],
+            diverged_in=self.diverged_in[network],
+        )
 
 
 def tensors(*arrays):

@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.neighbors import KNeighborsClassifier
 
 from sbnn._checks import check_choice, check_length, check_matrix, check_same_cells, preview
 from sbnn._reading import rows_of
 from sbnn.baselines import class_means
-from sbnn.paired_data import UNKNOWN
-from sbnn.preprocessing import Preprocessor, normalise_counts
+from sbnn.cell_labels import UNKNOWN
+from sbnn.comparison import vote_of_neighbours
+from sbnn.preprocessing import Preprocessor, align_genes
+from sbnn.r2 import r2_from_sums
 
 #: Name of the row of `cohort_scores` that sums up all features.
 ALL_FEATURES = "all features"
@@ -142,7 +143,7 @@ def _project(reference, cohort, aligned, models, families):
         for standardise in STANDARDISATIONS:
             Z = np.asarray(model.transform(aligned[standardise].X))
             latents.append(_with_names(_coordinates(cohort, Z), model=name, standardise=standardise))
-            right = neighbours_family(training, reference.cell_families, Z) == families
+            right = vote_of_neighbours(training, reference.cell_families, Z) == families
             by_family = pd.Series(right).groupby(families).agg(["size", "mean"]).reset_index()
             by_family.columns = ["family", "n_cells", "recall"]
             votes.append(_with_names(by_family, model=name, standardise=standardise))
@@ -170,9 +171,9 @@ def _with_names(table, **names):
 def align_cohort(reference, cohort, table, standardise="training"):
     """Bring the cells of another cohort to the genes, features and scales of the data that models are fitted on.
 
-    Genes and features are matched by name, in any order. Depth is taken over the genes that both have, and scaled to
-    the reference's median depth over the same genes. A gene that the cohort lacks is set to zero in every cell,
-    its mean in the training cells, so that it moves no prediction.
+    Genes and features are matched by name, in any order. Depth is taken over the genes that both have, and scaled by
+    their share in the counts of the reference (`Preprocessor.normalise`). A gene that the cohort lacks is set to zero
+    in every cell, its mean in the training cells, so that it moves no prediction.
 
     Parameters
     ----------
@@ -205,25 +206,22 @@ def align_cohort(reference, cohort, table, standardise="training"):
             "measured, to be brought to one scale"
         )
     features = _matching_features(reference, cohort)
-    found = np.isin(reference.gene_names, table.gene_names)
-    if not found.any():
+    columns, present = align_genes(reference.gene_names, table.gene_names)
+    if not present.any():
         raise ValueError(
             f"the cohort has none of the {reference.n_genes} genes of {reference.name!r}: "
             f"{preview(reference.gene_names, 3)} expected, {preview(table.gene_names, 3)} came"
         )
-    columns = pd.Index(table.gene_names).get_indexer(reference.gene_names[found])
-    depth = np.asarray(reference.counts[:, found].sum(axis=1), dtype=float)
-    expression = normalise_counts(rows_of(table, cohort.cell_names)[:, columns], np.median(depth))
+    counts = rows_of(table, cohort.cell_names)[:, columns]
     fitted = Preprocessor().fit(reference.counts, reference.features)
-    means, sds = fitted.gene_means_[found], fitted.gene_sds_[found]
-    if standardise == "cohort":
-        own = Preprocessor(allow_constant=True).fit(expression=expression, features=features)
-        means, sds, Y = own.gene_means_, own.gene_sds_, own.transform_features(features)
+    if standardise == "training":
+        X, Y = fitted.transform_genes(counts, present=present), fitted.transform_features(features)
     else:
-        Y = fitted.transform_features(features)
-    X = np.zeros((cohort.n_cells, reference.n_genes), dtype=np.float32)
-    X[:, found] = (expression - means) / sds
-    return AlignedCohort(X, Y, reference.gene_names[~found].tolist())
+        expression = fitted.normalise(counts, present)
+        own = Preprocessor(allow_constant=True).fit(expression=expression, features=features)
+        X = np.zeros((cohort.n_cells, reference.n_genes), dtype=np.float32)
+        X[:, present], Y = own.transform_genes(expression=expression), own.transform_features(features)
+    return AlignedCohort(X, Y, reference.gene_names[~present].tolist())
 
 
 def _matching_features(reference, cohort):
@@ -323,27 +321,8 @@ def _weighted_scores(Y, predictions, weights):
     residual, total = weights @ (Y - predictions) ** 2 / n_cells, covariance(Y, Y)
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = covariance(Y, predictions) / np.sqrt(total * covariance(predictions, predictions))
-        r2 = 1 - residual / total
-    pooled = 1 - residual.sum(axis=1) / total.sum(axis=1)
+    pooled = r2_from_sums(residual.sum(axis=1), total.sum(axis=1))
     return {
-        "r2": np.column_stack([r2, pooled]),
+        "r2": np.column_stack([r2_from_sums(residual, total), pooled]),
         "correlation": np.column_stack([correlation, correlation.mean(axis=1)]),
     }
-
-
-def neighbours_family(coordinates, families, new_coordinates, n_neighbours=10):
-    """Name the family of new cells by a vote of their nearest training cells in latent space.
-
-    Parameters
-    ----------
-    coordinates : array, shape (n_training_cells, n_dimensions)
-    families : sequence of str, shape (n_training_cells,)
-    new_coordinates : array, shape (n_new_cells, n_dimensions)
-    n_neighbours : int
-
-    Returns
-    -------
-    str array, shape (n_new_cells,)
-    """
-    classifier = KNeighborsClassifier(n_neighbours).fit(np.asarray(coordinates), np.asarray(families))
-    return classifier.predict(np.asarray(new_coordinates))

@@ -2,34 +2,34 @@
 
 import os
 from contextlib import closing
+from functools import partial
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from sbnn._checks import check_choice, check_flag, check_targets, check_whole, preview, warn
 from sbnn.baselines import ClassMean
-from sbnn.chunks import (
-    STACK_SIZE,
-    Work,
-    add_large_tables,
-    fitting_stack,
-    holds_networks,
-    pack_fit,
-    part_of,
-    plan_chunks,
-    run_chunk,
-    unpack_fit,
-)
 from sbnn.clusters import fold_clusters
 from sbnn.cross_validation import CrossValidation
+from sbnn.execution import (
+    STACK_SIZE,
+    Job,
+    Plan,
+    cut_into_chunks,
+    fitting_stack,
+    run_chunk,
+)
 from sbnn.fit_keys import fit_keys
-from sbnn.folds import fold_data, make_folds
+from sbnn.folds import make_folds, view_fold
+from sbnn.latent_regressor import is_network
+from sbnn.packing import add_large_tables, pack_fit, unpack_fit
 from sbnn.paired_data import check_paired
-from sbnn.parallel import is_local, run_elsewhere, runs_here
 from sbnn.provenance import check_distinct, describe_models, list_runs
+from sbnn.results import current_commit
 from sbnn.schedules import get_schedule
 from sbnn.store import open_store
-from sbnn.tables import COLUMNS, LARGE_TABLES, is_network, join_tables
+from sbnn.tables import COLUMNS, LARGE_TABLES, join_tables
+from sbnn.workers import is_local, n_threads_for, run_elsewhere, run_in_threads, runs_here
 
 
 def cross_validate(
@@ -46,8 +46,7 @@ def cross_validate(
     """Fit every model on the training cells of every fold and score it on the test cells.
 
     R2 = 1 - sum (Y - prediction)^2 / sum Y^2 over the test cells, all features pooled, Y centred on the training
-    cells; nothing is chosen on test cells. Where one process trains networks, those of equal shape make stacks;
-    reduced-rank models that differ in alpha make a path.
+    cells; nothing is chosen on test cells. Reduced-rank models that differ in alpha make a path.
 
     Parameters
     ----------
@@ -64,12 +63,13 @@ def cross_validate(
         after an interruption, Ctrl-C or a kill goes on where it was, and gives the same tables; other calls fit only
         what the folder lacks. Fitted models of other packages come back without their estimator (None).
     n_jobs : int, optional
-        Processes of this machine, as joblib counts them: None is 1 unless `joblib.parallel_config` says otherwise, -1
-        all cores. On a CPU one process a core trains a third faster than one process on all cores; a GPU trains
-        large stacks in this process. Under `parallel_config("dask")` everything goes to that cluster, which should
-        have started more than one worker: joblib keeps to itself what only one could do.
+        Processes of this machine, as joblib counts them (-1: all cores). None is what is fastest, as far as we have
+        measured: on a CPU one network per core, in threads of this process; on a GPU large stacks in this process.
+        `joblib.parallel_config` overrules it: with "dask" everything goes to that cluster, which should have started
+        more than one worker: joblib keeps to itself what only one could do.
     stack_size : int, optional
-        Networks trained at once; by default what the processor and its memory suit.
+        Networks trained at once by one thread or process; by default one, with `n_jobs=1` five, on a GPU what its
+        memory holds.
     within_fold : bool
         Fit normalisation, z-scores and clusters on the training cells of each fold alone, instead of once on all
         cells as the paper did.
@@ -101,28 +101,32 @@ def cross_validate(
     Protocol: arXiv 2006.10411, section 2; `within_fold=True` is ours.
     """
     check_paired(data)
-    runs = _checked_runs(models, data)
-    described = describe_models(runs, data.n_features)
+    listed = _checked_models(models, data)
+    described = describe_models(listed, data.n_features)
     check_distinct(described)
     splits = make_folds(data, folds)
     keep = _check_keep(keep)
     check_flag(within_fold, "within_fold")
+    if stack_size is not None:
+        check_whole(stack_size, "stack_size")
     _check_observed(data, splits)
+    current_commit()  # of the code that computes, whatever becomes of the checkout while it runs
     protocol = "training cells" if within_fold else "all cells"
     all_cells = isinstance(folds, str) and folds == "all"
-    work = Work(data, runs, [fold_data(data, split, within_fold) for split in splits], {}, keep)
-    keys = None if store is None else fit_keys(data, runs, splits, protocol, all_cells)
+    plan = Plan(data, listed, [view_fold(data, split, within_fold) for split in splits], {}, keep)
+    keys = None if store is None else fit_keys(data, listed, splits, protocol, all_cells)
     with open_store(store) as fit_store:
-        fits, missing = _restore(work, fit_store, keys)
-        work = work._replace(clusters=_clusters(work, missing, within_fold, all_cells))
-        networks = any(is_network(work.runs[run][1]) for run, _ in missing)
-        planned = plan_chunks(work, missing, _stack_size(work, stack_size, n_jobs) if networks else None)
-        fits += _run_chunks(work, fit_store, keys, planned, n_jobs, progress)
+        fits, missing = _restore(plan, fit_store, keys)
+        plan = plan._replace(clusters=_clusters(plan, missing, within_fold, all_cells))
+        for finished in _run(plan, missing, stack_size, n_jobs, progress):
+            if fit_store is not None:
+                fit_store.save({keys[fit.job]: pack_fit(fit) for fit in finished})
+            fits.extend(finished)
     for fit in fits:
         if fit.problem is not None:
-            warn(f"{fit.name!r} in fold {fit.fold} {fit.problem}: R2 of these cells is NaN")
+            warn(f"{fit.name!r} in fold {fit.job.fold} {fit.problem}: R2 of these cells is NaN")
     # In the order in which the models were named, fold by fold.
-    fits.sort(key=lambda fit: (fit.run, fit.fold))
+    fits.sort(key=lambda fit: fit.job)
     return CrossValidation(
         **join_tables([fit.tables for fit in fits]),
         folds=splits,
@@ -135,14 +139,14 @@ def cross_validate(
     )
 
 
-def _checked_runs(models, data):
+def _checked_models(models, data):
     """Flatten {name: estimator or list} to [(name, estimator)], each with settings that can be fitted."""
     if not isinstance(models, dict):
         raise ValueError(f"models must be a dict of name: estimator or list of estimators, got {models!r}")
-    runs = list_runs(models)
-    if not runs:
+    listed = list_runs(models)
+    if not listed:
         raise ValueError("models is empty: give at least one {name: estimator}")
-    for name, estimator in runs:
+    for name, estimator in listed:
         if not isinstance(name, str):
             raise ValueError(f"names of models must be text, got {name!r}")
         if not (hasattr(estimator, "fit") and hasattr(estimator, "predict")) or isinstance(estimator, type):
@@ -155,7 +159,7 @@ def _checked_runs(models, data):
             except ValueError as error:
                 raise ValueError(f"models[{name!r}]: {error}") from None
         _check_columns(name, estimator.get_params(deep=False), data.feature_names)
-    return runs
+    return listed
 
 
 def _check_columns(name, settings, feature_names):
@@ -189,102 +193,101 @@ def _check_observed(data, splits):
             )
 
 
-def _restore(work, store, keys):
-    """Return the fits that the store holds, and the pairs (run, fold) that it lacks."""
+def _restore(plan, store, keys):
+    """Return the fits that the store holds, and the jobs that it lacks."""
     fits, missing = [], []
-    for run in range(len(work.runs)):
-        for number in range(len(work.seen)):
-            content = None if store is None else store.load(keys[run, number])
-            fit = None if content is None else unpack_fit(work, run, number, content)
-            if fit is not None and add_large_tables(work, fit):
-                fits.append(fit)
-            else:
-                missing.append((run, number))
+    for job in (Job(model, fold) for model in range(len(plan.models)) for fold in range(len(plan.views))):
+        content = None if store is None else store.load(keys[job])
+        fit = None if content is None else unpack_fit(plan, job, content)
+        if fit is not None and add_large_tables(plan, fit):
+            fits.append(fit)
+        else:
+            missing.append(job)
     return fits, missing
 
 
-def _clusters(work, missing, within_fold, all_cells):
+def _clusters(plan, missing, within_fold, all_cells):
     """Clusters of each fold for every number of k-means starts that a missing network asks for."""
-    schedules = [get_schedule(work.runs[run][1].schedule) for run, _ in missing if is_network(work.runs[run][1])]
+    schedules = [get_schedule(plan.estimator(job).schedule) for job in missing if is_network(plan.estimator(job))]
     starts = {schedule.cluster_starts for schedule in schedules} - {None}
-    return {n_init: fold_clusters(work.seen, n_init, within_fold, all_cells) for n_init in sorted(starts)}
+    return {n_init: fold_clusters(plan.views, n_init, within_fold, all_cells) for n_init in sorted(starts)}
 
 
-def _stack_size(work, stack_size, n_jobs):
-    """Return the function that gives the number of networks in a stack."""
-    if stack_size is not None:
-        check_whole(stack_size, "stack_size")
-        return lambda estimator: stack_size
-    if not _networks_run_here(n_jobs):
-        return lambda estimator: 1
-    from sbnn.compiled import accelerator_memory
-
-    memory = accelerator_memory()
-    return lambda estimator: STACK_SIZE if memory is None else fitting_stack(work, estimator, memory)
-
-
-def _networks_run_here(n_jobs):
-    """Whether networks are trained by this process: it is alone, or has an accelerator that it need not share."""
-    if runs_here(n_jobs):
-        return True
-    if not is_local():
-        return False
-    from sbnn.compiled import accelerator_memory
-
-    return accelerator_memory() is not None
-
-
-def _run_chunks(work, store, keys, planned, n_jobs, progress):
-    """Fit what is planned, chunk by chunk, and save each as it is finished."""
-    networks = [chunk for chunk in planned if holds_networks(work, chunk)]
-    others = [chunk for chunk in planned if not holds_networks(work, chunk)]
-    fits = []
-    for chunks in (_run_networks(work, networks, n_jobs, progress), _run_others(work, others, n_jobs, progress)):
-        with closing(chunks):  # an interruption while a chunk is saved stops the other processes, too
-            for finished in chunks:
-                for fit in finished:  # processes return copies of the estimators
-                    fit.setting = work.runs[fit.run][1]
-                if store is not None:
-                    store.save({keys[fit.run, fit.fold]: pack_fit(fit) for fit in finished})
-                fits.extend(finished)
-    return fits
-
-
-def _run_networks(work, chunks, n_jobs, progress):
-    """Train stacks of networks, here or elsewhere, with a bar over networks and epochs."""
-
-    def n_epochs(chunk):
-        schedule = get_schedule(work.runs[chunk[0][0]][1].schedule)
-        return len(chunk) * sum(stage.epochs for stage in schedule)
-
-    if not chunks:
-        return
-    total = sum(map(n_epochs, chunks))
-    with tqdm(total=total, desc="networks x epochs", disable=hide_bar(progress)) as bar:
-        if _networks_run_here(n_jobs):
-            for chunk in chunks:
-
-                def show(stage, r2, chunk=chunk):
-                    bar.update(len(chunk))
-                    bar.set_postfix_str(stage if r2 is None else f"{stage}, R2 {np.mean(r2):.3f}", refresh=False)
-
-                yield run_chunk(work, chunk, show)
-            return
-        parts = ((part_of(work, chunk), chunk) for chunk in chunks)
-        with closing(run_elsewhere(run_chunk, parts, n_jobs, networks=True)) as done:
-            for place, fits in done:
-                bar.update(n_epochs(chunks[place]))
-                last = fits[-1].tables["scores"].iloc[-1]
-                r2 = last["r2_train"] if np.isnan(last["r2_test"]) else last["r2_test"]
-                bar.set_postfix_str(f"{fits[-1].name}, R2 {r2:.3f}")
+def _run(plan, jobs, stack_size, n_jobs, progress):
+    """Fit jobs, networks first; yield the fits of each chunk as it finishes."""
+    networks = [job for job in jobs if is_network(plan.estimator(job))]
+    others = [job for job in jobs if not is_network(plan.estimator(job))]
+    chunks = cut_into_chunks(plan, others, None)
+    runs = (
+        _run_networks(plan, networks, stack_size, n_jobs, progress),
+        _run_others(plan, chunks, n_jobs, progress),
+    )
+    for run in runs:
+        with closing(run):  # an interruption while a chunk is saved stops the other processes, too
+            for fits in run:
+                for fit in fits:  # processes return copies of the estimators
+                    fit.estimator = plan.estimator(fit.job)
                 yield fits
 
 
-def _run_others(work, chunks, n_jobs, progress):
+def _run_networks(plan, jobs, stack_size, n_jobs, progress):
+    """Train networks, where it is fastest unless the caller says, with a bar over networks and epochs."""
+    if not jobs:
+        return
+    place, sizes = _place_of_networks(plan, jobs, stack_size, n_jobs)
+    chunks = cut_into_chunks(plan, jobs, sizes)
+    n_epochs = [_count_epochs(plan, chunk) for chunk in chunks]
+    with tqdm(total=sum(n_epochs), desc="networks x epochs", disable=hide_bar(progress)) as bar:
+
+        def show(chunk, stage, r2):
+            bar.update(len(chunks[chunk]))
+            bar.set_postfix_str(stage if r2 is None else f"{stage}, R2 {np.mean(r2):.3f}", refresh=False)
+
+        if place == "here":
+            for number, chunk in enumerate(chunks):
+                yield run_chunk(plan, chunk, partial(show, number))
+        elif place == "threads":
+            arguments = [(plan, chunk) for chunk in chunks]
+            with closing(run_in_threads(run_chunk, arguments, n_threads_for(n_jobs, len(chunks)), show)) as done:
+                for _, fits in done:
+                    yield fits
+        else:
+            parts = ((plan.part(chunk), chunk) for chunk in chunks)
+            with closing(run_elsewhere(run_chunk, parts, n_jobs, networks=True)) as done:
+                for number, fits in done:
+                    bar.update(n_epochs[number])
+                    last = fits[-1].tables["scores"].iloc[-1]
+                    r2 = last["r2_train"] if np.isnan(last["r2_test"]) else last["r2_test"]
+                    bar.set_postfix_str(f"{fits[-1].name}, R2 {r2:.3f}")
+                    yield fits
+
+
+def _count_epochs(plan, chunk):
+    """Epochs of a chunk, times its networks."""
+    return len(chunk) * sum(stage.epochs for stage in get_schedule(plan.estimator(chunk[0]).schedule))
+
+
+def _place_of_networks(plan, jobs, stack_size, n_jobs):
+    """Return where networks are trained ("here", "threads" or "elsewhere"), and their number in a stack."""
+    from sbnn.devices import accelerator_memory
+
+    memory = accelerator_memory() if is_local() else None
+    if memory is not None:  # an accelerator need not be shared
+        place, sizes = "here", lambda estimator: fitting_stack(plan, estimator, memory)
+    elif not runs_here(n_jobs):
+        place, sizes = "elsewhere", lambda estimator: 1
+    elif n_threads_for(n_jobs, len(jobs)) > 1:
+        place, sizes = "threads", lambda estimator: 1
+    else:
+        place, sizes = "here", lambda estimator: STACK_SIZE
+    return place, sizes if stack_size is None else lambda estimator: stack_size
+
+
+def _run_others(plan, chunks, n_jobs, progress):
     """Fit all other models, here or elsewhere."""
     if not chunks:
         return
-    parts = ((part_of(work, chunk), chunk) for chunk in chunks)
+    parts = ((plan.part(chunk), chunk) for chunk in chunks)
     settings = {"total": len(chunks), "desc": "linear models x folds", "disable": hide_bar(progress)}
     with closing(run_elsewhere(run_chunk, parts, n_jobs)) as done:
         for _, fits in tqdm(done, **settings):

@@ -33,8 +33,8 @@ from sbnn import (
 from sbnn.folds import make_folds
 from sbnn.linear import reduced_rank_path
 from sbnn.preprocessing import Preprocessor
+from sbnn.r2 import feature_r2, r2
 from sbnn.schedules import SCHEDULES, Schedule, Stage, get_schedule
-from sbnn.scoring import feature_r2, r2
 
 DATA, _ = simulate_patchseq(n_cells=60, n_genes=30, n_features=4, n_informative=6, n_types=3, random_state=0)
 X, Y = DATA.X, DATA.Y

@@ -8,7 +8,7 @@ import pytest
 from sklearn.model_selection import KFold
 
 from sbnn import ClassMean, ReducedRankRegressor, cross_validate
-from sbnn.scoring import r2
+from sbnn.r2 import r2
 
 
 def test_predictions_are_means_of_the_class_and_of_all_where_it_is_unknown():

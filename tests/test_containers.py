@@ -272,7 +272,7 @@ import resource, sys
 import anndata, numpy as np
 from scipy import sparse
 from sbnn import PairedData
-import sbnn.containers, sbnn.scoring
+import sbnn.containers, sbnn.latent_regressor
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 before = peak()
 adata = anndata.read_h5ad(sys.argv[1], backed="r")

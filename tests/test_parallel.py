@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 
 import joblib
 import numpy as np
@@ -12,11 +14,11 @@ import pytest
 from conftest import LINEAR_MODELS
 from sklearn.model_selection import KFold
 
-from sbnn import SparseBottleneckRegressor, cross_validate, simulate_patchseq
-from sbnn.chunks import Work, fitting_stack, plan_chunks
-from sbnn.folds import fold_data, make_folds
-from sbnn.parallel import _Preparation, runs_here
+from sbnn import SparseBottleneckRegressor, cross_validate, execution, simulate_patchseq, validation, workers
+from sbnn.execution import Job, Plan, cut_into_chunks, fitting_stack
+from sbnn.folds import make_folds, view_fold
 from sbnn.schedules import SCHEDULES, Stage
+from sbnn.workers import run_in_threads, runs_here
 
 NETWORKS = [
     SparseBottleneckRegressor(
@@ -33,7 +35,7 @@ def validate(data, **settings):
 
 @pytest.fixture(scope="module")
 def here(small):
-    return validate(small[0])
+    return validate(small[0], n_jobs=1)
 
 
 def assert_same(found, expected):
@@ -44,7 +46,7 @@ def assert_same(found, expected):
 
 def test_processes_of_this_machine(small, here, tmp_path):
     assert_same(validate(small[0], n_jobs=2, store=tmp_path / "two"), here)
-    validate(small[0], store=tmp_path / "one")
+    validate(small[0], n_jobs=1, store=tmp_path / "one")
     n_chunks = {name: len(list((tmp_path / name).glob("chunk-*"))) for name in ("one", "two")}
     assert n_chunks["two"] == n_chunks["one"] + 3  # four networks one by one, instead of one stack of four
 
@@ -72,17 +74,17 @@ def test_who_trains_is_what_joblib_says():
 
 def test_a_worker_takes_backend_and_threads_before_it_imports_keras():
     script = """
-        import pickle, sys
+        import sys
         {before}
-        pickle.loads({preparation!r})
+        from sbnn.workers import prepare_worker
+        prepare_worker("jax", 3)
         import os, keras
         print(keras.backend.backend(), os.environ["TF_NUM_INTRAOP_THREADS"], os.environ["NPROC"])
     """
-    preparation = joblib.externals.loky.cloudpickle_wrapper.dumps(_Preparation("jax", 3))
     environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
 
     def run(before):
-        code = textwrap.dedent(script.format(before=before, preparation=preparation))
+        code = textwrap.dedent(script.format(before=before))
         return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
 
     pytest.importorskip("jax")
@@ -90,16 +92,55 @@ def test_a_worker_takes_backend_and_threads_before_it_imports_keras():
     assert "start the workers with KERAS_BACKEND=jax" in run("import keras").stderr
 
 
+def test_threads_report_to_the_one_that_waits_and_stop_when_it_does():
+    shown, reports = [], []
+
+    def count(up_to, report):
+        for number in range(up_to):
+            reports.append(number)
+            report(number)
+            time.sleep(0.001)
+        return up_to
+
+    done = run_in_threads(count, [(3,), (2,), (10**6,)], 2, lambda place, number: shown.append((place, number)))
+    assert {next(done), next(done)} == {(0, 3), (1, 2)}
+    done.close()
+    assert {place for place, _ in shown} >= {0, 1} and len(reports) < 10**5
+
+    def fail(report):
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        list(run_in_threads(fail, [()], 2, print))
+
+
+def test_by_default_every_core_trains_a_network_in_this_process(small, here, monkeypatch):
+    threads = set()
+    run_chunk = execution.run_chunk
+
+    def run(plan, chunk, *arguments):
+        threads.add((os.getpid(), threading.get_ident()))
+        assert len(chunk) == 1 or not execution.holds_networks(plan, chunk)
+        return run_chunk(plan, chunk, *arguments)
+
+    monkeypatch.setattr(workers, "cpu_count", lambda: 2)
+    monkeypatch.setattr(validation, "run_chunk", run)
+    found = validate(small[0])
+    assert_same(found, here)
+    assert {process for process, _ in threads} == {os.getpid()} and len(threads) == 3  # two, and this one
+
+
 def test_a_stack_fits_the_memory_of_an_accelerator():
     data = simulate_patchseq(n_cells=300, n_genes=200, n_features=6)[0]
     splits = make_folds(data, KFold(5))
     network = SparseBottleneckRegressor(schedule="paper_no_pretraining")
-    work = Work(data, [("sBNN-2", network)], [fold_data(data, split) for split in splits], {}, ())
-    assert fitting_stack(work, network, 0) == 1
-    sizes = [fitting_stack(work, network, memory) for memory in (10**8, 10**9, 10**10)]
+    plan = Plan(data, [("sBNN-2", network)], [view_fold(data, split) for split in splits], {}, ())
+    assert fitting_stack(plan, network, 0) == 1
+    sizes = [fitting_stack(plan, network, memory) for memory in (10**8, 10**9, 10**10)]
     assert sizes == sorted(sizes)
     assert sizes[2] // sizes[1] in (9, 10, 11)
-    assert [len(chunk) for chunk in plan_chunks(work, [(0, fold) for fold in range(5)], lambda estimator: 3)] == [3, 2]
+    jobs = [Job(0, fold) for fold in range(5)]
+    assert [len(chunk) for chunk in cut_into_chunks(plan, jobs, lambda estimator: 3)] == [3, 2]
 
 
 def test_stack_size_is_checked(small):

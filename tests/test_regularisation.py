@@ -6,7 +6,7 @@ from keras import ops
 from sklearn.model_selection import KFold
 
 from sbnn import PairedData, ReducedRankRegressor, SparseBottleneckRegressor, regularisation_path
-from sbnn.compiled import proximal_step, start_state
+from sbnn.optimisers import proximal_step, start_state
 from sbnn.regularisation import active_size
 from sbnn.schedules import SCHEDULES, Schedule, Stage
 
@@ -27,9 +27,7 @@ def test_a_step_is_adam_with_a_step_size_a_row_and_the_map_of_the_group_lasso():
     gradients[0][0, 4] = 0.0
     state = start_state([kernel, bias], proximal=True)
     group_lasso = ops.convert_to_tensor(np.array([5.0], "f4"))
-    state = proximal_step(
-        state, [ops.convert_to_tensor(g) for g in gradients], 0.1, group_lasso, lambda values: ops.sum(values, axis=-1)
-    )
+    state = proximal_step(state, [ops.convert_to_tensor(g) for g in gradients], 0.1, group_lasso)
     # First step of Adam: both moments, corrected, are those of the gradient itself.
     sizes = 0.1 / (np.sqrt((gradients[0][0] ** 2).mean(axis=1)) + 1e-7)
     moved = kernel[0] - sizes[:, None] * gradients[0][0]
@@ -54,9 +52,7 @@ def test_the_optimum_is_that_of_the_group_lasso():
         gradient = 2 / 200 * X.T @ (X @ np.asarray(state.weights[0])[0] - Y)
         rate = 0.02 * (1 - step / 4000)
         gradient = ops.convert_to_tensor(gradient[None].astype("f4"))
-        state = proximal_step(
-            state, [gradient], rate, ops.convert_to_tensor(np.array([penalty], "f4")), lambda v: ops.sum(v, axis=-1)
-        )
+        state = proximal_step(state, [gradient], rate, ops.convert_to_tensor(np.array([penalty], "f4")))
     found = np.asarray(state.weights[0])[0]
     np.testing.assert_allclose(found, expected, atol=0.01)
     np.testing.assert_array_equal(found.any(axis=1), expected.any(axis=1))

@@ -23,7 +23,16 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from sbnn import SparseBottleneckRegressor, chunks, cross_validate, fit_keys, simulate_patchseq, store, validation
+from sbnn import (
+    SparseBottleneckRegressor,
+    cross_validate,
+    execution,
+    fit_keys,
+    simulate_patchseq,
+    store,
+    validation,
+    workers,
+)
 from sbnn.results import dump_plain
 from sbnn.schedules import SCHEDULES, Stage
 from sbnn.store import open_store
@@ -40,6 +49,7 @@ MODELS = {
 
 
 def validate(data, folder=None, models=MODELS, **settings):
+    settings = {"n_jobs": 1} | settings
     return cross_validate(data, models, folds=KFold(3), store=folder, progress=False, **settings)
 
 
@@ -66,11 +76,11 @@ def stop_after(monkeypatch, number, error=KeyboardInterrupt):
     """Let a number of chunks finish, then fail."""
     started = []
 
-    def run(work, chunk, *arguments):
+    def run(plan, chunk, *arguments):
         started.append(chunk)
         if len(started) > number:
             raise error
-        return chunks.run_chunk(work, chunk, *arguments)
+        return execution.run_chunk(plan, chunk, *arguments)
 
     monkeypatch.setattr(validation, "run_chunk", run)
 
@@ -101,6 +111,19 @@ def test_after_ctrl_c_the_same_call_goes_on(small, uninterrupted, tmp_path, monk
     assert before.items() <= fits_of(tmp_path).items()
 
 
+def test_after_ctrl_c_threads_keep_what_they_finished(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "cpu_count", lambda: 2)
+    stop_after(monkeypatch, 4)
+    with pytest.raises(KeyboardInterrupt):
+        validate(small[0], tmp_path, n_jobs=None)
+    monkeypatch.setattr(validation, "run_chunk", execution.run_chunk)
+    n_kept = len(fits_of(tmp_path))
+    assert 3 <= n_kept <= 4  # the fourth may be on its way when the fifth is stopped
+    found, whole = (validate(small[0], folder, n_jobs=None) for folder in (tmp_path, None))
+    assert found.n_fitted == len(whole.estimators) - n_kept
+    assert_same(found, whole)
+
+
 def test_models_come_back_as_they_were(small, uninterrupted, tmp_path):
     data, _ = small
     validate(data, tmp_path)
@@ -127,9 +150,9 @@ def counted(monkeypatch):
     """Count the models that are fitted from here on, by name and fold."""
     fitted = []
 
-    def run(work, chunk, *arguments):
-        fitted.extend((work.runs[run][0], fold) for run, fold in chunk)
-        return chunks.run_chunk(work, chunk, *arguments)
+    def run(plan, chunk, *arguments):
+        fitted.extend((plan.name(job), job.fold) for job in chunk)
+        return execution.run_chunk(plan, chunk, *arguments)
 
     monkeypatch.setattr(validation, "run_chunk", run)
     return fitted
@@ -177,7 +200,7 @@ def test_code_that_trains_is_in_the_address_and_comments_are_not(monkeypatch):
 
 
 def test_every_module_behind_training_is_known_to_change_numbers_or_not():
-    folder, behind, found = Path(fit_keys.__file__).parent, {"chunks", "training"}, set()
+    folder, behind, found = Path(fit_keys.__file__).parent, {"execution", "training"}, set()
     while behind:
         module = behind.pop()
         found.add(module)

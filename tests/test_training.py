@@ -8,13 +8,18 @@ from keras import ops
 
 from sbnn import SparseBottleneckRegressor, simulate_patchseq
 from sbnn.clusters import cluster_features, leave_out_small_clusters
-from sbnn.compiled import Dropout, adam_step, drop_inputs, on_device, start_state
-from sbnn.network import apply_layers, build_network, initial_weights, layer_activations, layer_sizes
+from sbnn.devices import on_device
+from sbnn.engine import Dropout, drop_inputs
+from sbnn.network import apply_layers, build_network, initial_weights, layer_sizes, network_layers
+from sbnn.optimisers import adam_step, start_state
 from sbnn.schedules import SCHEDULES, Schedule, Stage, get_schedule
-from sbnn.training import TrainingTask, train_stack
+from sbnn.tasks import TrainingTask
+from sbnn.training import train_stack
 
 ROOT = Path(__file__).parent.parent
 HIDDEN = (16, 8)
+#: Of networks with six outputs, the features of `small`.
+LAYERS = network_layers(6, hidden=HIDDEN)
 ONE_EPOCH_EACH = SCHEDULES["paper"].shortened(0.001)
 
 
@@ -60,8 +65,8 @@ def test_an_epoch_is_that_of_keras_fit(small):
     task = TrainingTask(np.arange(150), group_lasso=0.05)
     trained = train(data, [task], schedule, ridge=1e-3)[0]
 
-    network = build_network(60, 6, hidden=HIDDEN, group_lasso=0.05, ridge=1e-3)
-    sizes = layer_sizes(60, 6, hidden=HIDDEN)
+    network = build_network(LAYERS, 60, group_lasso=0.05, ridge=1e-3)
+    sizes = layer_sizes(60, LAYERS)
     generator = task.generator(0)
     weights = initial_weights(sizes[:-1], [generator]) + initial_weights(sizes[-2:], [generator])
     network.set_weights([weight[0] for weight in weights])
@@ -102,7 +107,7 @@ def test_history_is_r2_of_the_weights_at_the_end_of_each_epoch(small):
     for n_epochs in (1, 2):
         schedule = [Stage("finetuned", epochs=n_epochs, learning_rate=1e-3)]
         trained = train(data, [task], schedule)[0]
-        outputs = apply_layers(trained.weights, layer_activations(HIDDEN), data.X - trained.x_mean)
+        outputs = apply_layers(LAYERS, trained.weights, data.X - trained.x_mean)
         for cells, column in ((task.train_cells, "r2_train"), (task.test_cells, "r2_test")):
             truth = data.Y[cells] - trained.y_mean
             expected = 1 - np.sum((truth - outputs[cells]) ** 2) / np.sum(truth**2)
@@ -135,8 +140,8 @@ def test_cached_activations_change_nothing(small):
     data, _ = small
     task = TrainingTask(np.arange(150), group_lasso=0.0)
     trained = train(data, [task], [Stage("frozen", epochs=1, learning_rate=1e-3, freeze_hidden=True)], ridge=0.0)[0]
-    network = build_network(60, 6, hidden=HIDDEN, group_lasso=0.0, ridge=0.0)
-    sizes, generator = layer_sizes(60, 6, hidden=HIDDEN), task.generator(0)
+    network = build_network(LAYERS, 60)
+    sizes, generator = layer_sizes(60, LAYERS), task.generator(0)
     weights = initial_weights(sizes[:-1], [generator]) + initial_weights(sizes[-2:], [generator])
     network.set_weights([weight[0] for weight in weights])
     for name in ("hidden_1", "hidden_2"):
@@ -161,10 +166,9 @@ def test_pruning_keeps_the_largest_rows_and_equals_setting_the_others_to_zero(sm
     assert full.gene_norms[pruned.selected].min() >= full.gene_norms[~pruned.selected].max()
     np.testing.assert_allclose(full.gene_norms, np.linalg.norm(full.weights[0], axis=1), rtol=1e-6)
     emptied = [full.weights[0] * pruned.selected[:, None], *full.weights[1:]]
-    activations = layer_activations(HIDDEN)
     np.testing.assert_allclose(
-        apply_layers(pruned.weights, activations, (data.X - pruned.x_mean)[:, pruned.selected]),
-        apply_layers(emptied, activations, data.X - full.x_mean),
+        apply_layers(LAYERS, pruned.weights, (data.X - pruned.x_mean)[:, pruned.selected]),
+        apply_layers(LAYERS, emptied, data.X - full.x_mean),
         atol=1e-5,
     )
 
@@ -188,9 +192,7 @@ def test_missing_features_are_left_out_of_loss_and_r2(small):
     task = tasks_of(data, 1)[0]
     trained = train_stack(data.X, Y, [task], ONE_EPOCH_EACH, hidden=HIDDEN, n_selected=10)[0]
     np.testing.assert_allclose(trained.y_mean, np.nanmean(Y[task.train_cells], axis=0), atol=1e-5)
-    outputs = apply_layers(
-        trained.weights, layer_activations(HIDDEN), (data.X - trained.x_mean)[task.test_cells][:, trained.selected]
-    )
+    outputs = apply_layers(LAYERS, trained.weights, (data.X - trained.x_mean)[task.test_cells][:, trained.selected])
     truth = Y[task.test_cells] - trained.y_mean
     expected = 1 - np.nansum((truth - outputs) ** 2) / np.nansum(truth**2)
     assert trained.history["r2_test"].iloc[-1] == pytest.approx(expected, abs=1e-4)

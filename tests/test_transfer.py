@@ -11,10 +11,11 @@ from conftest import require_real
 from scipy.stats import bootstrap, pearsonr
 from sklearn.metrics import r2_score
 
-from sbnn import ReducedRankRegressor, SparseBottleneckRegressor, load_dataset, simulate_patchseq
+from sbnn import PairedModel, ReducedRankRegressor, SparseBottleneckRegressor, load_dataset, simulate_patchseq
 from sbnn._reading import CountTable
 from sbnn.baselines import class_means
 from sbnn.cohort_figure import plot_external_cohort
+from sbnn.comparison import vote_of_neighbours
 from sbnn.preprocessing import Preprocessor
 from sbnn.scala import read_count_table
 from sbnn.schedules import get_schedule
@@ -23,7 +24,6 @@ from sbnn.transfer import (
     SCORINGS,
     align_cohort,
     cohort_scores,
-    neighbours_family,
     validate_externally,
 )
 
@@ -69,11 +69,24 @@ def test_missing_genes_take_their_training_mean_and_leave_the_depth_to_the_other
     assert aligned.missing_genes == first.gene_names[[3, 40]].tolist()
     assert (aligned.X[:, [3, 40]] == 0).all()
     common = np.delete(np.arange(80), [3, 40])
-    depth, median = second.counts[:, common].sum(1, keepdims=True), np.median(first.counts[:, common].sum(1))
+    depth = second.counts[:, common].sum(1, keepdims=True)
+    share = first.counts[:, common].sum() / first.counts.sum()
     fitted = Preprocessor().fit(first.counts, first.features)
-    logs = np.log2(1 + second.counts[:, common] / depth * median)
+    logs = np.log2(1 + second.counts[:, common] / depth * np.median(first.counts.sum(1)) * share)
     expected = (logs - fitted.gene_means_[common]) / fitted.gene_sds_[common]
     np.testing.assert_allclose(aligned.X[:, common], expected, atol=1e-5)
+
+
+def test_new_cells_are_scaled_by_one_rule(cohorts):
+    """A cohort that lacks genes gets the same X for validation as a PairedModel gives it."""
+    first, second, table = cohorts
+    kept = ~np.isin(table.gene_names, first.gene_names[[3, 40]])
+    without = CountTable(table.counts[:, kept], table.gene_names[kept], table.cell_names)
+    model = PairedModel(ReducedRankRegressor(rank=2, alpha=0.05)).fit(first)
+    counts = pd.DataFrame(without.counts, index=without.cell_names, columns=without.gene_names)
+    expected = model.estimator_.transform(align_cohort(first, second, without).X)
+    found = model.transform(counts.loc[second.cell_names], fill_missing=True)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_a_missing_gene_moves_no_prediction(cohorts):
@@ -202,7 +215,7 @@ def test_new_cells_are_placed_and_their_families_named(cohorts, external):
     np.testing.assert_allclose(found.training_latents[["z1", "z2"]], models["sBNN-2"].transform(first.X), atol=1e-5)
     votes = found.family_votes.query("standardise == 'training'").set_index("family")
     assert votes["n_cells"].to_dict() == pd.Series(second.cell_families).value_counts().to_dict()
-    right = neighbours_family(models["sBNN-2"].transform(first.X), first.cell_families, Z) == second.cell_families
+    right = vote_of_neighbours(models["sBNN-2"].transform(first.X), first.cell_families, Z) == second.cell_families
     assert votes.loc["inner", "recall"] == pytest.approx(right[second.cell_families == "inner"].mean())
 
 
@@ -264,7 +277,7 @@ def test_the_picture_shows_every_cell_and_every_model(cohorts, external, tmp_pat
 
 def test_neighbours_vote():
     training = np.array([[0.0, 0], [0, 1], [1, 0], [9, 9], [9, 8], [8, 9]])
-    voted = neighbours_family(training, ["a"] * 3 + ["b"] * 3, [[0.5, 0.5], [8.5, 9]], n_neighbours=3)
+    voted = vote_of_neighbours(training, ["a"] * 3 + ["b"] * 3, [[0.5, 0.5], [8.5, 9]], n_neighbours=3)
     assert voted.tolist() == ["a", "b"]
 
 

@@ -21,7 +21,7 @@ from sbnn.comparison import (
     procrustes_r2,
     table_of_scores,
 )
-from sbnn.folds import fold_data, make_folds
+from sbnn.folds import make_folds, view_fold
 from sbnn.schedules import SCHEDULES
 
 SHORT = SCHEDULES["paper"].shortened(0.02)
@@ -165,7 +165,7 @@ def test_within_folds_nothing_of_the_test_cells_is_seen(small):
     counts[fold.test] += 1000
     features[fold.test] *= 7
     changed = replace(data, counts=counts, features=features)
-    first, second = (fold_data(d, fold, within_fold=True) for d in (data, changed))
+    first, second = (view_fold(d, fold, within_fold=True) for d in (data, changed))
     np.testing.assert_array_equal(first.X[fold.train], second.X[fold.train])
     np.testing.assert_array_equal(first.Y[fold.train], second.Y[fold.train])
     np.testing.assert_allclose(first.Y[fold.train].std(0), 1, atol=1e-5)
@@ -182,7 +182,7 @@ def test_within_folds_stacks_see_their_own_tables(small):
     folds = make_folds(data)[:3]
     together = cross_validate(data, {"a": network()}, folds, within_fold=True, progress=False, keep=())
     for number, fold in enumerate(folds):
-        seen = fold_data(data, fold, within_fold=True)
+        seen = view_fold(data, fold, within_fold=True)
         score = together.estimators[number].score(seen.X[fold.test], seen.Y[fold.test])
         expected = together.scores.query("fold == @number and stage == 'pruned'")["r2_test"].iloc[0]
         assert score == pytest.approx(expected, abs=1e-4)

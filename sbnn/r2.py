@@ -1,0 +1,84 @@
+"""R2 as the paper defines it: pooled over features, around the means of the training cells."""
+
+import numpy as np
+
+from sbnn._checks import check_matrix, check_weights
+
+
+def r2(Y, predictions, centre, sample_weight=None):
+    """Return R2 pooled over features: 1 - sum (Y - predictions)^2 / sum (Y - centre)^2.
+
+    Parameters
+    ----------
+    Y : array, shape (n_cells, n_features)
+        Truth; values that are missing (NaN) are left out of both sums.
+    predictions : array, shape (n_cells, n_features)
+    centre : array, shape (n_features,)
+        Means of the training cells.
+    sample_weight : array, shape (n_cells,), optional
+
+    Returns
+    -------
+    float
+        NaN without cells, where Y does not vary around `centre`, and where a prediction for an observed value is not
+        finite.
+
+    Raises
+    ------
+    ValueError
+        Shapes that differ, weights that are negative, not finite or all zero.
+
+    References
+    ----------
+    arXiv 2006.10411, section 2.
+    """
+    residual, total = _sums(Y, predictions, centre, sample_weight)
+    return float(r2_from_sums(residual.sum(), total.sum()))
+
+
+def feature_r2(Y, predictions, centre, sample_weight=None):
+    """Return R2 of each feature, shape (n_features,); arguments as for `r2`."""
+    return r2_from_sums(*_sums(Y, predictions, centre, sample_weight))
+
+
+def r2_from_sums(residual, total):
+    """Return 1 - residual / total, NaN where that has no finite value: the R2 of every score in this package.
+
+    Parameters
+    ----------
+    residual, total : arrays of one shape, or float
+        Sums of squares around the predictions, and around the mean that they are held against.
+    """
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        score = 1 - residual / total
+    return np.where(np.isfinite(score), score, np.nan)
+
+
+def _sums(Y, predictions, centre, sample_weight):
+    """Weighted sums of squares around predictions and centre, feature by feature; only missing Y is left out."""
+    Y = check_matrix(Y, "Y", allow_nan=True)
+    predictions = as_columns(predictions, Y.shape)
+    weight = np.ones(len(Y)) if sample_weight is None or not len(Y) else check_weights(sample_weight, len(Y))
+    observed = ~np.isnan(Y)
+    centre = check_matrix(np.asarray(centre)[None], "centre", allow_nan=True)[0]
+    if centre.shape != Y.shape[1:]:
+        raise ValueError(f"centre must have one entry per feature, shape {Y.shape[1:]}, got {centre.shape}")
+
+    def sum_of_squares(values):
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.sum(np.where(observed, weight[:, None] * (Y - values) ** 2, 0), axis=0)
+
+    return sum_of_squares(predictions), sum_of_squares(centre)
+
+
+def as_columns(predictions, shape, what="predictions"):
+    """Return predictions as an array of the shape of Y; ValueError where they have another.
+
+    Regressors may predict a single feature as one axis, which NumPy would spread over all cells.
+    """
+    predictions = np.asarray(predictions)
+    if predictions.ndim == 1 and shape[1] == 1:
+        predictions = predictions[:, None]
+    if predictions.shape != tuple(shape):
+        raise ValueError(f"{what} must have the shape of Y (cells x features), {shape}, got {predictions.shape}")
+    return predictions
