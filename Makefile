@@ -79,10 +79,11 @@ format: $(READY)  ## repair style of code and notebooks
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Versions in the file stay as long as pyproject.toml allows them; UPGRADE=1 takes the newest of all.
 lock: $(READY)  ## write requirements.lock from pyproject.toml
-	echo '# Exact versions that `make` installs (Python 3.11 or later). Written by `make lock`, not by hand.' > requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-	    --extra cpu --extra jax --extra notebooks --extra dev pyproject.toml >> requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
+	    --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file requirements.lock \
+	    --extra cpu --extra jax --extra notebooks --extra dev pyproject.toml
 
 benchmark: $(READY)  ## print tables of speed and memory, and draw benchmarks/speed.png
 	$(BIN)/python benchmarks/speed.py
