@@ -14,6 +14,7 @@ import sbnn
 from sbnn.sources import locate
 
 ROOT = Path(__file__).parent.parent
+LOCKED_EXTRAS = ("cpu", "jax", "notebooks", "dev", "docs")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -49,7 +50,7 @@ def test_lock_file_holds_one_exact_version_of_everything_asked_for():
     ]
     locked = {requirement.name.lower(): str(requirement.specifier).removeprefix("==") for requirement in here}
     extras = PROJECT["optional-dependencies"]
-    asked = [*PROJECT["dependencies"], *extras["cpu"], *extras["jax"], *extras["notebooks"], *extras["dev"]]
+    asked = [*PROJECT["dependencies"], *(one for name in LOCKED_EXTRAS for one in extras[name])]
     for name, requirement in requirements(asked).items():
         if not requirement.marker or requirement.marker.evaluate():
             assert requirement.specifier.contains(locked[name]), name
