@@ -37,24 +37,35 @@ def test_environment_asks_for_what_the_project_asks_for():
         assert requirement.specifier == asked[name].specifier, name
 
 
+def locked():
+    """Requirements of the lock file, for this Python and for others."""
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return [Requirement(line) for line in lines if line and line[0] != "#"]
+
+
+def locked_versions():
+    """Return name -> version of what `make` installs here."""
+    here = [requirement for requirement in locked() if not requirement.marker or requirement.marker.evaluate()]
+    return {requirement.name.lower(): str(requirement.specifier).removeprefix("==") for requirement in here}
+
+
 def test_lock_file_holds_one_exact_version_of_everything_asked_for():
-    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if line and line[0] != "#"]
-    assert all(
-        len(requirement.specifier) == 1 and "==" in str(requirement.specifier)
-        for requirement in map(Requirement, lines)
-    )
-    here = [
-        requirement
-        for requirement in map(Requirement, lines)
-        if not requirement.marker or requirement.marker.evaluate()
-    ]
-    locked = {requirement.name.lower(): str(requirement.specifier).removeprefix("==") for requirement in here}
-    extras = PROJECT["optional-dependencies"]
+    assert all(len(requirement.specifier) == 1 and "==" in str(requirement.specifier) for requirement in locked())
+    versions, extras = locked_versions(), PROJECT["optional-dependencies"]
     asked = [*PROJECT["dependencies"], *(one for name in LOCKED_EXTRAS for one in extras[name])]
     for name, requirement in requirements(asked).items():
         if not requirement.marker or requirement.marker.evaluate():
-            assert requirement.specifier.contains(locked[name]), name
-    assert "tensorflow" not in locked or "tensorflow-cpu" not in locked
+            assert requirement.specifier.contains(versions[name]), name
+    assert "tensorflow" not in versions or "tensorflow-cpu" not in versions
+
+
+def test_commits_are_checked_by_the_ruff_of_the_lock_file():
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    asked = [f"ruff=={locked_versions()['ruff']}"]
+    assert [(hook["id"], hook["additional_dependencies"]) for hook in repository["hooks"]] == [
+        ("ruff-check", asked),
+        ("ruff-format", asked),
+    ]
 
 
 def test_importing_sbnn_imports_neither_a_backend_nor_glmnet():
