@@ -1,5 +1,6 @@
 """What the repository promises about itself."""
 
+import os
 import re
 import subprocess
 import sys
@@ -66,6 +67,16 @@ def test_commits_are_checked_by_the_ruff_of_the_lock_file():
         ("ruff-check", asked),
         ("ruff-format", asked),
     ]
+
+
+def test_pushes_are_tested_as_everywhere_else():
+    """GitHub runs what any other CI runs, on the Python of the lock file, and builds the reference."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text())
+    assert set(workflow[True]) == {"push", "pull_request"}  # YAML 1.1 reads the key `on` as a truth value
+    steps = workflow["jobs"]["tests"]["steps"]
+    assert [step["run"] for step in steps if "run" in step] == [".ci/run", "make docs"]
+    assert any(step.get("with", {}).get("python-version") == "3.11" for step in steps)
+    assert os.access(ROOT / ".ci/run", os.X_OK)
 
 
 def test_importing_sbnn_imports_neither_a_backend_nor_glmnet():
