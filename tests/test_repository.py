@@ -1,5 +1,6 @@
 """What the repository promises about itself."""
 
+import json
 import os
 import re
 import subprocess
@@ -67,6 +68,23 @@ def test_commits_are_checked_by_the_ruff_of_the_lock_file():
         ("ruff-check", asked),
         ("ruff-format", asked),
     ]
+
+
+def test_citation_and_zenodo_say_the_same():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors", "license", "version", "date-released", "url"} <= set(citation)
+    assert citation["cff-version"] == "1.2.0" and citation["type"] == "software"
+    paper = citation["preferred-citation"]
+    assert {"type", "title", "authors", "year", "url"} <= set(paper)
+    assert [author["family-names"] for author in paper["authors"]] == ["Bernaerts", "Berens", "Kobak"]
+    zenodo = json.loads((ROOT / ".zenodo.json").read_text())
+    assert zenodo["upload_type"] == "software"
+    assert (zenodo["title"], zenodo["description"]) == (citation["title"], citation["abstract"])
+    assert zenodo["creators"] == citation["authors"]
+    assert zenodo["license"] == citation["license"] == PROJECT["license"]
+    assert zenodo["keywords"] == citation["keywords"] == PROJECT["keywords"]
+    (related,) = zenodo["related_identifiers"]
+    assert [identifier["value"] for identifier in paper["identifiers"]] == [related["identifier"]]
 
 
 def test_pushes_are_tested_as_everywhere_else():
