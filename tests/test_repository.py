@@ -6,11 +6,13 @@ import re
 import subprocess
 import sys
 import tomllib
+from datetime import date
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 import sbnn
 from sbnn.sources import locate
@@ -68,6 +70,25 @@ def test_commits_are_checked_by_the_ruff_of_the_lock_file():
         ("ruff-check", asked),
         ("ruff-format", asked),
     ]
+
+
+def test_the_version_stands_in_one_place():
+    """Where it has to be repeated, it is that of sbnn, with the date and the words of the other places."""
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert PROJECT["dynamic"] == ["version"]
+    assert setuptools["dynamic"]["version"] == {"attr": "sbnn.__version__"}
+    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    released = [re.fullmatch(r"\[(\d+\.\d+\.\d+)\] - (\d{4}-\d{2}-\d{2})", heading) for heading in headings]
+    if headings[0] == "[Unreleased]":
+        released = released[1:]
+    assert all(released), headings
+    versions = [(Version(heading[1]), date.fromisoformat(heading[2])) for heading in released]
+    assert versions == sorted(versions, reverse=True)
+    assert str(versions[0][0]) == sbnn.__version__
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["version"], citation["date-released"]) == (sbnn.__version__, versions[0][1])
+    zenodo = json.loads((ROOT / ".zenodo.json").read_text())
+    assert (zenodo["version"], zenodo["publication_date"]) == (sbnn.__version__, str(versions[0][1]))
 
 
 def test_citation_and_zenodo_say_the_same():
