@@ -108,6 +108,21 @@ def test_citation_and_zenodo_say_the_same():
     assert [identifier["value"] for identifier in paper["identifiers"]] == [related["identifier"]]
 
 
+def test_binder_installs_what_the_notebook_of_figures_imports():
+    """latent_visualisation draws from committed results without a backend; versions are those of the lock file."""
+    lines = (ROOT / ".binder/requirements.txt").read_text().splitlines()
+    assert "-c ../requirements.lock" in lines
+    named = {line for line in lines if line[:1].isalpha()}
+    cells = json.loads((ROOT / "latent_visualisation.ipynb").read_text())["cells"]
+    imports = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    code = f"{imports}\nimport sys, importlib.metadata\npackages = importlib.metadata.packages_distributions()\n"
+    code += "print(*{package.lower() for name in set(sys.modules) & set(packages) for package in packages[name]})"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    direct = {name for name in requirements(PROJECT["dependencies"]) if name in ran.stdout.split()}
+    assert direct == named
+    assert (ROOT / ".binder/runtime.txt").read_text() == "python-3.11\n"
+
+
 def test_pushes_are_tested_as_everywhere_else():
     """GitHub runs what any other CI runs, on the Python of the lock file, and builds the reference."""
     workflow = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text())
