@@ -29,7 +29,7 @@ EXECUTE := TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --log
            --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=-1
 
 .DEFAULT_GOAL := help
-.PHONY: help figures notebooks train table test test-quick test-avx2 lint format lock benchmark clean
+.PHONY: help figures notebooks train table test test-quick test-avx2 lint format docs lock benchmark clean
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -79,10 +79,15 @@ format: $(READY)  ## repair style of code and notebooks
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Everything is read anew: Sphinx does not repeat the warnings of pages that it has read before.
+docs: $(READY)  ## build the reference from the docstrings: build/docs/index.html
+	$(BIN)/python -m sphinx --fail-on-warning --fresh-env --quiet --doctree-dir build/doctrees docs build/docs
+
+# Versions in the file stay as long as pyproject.toml allows them; UPGRADE=1 takes the newest of all.
 lock: $(READY)  ## write requirements.lock from pyproject.toml
-	echo '# Exact versions that `make` installs (Python 3.11 or later). Written by `make lock`, not by hand.' > requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-	    --extra cpu --extra jax --extra notebooks --extra dev pyproject.toml >> requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
+	    --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file requirements.lock \
+	    --extra cpu --extra jax --extra notebooks --extra dev --extra docs pyproject.toml
 
 benchmark: $(READY)  ## print tables of speed and memory, and draw benchmarks/speed.png
 	$(BIN)/python benchmarks/speed.py
@@ -90,4 +95,4 @@ benchmark: $(READY)  ## print tables of speed and memory, and draw benchmarks/sp
 	$(BIN)/python benchmarks/memory.py --memory-map
 
 clean:  ## remove the environment and everything that is built
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build docs/reference *.egg-info .pytest_cache .ruff_cache

@@ -123,7 +123,7 @@ def read_rna_table(data_dir=None):
     Returns
     -------
     CountTable
-        CSR counts; names without the prefix HUMAN_.
+        CSR counts; names without the prefix ``HUMAN_``.
 
     Raises
     ------
