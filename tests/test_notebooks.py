@@ -157,6 +157,17 @@ def test_examples_find_the_data_folder_of_the_repository(tmp_path, monkeypatch):
     assert helpers.own_tables("mine", {"counts": "counts.csv"}) == ("mine", {"counts": "counts.csv"})
 
 
+def test_every_notebook_is_tested_and_executed_by_make():
+    found = {
+        str(path.relative_to(ROOT).with_suffix(""))
+        for folder in ("", "examples")
+        for path in (ROOT / folder).glob("*.ipynb")
+    }
+    assert found == set(NAMES)
+    makefile = (ROOT / "Makefile").read_text()
+    assert f"PAPER := {' '.join(PAPER)}\n" in makefile and f"EXAMPLES := {' '.join(EXAMPLES)}\n" in makefile
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_notebook_is_committed_executed_and_clean(name):
     text = (ROOT / f"{name}.ipynb").read_text()
