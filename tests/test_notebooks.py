@@ -157,6 +157,15 @@ def test_examples_find_the_data_folder_of_the_repository(tmp_path, monkeypatch):
     assert helpers.own_tables("mine", {"counts": "counts.csv"}) == ("mine", {"counts": "counts.csv"})
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_prose_and_code_come_in_short_cells(name):
+    for cell in nbformat.read(ROOT / f"{name}.ipynb", as_version=4).cells:
+        if cell.cell_type == "markdown":
+            assert len(cell.source.split()) < 120, cell.source
+        else:
+            assert len(cell.source.splitlines()) <= 20, cell.source
+
+
 def test_every_notebook_is_tested_and_executed_by_make():
     found = {
         str(path.relative_to(ROOT).with_suffix(""))
