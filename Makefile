@@ -6,7 +6,10 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-NOTEBOOKS := preprocess sBNN_training linear_models latent_visualisation
+PAPER := preprocess sBNN_training linear_models latent_visualisation
+EXAMPLES := examples/your_own_cells examples/another_cohort
+# The examples bring cells of their own: with DATASET=... they have nothing to add.
+NOTEBOOKS := $(PAPER) $(if $(filter-out scala_2020 simulated,$(DATASET)),,$(EXAMPLES))
 EXECUTED := build/notebooks$(if $(DATASET),/$(DATASET))
 
 # Where the measured files lie: $SBNN_DATA, else a shared folder beside this repository, else data/.
@@ -41,7 +44,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install -qq --no-deps --editable .
 	touch $@
 
-figures: $(READY)  ## run the four notebooks and redraw the figures from the committed results
+figures: $(READY)  ## run all notebooks and redraw the figures from the committed results
 	mkdir -p $(EXECUTED)
 	set -e; for name in $(NOTEBOOKS); do echo "== $$name.ipynb"; \
 	    $(EXECUTE) --output-dir $(EXECUTED) $$name.ipynb; done
@@ -61,7 +64,7 @@ table: $(READY)  ## rewrite the table "paper / here" of the README, and figures/
 	$(BIN)/python scripts/write_readme_table.py
 	$(BIN)/python scripts/write_figures_readme.py
 
-test: $(READY)  ## run every test, the four notebooks with small settings included
+test: $(READY)  ## run every test, all notebooks with small settings included
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 test-quick: $(READY)  ## run the tests except the notebooks

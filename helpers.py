@@ -3,6 +3,7 @@
 import ast
 import os
 import shutil
+from contextlib import chdir
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,27 +15,29 @@ import pandas as pd
 
 from sbnn import (
     CrossValidation,
-    PairedData,
     cross_validate,
     find_author_results,
     load_dataset,
     load_results,
     read_author_results,
     save_results,
+    simulate_patchseq,
 )
 from sbnn.author_results import paper_penalty
 from sbnn.cell_labels import modal_colors
 from sbnn.comparison import author_alphas, figure_curves, linear_references
 from sbnn.completion import complete, identify, list_saved, other_data, other_folds
-from sbnn.containers import OBS_COLUMNS
+from sbnn.datasets import whole_transcriptomes
 from sbnn.provenance import describe_models, list_differences, list_runs
+from sbnn.scala import read_count_table
 from sbnn.sources import find_file
 from sbnn.style import show_whole_figures, use_style
 from sbnn.tables import TABLES
 from sbnn.workers import start_backend  # noqa: F401 - notebooks begin with it
 from sbnn.writing import all_or_nothing
 
-ROOT = Path(os.environ.get("SBNN_OUTPUT", Path(__file__).parent)).resolve()
+HERE = Path(__file__).resolve().parent
+ROOT = Path(os.environ.get("SBNN_OUTPUT", HERE)).resolve()
 RESULTS = ROOT / "KerasSavedModels"
 FIGURES = ROOT / "figures"
 #: What parameters other than those of the committed results gave; git ignores it, and it can be deleted at any time.
@@ -70,8 +73,9 @@ def parameter(name, default):
 
 @lru_cache(maxsize=2)
 def load(dataset):
-    """Load a data set once a session (see `sbnn.load_dataset`)."""
-    return load_dataset(dataset)
+    """Load a data set once per session (see `sbnn.load_dataset`); data/ is that of the repository, not of examples/."""
+    with chdir(HERE):
+        return load_dataset(dataset)
 
 
 def available_dataset(default):
@@ -108,51 +112,79 @@ def load_if_available(dataset):
         return None
 
 
-def example_tables():
-    """Return paths of CSV files that stand in for the reader's own, or say why they cannot be had and return None."""
-    files = {"counts": "exon_counts.csv.gz", "features": "ephys_features.csv", "cells": "meta_data.csv"}
-    place = "scala_2020_phys_temp/m1_patchseq_phys_temp_"
-    try:
-        return {what: str(find_file(place + name)) for what, name in files.items()}
-    except FileNotFoundError as error:
-        print(f"The example of own cells CANNOT BE LOADED and is left out: {error}")
-        return None
-
-
-def own_cells_path(dataset):
-    """Return the path of the reader's own cells, which notebook 1 writes and notebook 2 reads."""
-    return ROOT / "build/own_cells" / f"{dataset}.h5ad"
-
-
-def save_own_cells(data, dataset):
-    """Save PairedData of the reader's own cells as AnnData, all or nothing.
+def load_cohorts(reference, cohort):
+    """Load a data set, the cells of another cohort, and their counts of all genes.
 
     Parameters
     ----------
-    data : PairedData
-    dataset : str
-        The data set whose notebooks show them.
+    reference, cohort : str
+        Names of data sets. Of "simulated", the cells of eight donors stand in for another cohort.
+
+    Returns
+    -------
+    reference, cohort : PairedData
+    counts : CountTable
+        All three are None where one of them cannot be had, which is said.
     """
-    path = own_cells_path(dataset)
-    with all_or_nothing(path) as temporary:
-        data.to_anndata().write_h5ad(temporary)
-    print(f"saved {_shown(path)}")
+    if reference == cohort == "simulated":
+        data = load(reference)
+        new = np.isin(data.donors, np.unique(data.donors)[:8])
+        return data.subset(~new), data.subset(new), whole_transcriptomes(reference)[reference][0]
+    both = load_if_available(reference), load_if_available(cohort)
+    if any(data is None for data in both):
+        return None, None, None
+    with chdir(HERE):
+        return *both, read_count_table(cohort)
 
 
-def load_own_cells(dataset):
-    """Load what `save_own_cells` saved, or say that it is not there and return None."""
-    path = own_cells_path(dataset)
-    if not path.exists():
-        print(f"{_shown(path)} is not there: OWN_TABLES in preprocess.ipynb names the tables that it is made of.")
-        return None
-    import anndata
+def own_tables(dataset, tables):
+    """Return the reader's own tables, or an example of them, and where results go.
 
-    adata = anndata.read_h5ad(path, backed="r")
-    known = {what: column for what, column in OBS_COLUMNS.items() if column in adata.obs}
+    Parameters
+    ----------
+    dataset : str
+        Folder of results.
+    tables : dict or None
+        "counts", "features" and "cells" -> path of a CSV file; None for the example: files of scala_2020_phys_temp,
+        or, where they cannot be had or `dataset` is "simulated", simulated ones of the same form.
+
+    Returns
+    -------
+    dataset : str
+        "simulated" where the example is, which is said.
+    tables : dict
+    """
+    if tables is not None:
+        return dataset, tables
+    files = {"counts": "exon_counts.csv.gz", "features": "ephys_features.csv", "cells": "meta_data.csv"}
+    place = "scala_2020_phys_temp/m1_patchseq_phys_temp_"
     try:
-        return PairedData.from_anndata(adata, "features", "counts", genes=None, **known)
-    finally:
-        adata.file.close()
+        if dataset != "simulated":
+            with chdir(HERE):
+                return dataset, {what: str(find_file(place + name).resolve()) for what, name in files.items()}
+    except FileNotFoundError as error:
+        print(f"The example of own cells CANNOT BE LOADED: {error}\n")
+    print("THIS RUN USES SIMULATED DATA with small settings: its numbers mean nothing for real neurons.")
+    return "simulated", _simulated_tables(ROOT / "build/simulated_tables")
+
+
+def _simulated_tables(folder):
+    """Write tables of simulated cells as a laboratory has them: a row per gene, missing values, cells without type."""
+    data, _ = simulate_patchseq(n_cells=200, n_genes=300, n_donors=8)
+    features = pd.DataFrame(data.features, data.cell_names, data.feature_names)
+    features.iloc[[0, 1], 0] = np.nan
+    types = np.where(np.arange(data.n_cells) < 190, data.cell_types, None)
+    known = {"RNA type": types, "RNA family": data.cell_families, "Mouse": data.donors}
+    tables = {
+        "counts": pd.DataFrame(data.counts.T, data.gene_names, data.cell_names),
+        "features": features,
+        "cells": pd.DataFrame(known, pd.Index(data.cell_names, name="Cell")),
+    }
+    paths = {what: folder / f"{what}.csv" for what in tables}
+    for what, table in tables.items():
+        with _all_or_nothing(paths[what]) as temporary:
+            table.to_csv(temporary)
+    return {what: str(path) for what, path in paths.items()}
 
 
 def result_path(dataset, what, trial=False):

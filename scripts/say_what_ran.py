@@ -16,15 +16,17 @@ def printed(path):
 
 
 def main():
-    """Print a line a notebook."""
+    """Print a line per notebook."""
     for path in sorted(Path(sys.argv[1]).glob("*.ipynb")):
         text = printed(path)
-        data = "SIMULATED data (the real files could not be had)" if "USES SIMULATED DATA" in text else "real data"
-        if path.stem == "latent_visualisation":
+        data = "real data"
+        if "USES SIMULATED DATA" in text:
+            data = "SIMULATED data (the real files could not be had)"
+        elif path.stem == "latent_visualisation" or "CANNOT BE LOADED" in text:
             data = "the results in KerasSavedModels/"
-        skipped = text.count("Skipped:")
-        skipped = f"; {skipped} result(s) taken from disk" if skipped else ""
-        print(f"{path.name}: ran on {data}{skipped}")
+        loaded = text.count("Loaded KerasSavedModels/")
+        loaded = f"; {loaded} result(s) taken from disk" if loaded else ""
+        print(f"{path.name}: ran on {data}{loaded}")
     print("figures: figures/; executed notebooks:", sys.argv[1])
 
 
