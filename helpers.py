@@ -182,7 +182,7 @@ def _simulated_tables(folder):
     }
     paths = {what: folder / f"{what}.csv" for what in tables}
     for what, table in tables.items():
-        with _all_or_nothing(paths[what]) as temporary:
+        with all_or_nothing(paths[what]) as temporary:
             table.to_csv(temporary)
     return {what: str(path) for what, path in paths.items()}
 

@@ -26,11 +26,17 @@ def describe_models(runs, n_features):
     described = []
     for name, estimator in runs:
         columns = setting_columns(name, estimator, n_features)
-        columns["kind"] = f"{type(estimator).__module__}.{type(estimator).__qualname__}"
+        columns["kind"] = _kind_of(estimator)
         if is_network(estimator):
             columns["stages"] = [_plain(asdict(stage)) for stage in get_schedule(estimator.schedule)]
         described.append(columns)
     return described
+
+
+def _kind_of(estimator):
+    """Name the class of an estimator; those of this package as it is imported, wherever its file lies."""
+    module = type(estimator).__module__
+    return f"{'sbnn' if module.startswith('sbnn.') else module}.{type(estimator).__qualname__}"
 
 
 def check_distinct(described):
