@@ -23,18 +23,18 @@ from sbnn import (
     save_results,
     simulate_patchseq,
 )
-from sbnn.author_results import paper_penalty
 from sbnn.cell_labels import modal_colors
-from sbnn.comparison import author_alphas, figure_curves, linear_references
-from sbnn.completion import complete, identify, list_saved, other_data, other_folds
-from sbnn.datasets import whole_transcriptomes
-from sbnn.provenance import describe_models, list_differences, list_runs
-from sbnn.scala import read_count_table
-from sbnn.sources import find_file
-from sbnn.style import show_whole_figures, use_style
-from sbnn.tables import TABLES
-from sbnn.workers import start_backend  # noqa: F401 - notebooks begin with it
-from sbnn.writing import all_or_nothing
+from sbnn.data.datasets import whole_transcriptomes
+from sbnn.data.published.scala import read_count_table
+from sbnn.data.sources import find_file
+from sbnn.figures.style import show_whole_figures, use_style
+from sbnn.storage.author_results import paper_penalty
+from sbnn.storage.writing import all_or_nothing
+from sbnn.validation.comparison import author_alphas, figure_curves, linear_references
+from sbnn.validation.completion import complete, identify, list_saved, other_data, other_folds
+from sbnn.validation.provenance import describe_models, list_differences, list_runs
+from sbnn.validation.tables import TABLES
+from sbnn.validation.workers import start_backend  # noqa: F401 - notebooks begin with it
 
 HERE = Path(__file__).resolve().parent
 ROOT = Path(os.environ.get("SBNN_OUTPUT", HERE)).resolve()
@@ -242,7 +242,8 @@ def find_result(dataset, what, settings, data, retrain=False, also=()):
     ----------
     dataset, what : str
     settings : dict or list of dict
-        All that the result depends on beside the data, plain values; lists may be `sbnn.provenance.describe_models`.
+        All that the result depends on beside the data, plain values; lists may be what `describe_models` of
+        `sbnn.validation.provenance` gives.
     data : PairedData
     retrain : bool
         Compute it anew, in the place of the committed one.

@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 
 from sbnn import SparseBottleneckRegressor, cross_validate, load_dataset
-from sbnn.folds import make_folds
-from sbnn.schedules import Schedule, Stage
+from sbnn.models.schedules import Schedule, Stage
+from sbnn.validation.folds import make_folds
 
 N_SPLITS = 5
 START = {

@@ -51,8 +51,8 @@ def write_file(path, n_cells, n_genes, filled, dense):
 
 def measure(path, backed):
     """Read the file and print the peak of the memory, in MiB."""
-    import sbnn.containers
-    import sbnn.latent_regressor  # noqa: F401 - imports come before the measurement
+    import sbnn.data.containers
+    import sbnn.models.latent_regressor  # noqa: F401 - imports come before the measurement
     from sbnn import PairedData
 
     before = peak()

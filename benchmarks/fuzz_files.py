@@ -35,7 +35,7 @@ from sbnn import (
     save_results,
     simulate_patchseq,
 )
-from sbnn.schedules import SCHEDULES
+from sbnn.models.schedules import SCHEDULES
 
 #: Bytes that reading a file may take, beyond what the process has already.
 MEMORY = 2**30
@@ -199,7 +199,7 @@ def _serve(kind, connection):
     """Read the files that are named, one after the other, with little memory, and say what came of each."""
     warnings.simplefilter("ignore")
     if kind == "models":
-        import sbnn.backend  # noqa: F401 - its threads want their memory before it is limited
+        import sbnn.models.backend  # noqa: F401 - its threads want their memory before it is limited
     used = _peak()
     with open("/proc/self/statm") as status:
         mapped = int(status.read().split()[0]) * resource.getpagesize()

@@ -23,10 +23,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sbnn import ReducedRankRegressor, cross_validate, elastic_net, linear, load_dataset
-from sbnn.elastic_net import SOLVERS
-from sbnn.folds import make_folds
-from sbnn.linear import reduced_rank_path
+from sbnn import ReducedRankRegressor, cross_validate, load_dataset
+from sbnn.models import elastic_net
+from sbnn.models import reduced_rank as linear
+from sbnn.models.elastic_net import SOLVERS
+from sbnn.models.reduced_rank import reduced_rank_path
+from sbnn.validation.folds import make_folds
 
 ALPHAS = np.round(np.arange(0.1, 1.95, 0.1), 1)
 RANKS = (2, 16)

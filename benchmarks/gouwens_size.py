@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from layouts import write_gouwens_file
 
-from sbnn.sources import FILES, blob_id, find_file
+from sbnn.data.sources import FILES, blob_id, find_file
 
 MAT_FILE = "gouwens_2020/PS_v5_beta_0-4_pc_scaled_ipfx_eqTE.mat"
 SETTINGS = {

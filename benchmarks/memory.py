@@ -19,8 +19,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from sbnn import PairedData, SparseBottleneckRegressor, cross_validate
-from sbnn.parallel import start_backend
-from sbnn.schedules import Stage
+from sbnn.models.schedules import Stage
+from sbnn.validation.workers import start_backend
 
 SCHEDULE = (Stage("finetuned", 1, 1e-3, batch_size=128), Stage("pruned", 1, 1e-3, batch_size=128))
 

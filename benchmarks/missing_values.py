@@ -24,8 +24,8 @@ import numpy as np
 import pandas as pd
 
 from sbnn import ReducedRankRegressor, SparseBottleneckRegressor, cross_validate, load_dataset
-from sbnn.folds import make_folds
-from sbnn.r2 import r2
+from sbnn.models.r2 import r2
+from sbnn.validation.folds import make_folds
 
 SEEDS = (0, 1, 2)
 

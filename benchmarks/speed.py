@@ -29,13 +29,13 @@ from sklearn.linear_model import MultiTaskElasticNet
 from stack_against_fit import GROUP_LASSO, load, make_tasks, seconds_an_epoch, time_plain_fit
 
 from sbnn import SparseBottleneckRegressor, cross_validate, simulate_patchseq
-from sbnn.elastic_net import SOLVER_TOLERANCE
-from sbnn.folds import make_folds
-from sbnn.linear import ALTERNATION_TOLERANCE, MAX_ROUNDS, reduced_rank_path
-from sbnn.network import layer_sizes
-from sbnn.schedules import SCHEDULES, Stage
-from sbnn.style import FULL_WIDTH, axes_at, freeze, panel_title, use_style
-from sbnn.training import TrainingTask, train_stack
+from sbnn.figures.style import FULL_WIDTH, axes_at, freeze, panel_title, use_style
+from sbnn.models.elastic_net import SOLVER_TOLERANCE
+from sbnn.models.network import layer_sizes, network_layers
+from sbnn.models.reduced_rank import ALTERNATION_TOLERANCE, MAX_ROUNDS, reduced_rank_path
+from sbnn.models.schedules import SCHEDULES, Stage
+from sbnn.models.training import TrainingTask, train_stack
+from sbnn.validation.folds import make_folds
 
 FIGURE = Path(__file__).with_name("speed")
 PENALTIES = (1e-4, 1e-2, 1e-1, 1.0)
@@ -73,10 +73,11 @@ def bandwidth(n_weights):
 def limit_seconds(data, schedule, n_train):
     """Return the least seconds a network that arithmetic or memory allow, summed over the stages."""
     rate = matrix_rate()
-    moved = bandwidth(sum(n_in * n_out for n_in, n_out in pairwise(layer_sizes(data.n_genes, data.n_features))))
+    layers = network_layers(data.n_features)
+    moved = bandwidth(sum(n_in * n_out for n_in, n_out in pairwise(layer_sizes(data.n_genes, layers))))
     total = 0.0
     for stage in schedule:
-        sizes = layer_sizes(25 if stage.name == "pruned" else data.n_genes, data.n_features)
+        sizes = layer_sizes(25 if stage.name == "pruned" else data.n_genes, layers)
         widths = list(pairwise(sizes))[2 if stage.freeze_hidden else 0 :]
         n_weights = sum(n_in * n_out for n_in, n_out in widths)
         n_cells = round(stage.cell_fraction * n_train)

@@ -19,11 +19,12 @@ import keras
 import numpy as np
 
 from sbnn import load_dataset, simulate_patchseq
-from sbnn.clusters import N_CLUSTERS, cluster_features
-from sbnn.folds import make_folds
-from sbnn.network import build_network, initial_weights, layer_sizes
-from sbnn.schedules import SCHEDULES
-from sbnn.training import TrainingTask, train_stack
+from sbnn.models.clusters import N_CLUSTERS, cluster_features
+from sbnn.models.network import build_network, initial_weights, layer_sizes, network_layers
+from sbnn.models.schedules import SCHEDULES
+from sbnn.models.tasks import TrainingTask
+from sbnn.models.training import train_stack
+from sbnn.validation.folds import make_folds
 
 GROUP_LASSO = 0.1
 
@@ -129,10 +130,9 @@ def plain_network(n_inputs, n_features, stage, weights):
     pretrain = stage.name == "pretrained"
     n_outputs = N_CLUSTERS if pretrain else n_features
     penalty = 0.0 if stage.name == "pruned" else GROUP_LASSO
-    network = build_network(
-        n_inputs, n_outputs, group_lasso=penalty, output_activation="softmax" if pretrain else "linear"
-    )
-    drawn = [weight[0] for weight in initial_weights(layer_sizes(n_inputs, n_outputs), [np.random.default_rng(0)])]
+    layers = network_layers(n_outputs, output_activation="softmax" if pretrain else "linear")
+    network = build_network(layers, n_inputs, group_lasso=penalty, ridge=1e-10)
+    drawn = [weight[0] for weight in initial_weights(layer_sizes(n_inputs, layers), [np.random.default_rng(0)])]
     if weights is not None:
         drawn[: len(weights) - 2] = weights[:-2]
         if weights[-1].shape == drawn[-1].shape:

@@ -10,9 +10,9 @@ import tomllib
 from pathlib import Path
 
 from sbnn import find_author_results, load_results, read_author_results
-from sbnn.author_results import AUTHOR_FOLDERS
-from sbnn.comparison import author_alphas, final_scores, relaxed_at
-from sbnn.transfer import ALL_FEATURES, SCORINGS
+from sbnn.storage.author_results import AUTHOR_FOLDERS
+from sbnn.validation.comparison import author_alphas, final_scores, relaxed_at
+from sbnn.validation.transfer import ALL_FEATURES, SCORINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 CAPTIONS = tomllib.loads((Path(__file__).parent / "captions.toml").read_text())

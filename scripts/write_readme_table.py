@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from sbnn import load_results
-from sbnn.comparison import (
+from sbnn.validation.comparison import (
     family_recall,
     final_scores,
     gene_frequencies,

@@ -15,7 +15,7 @@ import pytest
 from sklearn.dummy import DummyRegressor
 
 from sbnn import ReducedRankRegressor, load_dataset, simulate_patchseq
-from sbnn.sources import FILES, blob_id, data_folder
+from sbnn.data.sources import FILES, blob_id, data_folder
 
 #: Models that need no backend.
 LINEAR_MODELS = {

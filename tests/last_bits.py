@@ -18,10 +18,10 @@ def _perturbed(array, size, seed):
 
 def change_last_bits(seed):
     """Perturb what networks and linear models start from, in this process."""
-    import sbnn.linear
-    from sbnn import network
+    import sbnn.models.reduced_rank
+    from sbnn.models import network
 
-    draw, check = network.initial_weights, sbnn.linear.check_matrix
+    draw, check = network.initial_weights, sbnn.models.reduced_rank.check_matrix
 
     def initial_weights(sizes, generators):
         return [
@@ -30,7 +30,7 @@ def change_last_bits(seed):
         ]
 
     network.initial_weights = initial_weights
-    sbnn.linear.check_matrix = lambda X, *rest: _perturbed(check(X, *rest), 1e-14, seed)
+    sbnn.models.reduced_rank.check_matrix = lambda X, *rest: _perturbed(check(X, *rest), 1e-14, seed)
 
 
 if os.environ.get("SBNN_LAST_BITS"):

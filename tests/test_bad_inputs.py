@@ -30,11 +30,11 @@ from sbnn import (
     select_variable_genes,
     simulate_patchseq,
 )
-from sbnn.folds import make_folds
-from sbnn.linear import reduced_rank_path
-from sbnn.preprocessing import Preprocessor
-from sbnn.r2 import feature_r2, r2
-from sbnn.schedules import SCHEDULES, Schedule, Stage, get_schedule
+from sbnn.data.preprocessing import Preprocessor
+from sbnn.models.r2 import feature_r2, r2
+from sbnn.models.reduced_rank import reduced_rank_path
+from sbnn.models.schedules import SCHEDULES, Schedule, Stage, get_schedule
+from sbnn.validation.folds import make_folds
 
 DATA, _ = simulate_patchseq(n_cells=60, n_genes=30, n_features=4, n_informative=6, n_types=3, random_state=0)
 X, Y = DATA.X, DATA.Y
@@ -497,7 +497,7 @@ def test_it_is_refused(call, message, tmp_path, monkeypatch, request):
 
 @pytest.mark.parametrize("what", FILES)
 def test_a_file_is_refused(what, tmp_path):
-    from sbnn.named_tables import read_table
+    from sbnn.data.named_tables import read_table
 
     content, message = FILES[what]
     path = tmp_path / "t.csv"
@@ -520,7 +520,7 @@ def test_a_spreadsheet_is_refused(ending, tmp_path):
 
 def numbers(text, path):
     """Read a table from text."""
-    from sbnn.named_tables import read_table
+    from sbnn.data.named_tables import read_table
 
     path.write_text(text)
     return read_table(path, "t")

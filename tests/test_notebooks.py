@@ -13,7 +13,7 @@ from conftest import require_real
 from nbclient import NotebookClient
 
 from sbnn import load_model, load_results
-from sbnn.sources import data_folder, locate
+from sbnn.data.sources import data_folder, locate
 
 ROOT = Path(__file__).parent.parent
 PAPER = ("preprocess", "sBNN_training", "linear_models", "latent_visualisation")

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import sbnn
-from sbnn.sources import locate
+from sbnn.data.sources import locate
 
 ROOT = Path(__file__).parent.parent
 LOCKED_EXTRAS = ("cpu", "jax", "notebooks", "dev", "docs")

@@ -11,9 +11,9 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 
 from sbnn import ReducedRankRegressor, SparseBottleneckRegressor, cross_validate, load_results, save_results
-from sbnn.cross_validation import CrossValidation
-from sbnn.provenance import describe_models, list_differences, list_runs, select_rows
-from sbnn.schedules import SCHEDULES
+from sbnn.models.schedules import SCHEDULES
+from sbnn.validation.provenance import describe_models, list_differences, list_runs, select_rows
+from sbnn.validation.result import CrossValidation
 
 SCHEDULE = SCHEDULES["paper_no_pretraining"].shortened(0.02)
 FOLDS = KFold(2)

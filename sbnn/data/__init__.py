@@ -1,0 +1,1 @@
+"""Cells: PairedData, preprocessing, tables and AnnData in and out, data sets by name, downloads, simulation."""

@@ -1,0 +1,378 @@
+"""Tables, AnnData and MuData of the reader's own cells, turned into arguments of PairedData and back."""
+
+import importlib
+import numbers
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from sbnn._checks import (
+    check_counts,
+    check_length,
+    check_number,
+    check_targets,
+    check_unique,
+    check_whole,
+    preview,
+    warn,
+    warn_of_fractions,
+)
+from sbnn.cell_labels import UNKNOWN, UNKNOWN_COLOR, known_or_not
+from sbnn.data.accidents import split_units, warn_of_dates, warn_of_sentinels
+from sbnn.data.count_tables import CountTable, standardise
+from sbnn.data.named_tables import read_descriptions, read_table, require_named_rows
+from sbnn.data.preprocessing import gene_statistics, nearest_number, select_above_curve
+
+#: What has colours, and where PairedData keeps them.
+_COLORS = {"cell_types": "type_colors", "cell_families": "family_colors"}
+#: What may be known of cells, beside counts and features, and the column of `obs` that `to_anndata` puts it in.
+OBS_COLUMNS = {"cell_types": "cell_type", "cell_families": "cell_family", "donors": "donor"}
+#: What `pair` takes beside what it names.
+_SETTINGS = {*OBS_COLUMNS, *_COLORS.values(), "feature_units"}
+#: Part by which the number of variable genes may differ from what is asked for.
+FARTHEST = 0.2
+#: Rows of a dense table on disk that are read at once.
+ROWS_AT_ONCE = 1000
+
+
+def _take_columns(settings, table, where):
+    """Replace names of columns among the settings by the columns."""
+    for key in OBS_COLUMNS:
+        if isinstance(settings.get(key), str):
+            settings[key] = table[_present([settings[key]], table, where)[0]]
+
+
+def pair_tables(counts, features, genes_as_rows=False, cells=None, **settings):
+    """Pair two tables of the same cells; arguments of `PairedData.from_tables`."""
+    for table, what in ((counts, "counts"), (features, "features")):
+        require_named_rows(table, what)
+    counts, features = read_table(counts, "counts"), read_table(features, "features")
+    if genes_as_rows:
+        counts = counts.T
+    if not counts.index.isin(features.index).any() and counts.columns.isin(features.index).any():
+        raise ValueError(
+            "counts is transposed: its columns, not its rows, are the cells of features; "
+            f"give genes_as_rows={not genes_as_rows}"
+        )
+    if not features.index.isin(counts.index).any() and features.columns.isin(counts.index).any():
+        raise ValueError("features is transposed: its columns, not its rows, are the cells of counts; give features.T")
+    if cells is not None:
+        _take_columns(settings, read_descriptions(cells, features.index), "cells")
+    named = [key for key in OBS_COLUMNS if isinstance(settings.get(key), str)]
+    if named:
+        raise ValueError(f"{named[0]}={settings[named[0]]!r} names a column: give the table that has it as cells")
+    is_sparse = counts.size and all(isinstance(kind, pd.SparseDtype) and kind.fill_value == 0 for kind in counts.dtypes)
+    values = counts.sparse.to_coo().tocsr() if is_sparse else counts.to_numpy()
+    table = CountTable(values, counts.columns.to_numpy(), counts.index.to_numpy())
+    return pair(table, features, **settings)
+
+
+def pair_anndata(adata, features, counts=None, genes=1000, **settings):
+    """Pair what an AnnData holds; arguments of `PairedData.from_anndata`."""
+    if not hasattr(adata, "obsm"):
+        raise ValueError(f"adata must be an AnnData, as anndata.read_h5ad(path) gives it, got {type(adata).__name__}")
+    if not isinstance(features, str):
+        table = adata.obs[_present(list(features), adata.obs, "adata.obs")]
+        return _pair_genes(adata, table, "features", counts, genes, settings)
+    if features not in adata.obsm:
+        raise ValueError(f"adata.obsm lacks {features!r} (features); it has {preview(adata.obsm, 12)}")
+    table, what = adata.obsm[features], f"obsm[{features!r}]"
+    if not isinstance(table, pd.DataFrame):
+        columns = [f"{features}{column + 1}" for column in range(table.shape[1])]
+        columns = _of_uns(adata, f"{features}_names", columns)
+        table = pd.DataFrame(_dense(table), index=adata.obs_names, columns=columns)
+    if f"{features}_units" in adata.uns:
+        settings.setdefault("feature_units", _units(_of_uns(adata, f"{features}_units", table.columns)))
+    return _pair_genes(adata, table, what, counts, genes, settings)
+
+
+def _of_uns(adata, key, columns):
+    """Names or units of the columns of a table in `obsm`: `adata.uns[key]` where it is there, else the columns."""
+    found = adata.uns.get(key, columns)
+    if isinstance(found, str) or len(found) != len(columns):
+        raise ValueError(f"adata.uns[{key!r}] must have one entry per feature ({len(columns)}), got {found!r}")
+    return list(found)
+
+
+def pair_mudata(mdata, x="rna", y="ephys", counts=None, genes=1000, **settings):
+    """Pair two modalities of a MuData; arguments of `PairedData.from_mudata`."""
+    if not hasattr(mdata, "mod"):
+        raise ValueError(f"mdata must be a MuData, as mudata.read_h5mu(path) gives it, got {type(mdata).__name__}")
+    missing = [name for name in (x, y) if name not in mdata.mod]
+    if missing:
+        raise ValueError(f"mdata lacks the modalities {preview(missing)}; it has {preview(mdata.mod)}")
+    features = mdata.mod[y]
+    if features.X is None:
+        raise ValueError(f"modality {y!r} of mdata has no X, which should hold the features")
+    table = pd.DataFrame(_dense(features.X), index=features.obs_names, columns=features.var_names)
+    if "unit" in features.var:
+        settings.setdefault("feature_units", _units(features.var["unit"]))
+    return _pair_genes(mdata.mod[x], table, f"modality {y!r}", counts, genes, settings, f"mdata[{x!r}]")
+
+
+def _pair_genes(adata, table, what, layer, genes, settings, where="adata"):
+    """Pair the counts of an AnnData with a table of features, with the columns of obs that are asked for."""
+    if isinstance(genes, str):
+        marked = adata.var[_present([genes], adata.var, f"{where}.var")[0]]
+        if marked.dtype != bool:
+            raise ValueError(f"{where}.var[{genes!r}] (genes) must hold True and False only, got dtype {marked.dtype}")
+        genes = adata.var_names[marked.to_numpy()]
+    _take_columns(settings, adata.obs, f"{where}.obs")
+    for key, colors in _COLORS.items():
+        column = settings.get(key)
+        found = list(adata.uns.get(f"{column.name}_colors", [])) if hasattr(column, "cat") else []
+        if found and len(found) >= len(column.cat.categories):  # fewer: left over from other categories
+            categories = column.cat.categories.astype(str)
+            settings.setdefault(colors, dict(zip(categories, map(str, found), strict=False)))
+    if isinstance(adata.uns.get("name"), str):
+        settings.setdefault("name", adata.uns["name"])
+    if not adata.var_names.is_unique:
+        twice = preview(adata.var_names[adata.var_names.duplicated()].unique(), 3)
+        raise ValueError(
+            f"duplicate genes in {where}.var_names: {twice}; {where}.var_names_make_unique() tells them apart"
+        )
+    counts = CountTable(counts_of(adata, layer, where), adata.var_names.to_numpy(str), adata.obs_names.to_numpy(str))
+    return pair(counts, read_table(table, what), genes=genes, **settings)
+
+
+def _dense(values):
+    """Values of features as an array, wherever they are: in memory, on disk, sparse."""
+    values = values.to_memory() if hasattr(values, "to_memory") else values
+    return values.toarray() if sparse.issparse(values) else np.asarray(values)
+
+
+def _units(units):
+    """Units as PairedData has them: None where there is none."""
+    return tuple(None if pd.isna(unit) or not str(unit) else str(unit) for unit in units)
+
+
+def _present(names, table, where):
+    """Return the names after checking that a table of an AnnData has them as columns."""
+    missing = [name for name in names if name not in table]
+    if missing:
+        raise ValueError(f"{where} lacks the column(s) {preview(missing)}; it has {preview(table.columns, 12)}")
+    return names
+
+
+def counts_of(adata, layer, where="adata"):
+    """Return counts in memory: sparse where they are, or where they come from disk."""
+    if layer is not None and layer not in adata.layers:
+        raise ValueError(
+            f"{where}.layers lacks {layer!r} (counts); it has {preview(adata.layers)}; None stands for {where}.X"
+        )
+    counts = adata.X if layer is None else adata.layers[layer]
+    if counts is None:
+        raise ValueError(f"{where}.X is empty: name the layer that holds counts, one of {preview(adata.layers)}")
+    if sparse.issparse(counts) or isinstance(counts, np.ndarray):
+        return counts
+    if hasattr(counts, "to_memory"):  # a sparse matrix on disk
+        return counts.to_memory()
+    rows = (counts[start : start + ROWS_AT_ONCE] for start in range(0, counts.shape[0], ROWS_AT_ONCE))
+    return sparse.vstack([sparse.csr_matrix(block) for block in rows], format="csr")
+
+
+def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **more):
+    """Match counts and features by cell, choose genes, normalise, z-score.
+
+    Parameters
+    ----------
+    table : CountTable
+        Counts of all genes, dense or sparse.
+    features : DataFrame, cells x features
+        Numbers; NaN where not measured.
+    genes, detection_threshold, name
+        As in `PairedData.from_tables`.
+    **more
+        `cell_types`, `cell_families`, `donors`: Series indexed by cell, or arrays in the order of `features`; colours
+        and units as in `PairedData`.
+
+    Returns
+    -------
+    dict
+        Arguments of PairedData, cells in the order of `features`.
+    """
+    unknown = sorted(set(more) - _SETTINGS)
+    if unknown:
+        raise TypeError(f"unknown argument(s) {preview(unknown)}: expected among {preview(sorted(_SETTINGS), 12)}")
+    if not features.size:
+        raise ValueError(f"features is empty: {features.shape[0]} rows and {features.shape[1]} columns")
+    warn_of_dates(table.gene_names, "counts")  # first: two genes that became one date have one name
+    gene_names = check_unique(table.gene_names, "genes in counts")
+    cells = _match(check_unique(table.cell_names, "cells in counts"), features.index)
+    rows = pd.Index(table.cell_names).get_indexer(cells)
+    counts = table.counts.tocsr() if sparse.issparse(table.counts) else table.counts
+    counts = counts if np.array_equal(rows, np.arange(counts.shape[0])) else counts[rows]
+    counts = check_counts(counts, names=(cells, gene_names))
+    warn_of_fractions(counts, "counts")
+    chosen = _choose_genes(counts, gene_names, genes, detection_threshold)
+    counts = counts[:, chosen]
+    empty = np.asarray(counts.sum(axis=1)).ravel() == 0
+    if empty.all():
+        raise ValueError(f"none of the {len(cells)} cells has a count of the chosen genes")
+    if empty.any():
+        warn(
+            f"{empty.sum()} of {len(cells)} cells are left out, without any count of the chosen genes: "
+            f"{preview(cells[empty], 3)}"
+        )
+        counts, cells = counts[~empty], cells[~empty]
+    warn_of_sentinels(features)
+    values = features.loc[cells].to_numpy(np.float64)
+    check_targets(values, np.float64, features.columns, cells, name="features")
+    feature_names = check_unique(features.columns, "features")
+    if more.get("feature_units") is None:
+        feature_names, more["feature_units"] = split_units(feature_names)
+    for what in OBS_COLUMNS:
+        if more.get(what) is not None:
+            if not isinstance(more[what], pd.Series):
+                check_length(more[what], len(features), what, "cell of features")
+                more[what] = pd.Series(more[what], index=features.index)
+            more[what] = _aligned(more[what], cells, what)
+            if what in _COLORS:
+                more[_COLORS[what]] = _colors_of(more[what], more.get(_COLORS[what]))
+    names = {"gene_names": gene_names[chosen], "feature_names": feature_names, "cell_names": cells}
+    return standardise(counts, values, **names, name=name, **more)
+
+
+def _match(cells, measured):
+    """Cells that both tables have, in the order of the features; warns of the others."""
+    measured = check_unique(measured, "cells in features")
+    common = measured[np.isin(measured, cells)]
+    if not len(common):
+        raise ValueError(
+            f"counts and features have no cell in common: counts has {preview(cells, 3)}, features "
+            f"{preview(measured, 3)}; give both the same names"
+        )
+    for what, other, names in (("counts", "features", cells), ("features", "counts", measured)):
+        left_out = names[~np.isin(names, common)]
+        if len(left_out):
+            report = f"{len(left_out)} of {len(names)} cells of {what} are left out, {other} lacks them"
+            warn(f"{report}: {preview(left_out, 3)}")
+    return common
+
+
+def _choose_genes(counts, gene_names, genes, detection_threshold):
+    """Places of the genes to model: the most variable, those named, or all that were detected."""
+    check_number(detection_threshold, "detection_threshold")
+    if genes is None or isinstance(genes, numbers.Number):
+        detected = np.flatnonzero(np.asarray(counts.sum(axis=0)).ravel() > 0)
+        if genes is None and len(detected) < len(gene_names):
+            silent = np.delete(gene_names, detected)
+            warn(f"{len(silent)} of {len(gene_names)} genes are left out, without any count: {preview(silent, 3)}")
+        if genes is not None and check_whole(genes, "genes") > len(detected):
+            warn(f"genes={genes}: counts has {len(detected)} genes with any count, and all of them are taken")
+        if genes is None or genes >= len(detected):
+            return detected
+        return _most_variable(counts, genes, detection_threshold)
+    if isinstance(genes, (str, bytes)) or not np.iterable(genes):
+        raise ValueError(f"genes must be a whole number, a list of names or None, got {genes!r}")
+    names = check_unique(list(genes), "names in genes")
+    if not len(names):
+        raise ValueError("genes is empty: give a number, names of genes, or None for all")
+    places = pd.Index(gene_names).get_indexer(names)
+    if (places < 0).any():
+        raise ValueError(f"counts lacks the genes {preview(names[places < 0])}")
+    return places
+
+
+def _most_variable(counts, genes, detection_threshold):
+    """Places of the most variable genes, as many as there are curves for."""
+    statistics = gene_statistics(counts, detection_threshold)
+    eligible = int(statistics["zero_rate"].notna().sum())
+    if genes > eligible:
+        raise ValueError(
+            f"genes={genes} cannot be chosen by their variability: {eligible} genes have more than "
+            f"{detection_threshold:g} counts (detection_threshold) in at least 10 cells; give a smaller number, "
+            "names, or None for all"
+        )
+    selection = select_above_curve(statistics, genes)
+    differs = nearest_number(genes, selection, "genes")
+    if differs and abs(selection.mask.sum() - genes) > FARTHEST * genes:
+        raise ValueError(
+            f"genes={genes}: no curve selects about as many, the nearest selects {selection.mask.sum()}. Are these "
+            "counts, as measured? Give another number, names of genes, or None for all"
+        )
+    if differs:
+        warn(differs)
+    return np.flatnonzero(selection.mask)
+
+
+def _colors_of(names, given):
+    """Colours of types or families: those given, or as many as there are names; grey for cells without one."""
+    grey = {UNKNOWN: UNKNOWN_COLOR} if UNKNOWN in names else {}
+    if given is None:
+        from seaborn import color_palette
+
+        names = [name for name in np.unique(names).tolist() if name != UNKNOWN]
+        given = dict(zip(names, color_palette("husl", len(names)).as_hex(), strict=True))
+    return grey | given
+
+
+def _aligned(series, cells, what):
+    """Values of a Series for the named cells."""
+    series = series.set_axis(series.index.astype(str))
+    series = series[series.index.isin(cells)]  # only these must be there, once
+    check_unique(series.index, f"cells in {what}")
+    missing = cells[~np.isin(cells, series.index)]
+    if len(missing):
+        raise ValueError(
+            f"{what} lacks {len(missing)} of the {len(cells)} cells: {preview(missing, 3)}; name them there, without a "
+            "value where it is not known"
+        )
+    return known_or_not(series.loc[cells].astype(object).to_numpy())
+
+
+def make_anndata(data):
+    """Return PairedData as AnnData; see `PairedData.to_anndata`."""
+    anndata = import_extra("anndata")
+    present = {what: column for what, column in OBS_COLUMNS.items() if getattr(data, what) is not None}
+    obs = pd.DataFrame(
+        {column: pd.Categorical(getattr(data, what)) for what, column in present.items()}, index=data.cell_names
+    )
+    features = data.Y if data.features is None else data.features
+    uns = {"name": data.name}
+    if data.feature_units is not None and data.features is not None:
+        uns["features_units"] = np.array([unit or "" for unit in data.feature_units])
+    for what, where in _COLORS.items():
+        colors = getattr(data, where)
+        if what in present and colors is not None:
+            uns[f"{present[what]}_colors"] = [colors[name] for name in obs[present[what]].cat.categories]
+    adata = anndata.AnnData(
+        X=data.X.copy(),
+        obs=obs,
+        var=pd.DataFrame(index=data.gene_names),
+        layers=None if data.counts is None else {"counts": data.counts.copy()},
+        uns=uns,
+    )
+    put_in_obsm(adata, "features", pd.DataFrame(features, index=data.cell_names, columns=data.feature_names))
+    return adata
+
+
+def put_in_obsm(adata, key, table):
+    """Put a table into `obsm`: as it is, or where files could not hold its names ("/") with them in `uns`."""
+    if any("/" in name or name == "_index" for name in table.columns):
+        adata.obsm[key], adata.uns[f"{key}_names"] = table.to_numpy(), table.columns.to_numpy(str)
+    else:
+        adata.obsm[key] = table
+
+
+def make_mudata(data):
+    """Return PairedData as MuData; see `PairedData.to_mudata`."""
+    mudata, genes = import_extra("mudata"), make_anndata(data)
+    values, names = np.asarray(genes.obsm.pop("features")), data.feature_names
+    obs, var = pd.DataFrame(index=data.cell_names), pd.DataFrame(index=names)
+    genes.uns.pop("features_names", None)
+    if "features_units" in genes.uns:
+        var["unit"] = genes.uns.pop("features_units")
+    features = import_extra("anndata").AnnData(values, obs, var)
+    return mudata.MuData({"rna": genes, "ephys": features})
+
+
+def import_extra(package):
+    """Import a package of the extra "anndata", or say how to get it."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ImportError(
+            f"this needs the package {package}: pip install '.[anndata]' in the folder of sbnn ({error})"
+        ) from error

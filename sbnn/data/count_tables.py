@@ -1,0 +1,102 @@
+"""Reading published tables: counts of whole transcriptomes, columns that must be there, cells that must match."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from sbnn._checks import check_unique, preview
+from sbnn.data.preprocessing import Preprocessor
+
+
+class CountTable(NamedTuple):
+    """Counts of a whole transcriptome, cells x genes (dense or CSR)."""
+
+    counts: object
+    gene_names: np.ndarray
+    cell_names: np.ndarray
+
+
+def read_counts(source, sep=",", what=None, cell_name=str):
+    """Read a table of genes (rows) x cells (columns) and turn it to cells x genes.
+
+    Parameters
+    ----------
+    source : path-like or binary stream
+    sep : str
+        Separator of the columns.
+    what : str, optional
+        Name of the table in errors; the path if None.
+    cell_name : callable
+        From a column's name to the name of the cell.
+
+    Returns
+    -------
+    CountTable
+        Dense; int32 where all values are whole.
+
+    Raises
+    ------
+    ValueError
+        Missing values, text, negative counts, names that come twice.
+    """
+    what = what or getattr(source, "name", source)
+    table = pd.read_csv(source, sep=sep, index_col=0)
+    bad = table.isna().any().to_numpy() | [not pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]
+    if bad.any():
+        raise ValueError(f"{what} holds missing values or text, first in column {table.columns[bad][0]!r}")
+    counts = np.ascontiguousarray(table.to_numpy().T)
+    if (counts < 0).any():
+        raise ValueError(f"{what} holds negative counts, the smallest is {counts.min()}")
+    counts = counts.astype(np.int32) if np.array_equal(counts, counts.astype(np.int32)) else counts
+    cells = [cell_name(cell) for cell in table.columns]
+    return CountTable(counts, check_unique(table.index, f"genes in {what}"), check_unique(cells, f"cells in {what}"))
+
+
+def rows_of(table, cells):
+    """Return the counts of the named cells, in their order.
+
+    Parameters
+    ----------
+    table : CountTable
+    cells : sequence of str
+
+    Returns
+    -------
+    array or CSR matrix, shape (len(cells), n_genes)
+
+    Raises
+    ------
+    ValueError
+        Where the table lacks a cell.
+    """
+    rows = pd.Index(table.cell_names).get_indexer(cells)
+    if (rows < 0).any():
+        raise ValueError(f"the table of counts lacks cells: {preview(np.asarray(cells)[rows < 0])}")
+    return table.counts[rows]
+
+
+def require_columns(table, columns, path):
+    """Raise ValueError where the table read from `path` lacks a column."""
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise ValueError(f"{path} lacks the column(s) {preview(missing)}; it has {preview(table.columns, 12)}")
+
+
+def require_same_cells(cells, expected, cells_from, expected_from):
+    """Raise ValueError where two tables are not about the same cells."""
+    missing, surplus = sorted(set(expected) - set(cells)), sorted(set(cells) - set(expected))
+    if missing or surplus:
+        raise ValueError(
+            f"the cells of {cells_from} and {expected_from} do not match: {cells_from} lacks "
+            f"{len(missing)} ({preview(missing)}) and has {len(surplus)} too many ({preview(surplus)})"
+        )
+
+
+def standardise(counts, features, **names):
+    """Normalise counts, z-score both sides, and return all as arguments of PairedData, with their names."""
+    preprocessor = Preprocessor().fit(
+        counts, features, gene_names=names["gene_names"], feature_names=names["feature_names"]
+    )
+    X, Y = preprocessor.transform_genes(counts), preprocessor.transform_features(features)
+    return {"X": X, "Y": Y, "counts": counts, "features": features, **names}

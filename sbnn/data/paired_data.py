@@ -1,0 +1,330 @@
+"""The one container that everything else takes: expression and features of the same cells."""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from sbnn._checks import check_counts, check_length, check_matrix, check_rows, check_unique, preview
+from sbnn.cell_labels import UNKNOWN, UNKNOWN_COLOR, known_or_not
+from sbnn.data.containers import make_anndata, make_mudata, pair_anndata, pair_mudata, pair_tables
+
+
+def check_paired(data, name="data"):
+    """Raise ValueError unless `data` is PairedData."""
+    if not isinstance(data, PairedData):
+        raise ValueError(
+            f"{name} must be PairedData, for example PairedData.from_tables(...), got {type(data).__name__}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PairedData:
+    """Two measurements of the same cells, checked when made.
+
+    Attributes
+    ----------
+    X : float32 array, shape (n_cells, n_genes)
+        Expression as modelled: normalised, log-transformed, z-scored.
+    Y : float32 array, shape (n_cells, n_features)
+        Features as modelled: z-scored; NaN where a value was not measured.
+    gene_names, feature_names, cell_names : str arrays
+        Unique names of columns and rows.
+    counts : array or CSR matrix, shape (n_cells, n_genes), optional
+        Counts of the same genes as measured.
+    features : float64 array, shape (n_cells, n_features), optional
+        Features as measured, in `feature_units`.
+    feature_units : tuple of str or None, optional
+        Unit of each feature; "log" marks the natural logarithm of a number without unit.
+    cell_types, cell_families : str arrays, shape (n_cells,), optional
+        Transcriptomic types, and the families they belong to; "unknown" where missing.
+    type_colors, family_colors : dict
+        Colour (hexadecimal) of each type and family.
+    donors : str array, shape (n_cells,), optional
+        The animal each cell comes from; "unknown" where missing.
+    name : str
+        Name of the data set.
+
+    Raises
+    ------
+    ValueError
+        Where shapes disagree, names come twice, X is not finite, Y is infinite or counts are negative.
+    """
+
+    X: np.ndarray
+    Y: np.ndarray
+    gene_names: np.ndarray
+    feature_names: np.ndarray
+    cell_names: np.ndarray
+    counts: object = None
+    features: np.ndarray = None
+    feature_units: tuple = None
+    cell_types: np.ndarray = None
+    cell_families: np.ndarray = None
+    type_colors: dict = None
+    family_colors: dict = None
+    donors: np.ndarray = None
+    name: str = "unnamed"
+
+    def __post_init__(self):
+        """Check shapes, names and values."""
+        set_field = object.__setattr__  # the way to complete a frozen dataclass
+        self._check_labels()
+        set_field(self, "X", check_matrix(self.X, "X", dtype=np.float32))
+        set_field(self, "Y", check_matrix(self.Y, "Y", dtype=np.float32, allow_nan=True))
+        n_cells, n_genes = self.X.shape
+        n_features = self.Y.shape[1]
+        check_length(self.Y, n_cells, "Y", "cell of X")
+        for name, length, what in (
+            ("gene_names", n_genes, "gene"),
+            ("feature_names", n_features, "feature"),
+            ("cell_names", n_cells, "cell"),
+        ):
+            set_field(self, name, check_unique(getattr(self, name), f"{name.replace('_', ' ')}"))
+            check_length(getattr(self, name), length, name, what)
+        for name in ("cell_types", "cell_families", "donors"):
+            if getattr(self, name) is not None:
+                set_field(self, name, known_or_not(getattr(self, name)))
+                check_length(getattr(self, name), n_cells, name, "cell")
+        self._check_measured(n_cells, n_genes, n_features)
+        self._check_colors("cell_types", "type_colors")
+        self._check_colors("cell_families", "family_colors")
+
+    def _check_labels(self):
+        """Refuse DataFrames whose rows or columns are named otherwise: they would be taken by their places."""
+        tables = (("X", self.gene_names), ("Y", self.feature_names), ("counts", self.gene_names))
+        for name, columns in (*tables, ("features", self.feature_names)):
+            table = getattr(self, name)
+            if not isinstance(table, pd.DataFrame):
+                continue
+            for labels, names, what in ((table.index, self.cell_names, "rows"), (table.columns, columns, "columns")):
+                if not isinstance(labels, pd.RangeIndex) and list(map(str, labels)) != list(map(str, names)):
+                    raise ValueError(f"{name} has {what} named otherwise than cell_names, gene_names or feature_names")
+
+    def _check_measured(self, n_cells, n_genes, n_features):
+        """Check the values as measured against the values as modelled."""
+        if self.counts is not None:
+            object.__setattr__(self, "counts", check_counts(self.counts))
+            if self.counts.shape != (n_cells, n_genes):
+                raise ValueError(f"counts has shape {self.counts.shape}, expected {(n_cells, n_genes)} as X")
+        if self.features is not None:
+            features = check_matrix(self.features, "features", allow_nan=True)
+            object.__setattr__(self, "features", features)
+            if features.shape != (n_cells, n_features):
+                raise ValueError(f"features has shape {features.shape}, expected {(n_cells, n_features)} as Y")
+        if self.feature_units is not None:
+            check_length(self.feature_units, n_features, "feature_units", "feature")
+            one_each = not isinstance(self.feature_units, (str, dict, set))
+            if not one_each or not all(unit is None or isinstance(unit, str) for unit in self.feature_units):
+                raise ValueError(f"feature_units must be a sequence of text or None, got {self.feature_units!r}")
+
+    def _check_colors(self, names, colors):
+        """Check that every type (family) has its colour."""
+        if getattr(self, names) is None or getattr(self, colors) is None:
+            return
+        missing = sorted(set(getattr(self, names)) - set(getattr(self, colors)))
+        if UNKNOWN in missing:
+            missing.remove(UNKNOWN)
+            object.__setattr__(self, colors, {UNKNOWN: UNKNOWN_COLOR} | getattr(self, colors))
+        if missing:
+            raise ValueError(f"{colors} lacks a colour for {preview(missing)}")
+
+    @property
+    def n_cells(self):
+        """Number of cells."""
+        return self.X.shape[0]
+
+    @property
+    def n_genes(self):
+        """Number of genes."""
+        return self.X.shape[1]
+
+    @property
+    def n_features(self):
+        """Number of features."""
+        return self.Y.shape[1]
+
+    @property
+    def fingerprint(self):
+        """SHA-1 of the modelled values and names: tells whether a result belongs to these data."""
+        digest = hashlib.sha1()
+        for array in (self.X, self.Y):
+            digest.update(memoryview(np.ascontiguousarray(array)).cast("B"))
+        for names in (self.gene_names, self.feature_names, self.cell_names):
+            digest.update("\n".join(names).encode())
+        return digest.hexdigest()
+
+    @property
+    def values_digest(self):
+        """Eight numbers that tell measurements apart and that rounding hardly changes, float64 array.
+
+        Projections of X and Y (missing values as 0) onto fixed random directions of cells and genes (features).
+        """
+        numbers = []
+        for values in (self.X, self.Y):
+            random = np.random.default_rng(0)
+            values = np.nan_to_num(np.asarray(values, dtype=np.float64))
+            for _ in range(4):
+                cells, columns = (random.standard_normal(size) for size in values.shape)
+                numbers.append(cells @ values @ columns / np.sqrt(values.size))
+        return np.array(numbers)
+
+    @property
+    def names_hash(self):
+        """SHA-1 of the names of cells, genes and features, and of the cells' classes, which no rounding changes."""
+        digest = hashlib.sha1()
+        for names in (self.cell_names, self.gene_names, self.feature_names, self.cell_types, self.cell_families):
+            digest.update("\n".join(() if names is None else names).encode() + b"\0")
+        return digest.hexdigest()
+
+    @classmethod
+    def from_tables(cls, counts, features, genes=1000, detection_threshold=0, genes_as_rows=False, cells=None, **more):
+        """Pair tables of counts and of features of the reader's own cells.
+
+        Cells are matched by name; those that one table lacks, or without a count of the chosen genes, are left out with
+        a warning. Genes are chosen, counts divided by depth, logarithms taken, both sides z-scored (see
+        `sbnn.Preprocessor`).
+
+        Parameters
+        ----------
+        counts : DataFrame or path of a CSV file, cells x genes
+        features : DataFrame or path of a CSV file, cells x features
+            In their own units, NaN where not measured.
+        genes : int, sequence of str or None
+            The most variable genes, this many; or these; or all that are detected.
+        detection_threshold : float
+            For the choice of variable genes: a gene is detected in a cell with more counts than this (0 for UMIs, about
+            30 for full-length reads).
+        genes_as_rows : bool
+            The table of counts has a row for each gene.
+        cells : DataFrame or path of a CSV file, optional
+            What is known of the cells; their names are its index or one of its columns.
+        **more
+            `name`, `feature_units`, `type_colors`, `family_colors` as in `PairedData`; `cell_types`, `cell_families`,
+            `donors` as columns of `cells`, or as Series indexed by cell.
+
+        Returns
+        -------
+        PairedData
+            Cells in the order of `features`.
+
+        Raises
+        ------
+        ValueError
+            No cell in common, a transposed table, text among numbers, negative counts, a feature or a cell without
+            any value.
+        """
+        settings = {"genes": genes, "detection_threshold": detection_threshold}
+        return cls(**pair_tables(counts, features, genes_as_rows, cells, **settings, **more))
+
+    @classmethod
+    def from_anndata(cls, adata, features, counts=None, genes=1000, **more):
+        """Pair what an AnnData holds, in memory or backed by a file; counts stay sparse until genes are chosen.
+
+        Its name is `uns["name"]` where that is there.
+
+        Parameters
+        ----------
+        adata : anndata.AnnData
+        features : str or list of str
+            Key of `adata.obsm`, or columns of `adata.obs`. Where `obsm` holds an array, `uns["<key>_names"]` names its
+            columns; `uns["<key>_units"]` are units, "" for none.
+        counts : str or None
+            Layer that holds counts; None for `adata.X`.
+        genes : int, str, sequence of str or None
+            As in `from_tables`; or a bool column of `adata.var`, for example "highly_variable".
+        **more
+            As in `from_tables`, but `cell_types`, `cell_families` and `donors` are columns of `adata.obs`; their
+            colours are taken from `adata.uns`, where scanpy leaves them.
+
+        Returns
+        -------
+        PairedData
+
+        Raises
+        ------
+        ValueError
+            A key, column or layer that is not there, and as `from_tables`.
+        """
+        return cls(**pair_anndata(adata, features, counts, genes, **more))
+
+    @classmethod
+    def from_mudata(cls, mdata, x="rna", y="ephys", counts=None, genes=1000, **more):
+        """Pair two modalities of a MuData.
+
+        Parameters
+        ----------
+        mdata : mudata.MuData
+        x, y : str
+            Modalities of genes and of features.
+        counts : str or None
+            Layer of modality `x` that holds counts; None for its X.
+        genes, **more
+            As in `from_anndata`; columns of the obs of modality `x`.
+
+        Returns
+        -------
+        PairedData
+        """
+        return cls(**pair_mudata(mdata, x, y, counts=counts, genes=genes, **more))
+
+    def to_anndata(self):
+        """Return an AnnData: z-scored expression in X, `layers["counts"]`, features in `obsm["features"]`.
+
+        Types, families and donors are columns of `obs` ("cell_type", "cell_family", "donor"), with their colours where
+        scanpy looks for them. `PairedData.from_anndata(adata, "features", "counts", genes=None,
+        cell_types="cell_type", ...)` leads back: with z-scores over the cells that are there, and without genes that
+        none of them has a count of. Feature names with "/", which files cannot hold, go to `uns["features_names"]`.
+        """
+        return make_anndata(self)
+
+    def to_mudata(self):
+        """Return a MuData with the modalities "rna" (as `to_anndata`) and "ephys" (features in their own units)."""
+        return make_mudata(self)
+
+    def subset(self, cells):
+        """Return the chosen cells only.
+
+        Parameters
+        ----------
+        cells : int or bool array
+            Rows to keep, in this order; or a mask of all cells.
+
+        Returns
+        -------
+        PairedData
+
+        Raises
+        ------
+        ValueError
+            A mask of another length, or rows that do not exist or come twice.
+        """
+        named = isinstance(cells, pd.Series) and not isinstance(cells.index, pd.RangeIndex)
+        if named and list(map(str, cells.index)) != self.cell_names.tolist():
+            raise ValueError("cells is a Series whose index is not the names of the cells in their order")
+        cells = check_rows(cells, self.n_cells, "cells")
+        by_cell = ("X", "Y", "cell_names", "counts", "features", "cell_types", "cell_families", "donors")
+        taken = {name: getattr(self, name)[cells] for name in by_cell if getattr(self, name) is not None}
+        return replace(self, **taken)
+
+    def __repr__(self):
+        """Say what is inside, in a few lines."""
+        lines = [
+            f"PairedData {self.name!r}: {self.n_cells} cells",
+            f"  X {self.n_genes} genes: {preview(self.gene_names, 4)}",
+            f"  Y {self.n_features} features: {preview(self.feature_names, 4)}",
+        ]
+        for name, what in (("cell_types", "types"), ("cell_families", "families"), ("donors", "donors")):
+            if getattr(self, name) is not None:
+                known = np.setdiff1d(getattr(self, name), [UNKNOWN])
+                n_unknown = int((getattr(self, name) == UNKNOWN).sum())
+                lines.append(f"  {len(known)} {what}" + (f", unknown for {n_unknown} cells" if n_unknown else ""))
+        if self.counts is not None:
+            kind = "sparse" if sparse.issparse(self.counts) else "dense"
+            lines.append(f"  counts as measured ({kind}), features as measured")
+        missing = int(np.isnan(self.Y).sum())
+        if missing:
+            lines.append(f"  {missing} values of Y are missing ({missing / self.Y.size:.2%})")
+        return "\n".join(lines)

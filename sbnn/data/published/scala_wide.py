@@ -1,0 +1,64 @@
+"""More genes of the cells of scala_2020: counts that another group published beside the paper's 1000 genes."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from sbnn._checks import check_unique, preview
+from sbnn.data.count_tables import CountTable
+from sbnn.data.sources import find_file
+
+_TABLE = "scala_2020_wide/motor_data_filtered.rda"
+_PAPER_COUNTS = "scala_2020/gene_counts.csv"
+#: The one cell whose counts of the same genes differ between the two tables.
+DIFFERING_CELL = "20171207sample6"
+
+
+def read_wide_counts(data_dir=None):
+    """Read the counts of 1978 genes: the paper's 1000, and 978 further ones, of 1192 of its 1213 cells.
+
+    The further genes are those of the data of scMNC (Nguyen et al.), 1286 genes of 1208 cells. What the two tables
+    share is compared: 308 genes have identical counts in all common cells but one, which is left out.
+
+    Parameters
+    ----------
+    data_dir : path-like, optional
+
+    Returns
+    -------
+    CountTable
+        Cells in the order of the paper's, its genes first. The 1000 were chosen on all of its cells.
+
+    Raises
+    ------
+    ImportError
+        The package rdata is not installed.
+    FileNotFoundError
+        A file is missing and cannot be downloaded.
+    ValueError
+        Counts of the same gene and cell differ between the tables.
+
+    References
+    ----------
+    Scala et al., Nature 598:144 (2021); counts from github.com/daifengwanglab/scMNC.
+    """
+    try:
+        import rdata  # for such files alone
+    except ImportError as error:
+        raise ImportError("the further genes of scala_2020 are in a file of R: pip install rdata") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of dates and tibbles among what is not used
+        further = rdata.read_rda(find_file(_TABLE, data_dir))["gdata"]
+    genes, cells = (further.coords[axis].to_numpy().astype(str) for axis in further.dims)
+    further = pd.DataFrame(np.asarray(further).T, index=[name.replace("_", "") for name in cells], columns=genes)
+    paper = pd.read_csv(find_file(_PAPER_COUNTS, data_dir), index_col=0).T
+    common = [cell for cell in paper.index if cell in further.index and cell != DIFFERING_CELL]
+    shared = [gene for gene in paper.columns if gene in further.columns]
+    differing = (paper.loc[common, shared] != further.loc[common, shared]).any(axis=1)
+    if differing.any():
+        raise ValueError(
+            f"{_TABLE} and {_PAPER_COUNTS} hold other counts of the same genes in {preview(differing.index[differing])}"
+        )
+    both = pd.concat([paper.loc[common], further.loc[common].drop(columns=shared)], axis=1)
+    return CountTable(both.to_numpy(np.int32), check_unique(both.columns, "genes"), check_unique(both.index, "cells"))

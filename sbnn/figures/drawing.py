@@ -1,0 +1,196 @@
+"""What pictures of cells are made of: points, names of families, contours of values over the cells."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.lines import Line2D
+from matplotlib.tri import Triangulation
+from sklearn.neighbors import NearestNeighbors
+
+from sbnn.figures.labels import axes_size, label_clusters
+from sbnn.figures.style import MUTED, family_colors, wrapped
+
+#: A triangle is empty where its longest edge is this many times the spacing of the cells at its corners ...
+_EMPTY = 2.5
+#: ... which is the distance to this neighbour, and counts for no more than this many times that of a typical cell.
+_NEIGHBOUR, _SPARSEST = 5, 2.0
+#: Holes with edges below this many times the typical spacing are no gaps between continents.
+_HOLE = 10.0
+_MARGIN = 0.04  # of a map, around the cells
+CMAP = "inferno"
+
+
+def bare_map(axis, coordinates):
+    """Make a map without ticks, frame or distortion, with limits that hold all cells whatever the shape of the axes."""
+    axis.set(xticks=[], yticks=[])
+    axis.patch.set_visible(False)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+    coordinates = np.asarray(coordinates, dtype=float)
+    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
+    box = axes_size(axis)
+    scale = max(np.max((high - low) / box) * (1 + 2 * _MARGIN), 1e-12)
+    reach = scale * box / 2
+    middle = (low + high) / 2
+    axis.set(xlim=(middle[0] - reach[0], middle[0] + reach[0]), ylim=(middle[1] - reach[1], middle[1] + reach[1]))
+    axis.set_aspect("equal", adjustable="datalim")
+
+
+def steady(values):
+    """Round values to a millionth of the largest: the last bits, which differ between processors, are not drawn."""
+    values = np.asarray(values, dtype=np.float64)
+    largest = np.max(np.abs(values[np.isfinite(values)]), initial=0)
+    return values if largest == 0 else np.round(values, 6 - int(np.floor(np.log10(largest))))
+
+
+def draw_bare_cells(axis, coordinates, colors, size=4):
+    """Draw cells as points without axes; points are rasterised in vector files.
+
+    Parameters
+    ----------
+    axis : Axes
+    coordinates : array, shape (n_cells, 2)
+    colors : colour or sequence of colours
+    size : float
+        Area of a cell in points squared.
+    """
+    coordinates = steady(coordinates)
+    axis.scatter(*coordinates.T, s=size, c=colors, linewidths=0, rasterized=True)
+    bare_map(axis, coordinates)
+
+
+def draw_cells(axis, coordinates, cells, size=4, label_size=6.5, color_by="type"):
+    """Draw cells with the names of their families where these are densest; no name covers another.
+
+    Parameters
+    ----------
+    axis : Axes
+        In its final place: names are laid out for its present size.
+    coordinates : array, shape (n_cells, 2)
+    cells : DataFrame
+        `type_color`, `cell_family` and, where it is there, `family_color` of the same cells.
+    size : float
+        Area of a cell in points squared.
+    label_size : float or None
+        Size of the names of families in points; None leaves them out.
+    color_by : {"type", "family"}
+        Whose colours cells have.
+
+    Returns
+    -------
+    Axes
+    """
+    coordinates = steady(coordinates)
+    of_family = family_colors(cells) if color_by == "family" else None
+    colors = cells["type_color"] if of_family is None else cells["cell_family"].map(of_family)
+    draw_bare_cells(axis, coordinates, colors.to_numpy(), size)
+    if label_size:
+        rows = pd.Series(np.arange(len(cells))).groupby(cells["cell_family"].to_numpy())
+        label_clusters(axis, {name: coordinates[part] for name, part in rows if name}, label_size)
+    return axis
+
+
+def family_handles(cells, numbers=False):
+    """Return legend handles of the families in their colours, with their numbers of cells if wanted."""
+    sizes = cells["cell_family"].value_counts()
+    return [
+        Line2D([], [], marker="o", linestyle="", markersize=4, markeredgewidth=0, color=color,
+               label=f"{family} ({sizes[family]})" if numbers else family)
+        for family, color in sorted(family_colors(cells).items()) if family
+    ]  # fmt: skip
+
+
+def masked_triangulation(coordinates, n_longest=20):
+    """Triangulate cells and mask the triangles over places without cells.
+
+    Masked are the triangles with the longest edges, as in the paper, and those with an edge much longer than the
+    distances between cells at their corners, so that gaps between continents are empty with few cells as well. Small
+    holes within a continent are closed.
+
+    Parameters
+    ----------
+    coordinates : array, shape (n_cells, 2)
+    n_longest : int
+        The triangles whose longest edge is among this many longest ones are masked in any case.
+
+    Returns
+    -------
+    Triangulation
+    """
+    points = steady(coordinates)
+    triangulation = Triangulation(*points.T)
+    corners = points[triangulation.triangles]
+    longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
+    neighbours = NearestNeighbors(n_neighbors=min(_NEIGHBOUR + 1, len(points))).fit(points)
+    spacing = neighbours.kneighbors(points)[0][:, -1]
+    typical = np.median(spacing)
+    local = np.minimum(np.median(spacing[triangulation.triangles], axis=1), _SPARSEST * typical)
+    empty = longest > _EMPTY * local
+    for hole in enclosed(triangulation.neighbors, empty):
+        if longest[hole].max() < _HOLE * typical:
+            empty[hole] = False
+    empty[np.argsort(-longest, kind="stable")[:n_longest]] = True
+    if empty.all():  # contours need a triangle
+        empty[np.argmin(longest)] = False
+    triangulation.set_mask(empty)
+    return triangulation
+
+
+def enclosed(neighbours, empty):
+    """Yield groups of adjacent empty triangles that do not reach the outer edge.
+
+    Parameters
+    ----------
+    neighbours : int array, shape (n_triangles, 3)
+        Of each triangle; -1 beyond the outer edge.
+    empty : bool array, shape (n_triangles,)
+
+    Yields
+    ------
+    list of int
+    """
+    seen = np.zeros(len(empty), dtype=bool)
+    for start in np.flatnonzero(empty):
+        if seen[start]:
+            continue
+        group, queue, reaches_edge = [], [start], False
+        seen[start] = True
+        while queue:
+            triangle = queue.pop()
+            group.append(triangle)
+            reaches_edge |= bool((neighbours[triangle] < 0).any())
+            for neighbour in neighbours[triangle]:
+                if neighbour >= 0 and empty[neighbour] and not seen[neighbour]:
+                    seen[neighbour] = True
+                    queue.append(neighbour)
+        if not reaches_edge:
+            yield group
+
+
+def draw_contours(axis, triangulation, values, limit):
+    """Draw filled contours of values over the cells; beyond the limits the colours stay at their ends."""
+    contours = axis.tricontourf(
+        triangulation,
+        steady(values),
+        levels=np.linspace(-limit, limit, 21),
+        cmap=CMAP,
+        extend="both",
+    )
+    contours.set_rasterized(True)
+    bare_map(axis, np.column_stack([triangulation.x, triangulation.y]))
+    return contours
+
+
+def name_overlay(axis, name, style, width=14, size=6.5):
+    """Write the name of an overlay above it, in as many lines as it takes."""
+    axis.set_title(wrapped(name, width), fontsize=size if len(str(name)) <= width else 6, pad=1.5, style=style, y=1)
+
+
+def draw_z_scale(axis, limit, label="z-score"):
+    """Draw the scale of the overlays as a horizontal colour bar, whose axes are given."""
+    norm = plt.Normalize(-limit, limit)
+    bar = axis.figure.colorbar(plt.cm.ScalarMappable(norm, CMAP), cax=axis, orientation="horizontal")
+    bar.set_ticks([-limit, 0, limit], labels=[f"−{limit:g}", "0", f"{limit:g}"])
+    bar.outline.set_visible(False)
+    axis.tick_params(labelsize=6, length=1.5, pad=1.5)
+    axis.set_xlabel(label, fontsize=6, labelpad=1, color=MUTED)

@@ -1,0 +1,166 @@
+"""Places for text in figures: beside curves and over clusters, so that no label covers another.
+
+Sizes and places are in points and rounded: they do not depend on resolution or on the last bits of a processor.
+"""
+
+import numpy as np
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+
+from sbnn.figures.style import OUTLINE
+
+_GAP = 1.0  # points between labels
+_FEW = 12  # points that a name would hide: it is written above them
+
+
+def text_size(text, size, weight="normal", style="normal"):
+    """Return width and height of a text in points; lines are 1.2 times their size apart."""
+    font = FontProperties(size=size, weight=weight, style=style)
+    widths = [text_to_path.get_text_width_height_descent(line, font, False)[0] for line in text.split("\n")]
+    return round(max(widths), 3), round(1.2 * size * len(widths), 3)
+
+
+def axes_size(axis):
+    """Return width and height of axes in points."""
+    return axis.get_position().size * axis.figure.get_size_inches() * 72
+
+
+def push_apart(heights, gap, low=-np.inf, high=np.inf):
+    """Return the smallest shifts that leave at least `gap` between neighbours, centred where they were.
+
+    Parameters
+    ----------
+    heights : array, ascending
+    gap : float
+    low, high : float
+        Where the places end.
+
+    Returns
+    -------
+    array
+    """
+    steps = gap * np.arange(len(heights))
+    lowest = np.maximum.accumulate(heights - steps) + steps
+    highest = np.minimum.accumulate((heights - steps)[::-1])[::-1] + steps
+    places = np.minimum((lowest + highest) / 2, high - steps[::-1])
+    return np.maximum(places, low + steps)
+
+
+def spread_boxes(anchors, sizes, limits):
+    """Place boxes one after the other as near to where they would be as others leave room, within the limits.
+
+    Parameters
+    ----------
+    anchors : array, shape (n_boxes, 2)
+        Where the centres would be; the first box has the first choice.
+    sizes : array, shape (n_boxes, 2)
+        Width and height.
+    limits : array, shape (2,)
+        Boxes stay between zero and these, where they fit.
+
+    Returns
+    -------
+    array, shape (n_boxes, 2)
+        Centres, rounded to a thousandth.
+    """
+    limits = np.asarray(limits, dtype=float)
+    half = np.asarray(sizes, dtype=float) / 2 + _GAP / 2
+    lowest, highest = np.minimum(half, limits / 2), np.maximum(limits - half, limits / 2)
+    anchors = np.clip(np.round(np.asarray(anchors, dtype=float), 1), lowest, highest)
+    shifts = _spiral(np.hypot(*limits))
+    places = anchors.copy()
+    for number in range(1, len(places)):
+        candidates = np.clip(anchors[number] + shifts, lowest[number], highest[number])
+        apart = np.abs(candidates[:, None] - places[:number])
+        free = (apart >= half[number] + half[:number] - 1e-6).any(axis=2).all(axis=1)
+        if free.any():
+            fitting = candidates[free]
+            nearest = np.argmin(np.linalg.norm(fitting - anchors[number], axis=1).round(3))
+            places[number] = fitting[nearest]
+    return np.round(places, 3)
+
+
+def _spiral(reach):
+    """Shifts in all directions, point by point, up to a reach; the first is none."""
+    radii = np.arange(1, int(reach) + 1)
+    angles = np.pi / 2 + 2 * np.pi * np.arange(24) / 24
+    circles = radii[:, None, None] * np.column_stack([np.cos(angles), np.sin(angles)])
+    return np.vstack([np.zeros((1, 2)), circles.reshape(-1, 2)]).round(3)
+
+
+def place_of_cluster(points):
+    """Return the middle of the densest part of a cluster, which a median over two islands would miss."""
+    points = np.asarray(points, dtype=float)
+    n_near = max(1, len(points) // 4)
+    distances = np.linalg.norm(points[:, None] - points[None], axis=2).round(6)
+    nearest = np.argsort(distances, axis=1, kind="stable")[:, :n_near]
+    spread = np.take_along_axis(distances, nearest, axis=1).sum(axis=1).round(4)
+    return points[nearest[np.argmin(spread)]].mean(axis=0)
+
+
+def label_clusters(axis, clusters, size=6.5, color="black"):
+    """Name clusters of points where they are densest; names that would overlap are moved, with a thin line.
+
+    Parameters
+    ----------
+    axis : Axes
+        In its final place, with its final limits.
+    clusters : dict
+        Name -> points (n, 2).
+    size : float
+        Of the names in points.
+    color : colour
+
+    Returns
+    -------
+    list of Annotation
+    """
+    if not clusters:
+        return []
+    clusters = dict(sorted(clusters.items(), key=lambda item: (len(item[1]), item[0])))  # small ones have less room
+    box, limits = axes_size(axis), np.array([axis.get_xlim(), axis.get_ylim()])
+    centres = np.array([place_of_cluster(points) for points in clusters.values()])
+    anchors = (centres - limits[:, 0]) / (limits[:, 1] - limits[:, 0]) * box
+    few = np.array([len(points) <= _FEW for points in clusters.values()])
+    above = anchors + np.column_stack([np.zeros(len(few)), 0.9 * size * few])  # the only cells of a family stay visible
+    places = spread_boxes(above, [text_size(name, size, "bold") for name in clusters], box)
+    line = {"arrowstyle": "-", "linewidth": 0.5, "color": "0.25", "shrinkA": 0, "shrinkB": 0}
+    look = {"fontsize": size, "fontweight": "bold", "color": color, "ha": "center", "va": "center", "zorder": 5}
+    look |= {"path_effects": OUTLINE, "annotation_clip": False, "gid": "cluster label"}
+    return [
+        axis.annotate(name, centre, shift, textcoords="offset points", **look,
+                      arrowprops=line if np.hypot(*shift) > 1.5 * size else None)
+        for name, centre, shift in zip(clusters, centres, (places - anchors).round(3), strict=True)
+    ]  # fmt: skip
+
+
+def label_at_right(axis, labels, size=6.5):
+    """Name curves and lines beside the axes, at the height where they end; what ends below them says its value.
+
+    Parameters
+    ----------
+    axis : Axes
+        In its final place, with its final limits.
+    labels : list of (float, str, colour)
+        Height in data, text, colour.
+    size : float
+        Of the text in points.
+    """
+    low, height = axis.get_ylim()[0], axes_size(axis)[1]
+    labels = [
+        (value, text, color) if np.isfinite(value) else (low, f"{text} (no score)", color)
+        for value, text, color in labels
+    ]
+    labels = sorted(labels, key=lambda label: round(label[0], 6))
+    scale = axis.yaxis.get_transform().transform  # logarithms where the axis is logarithmic
+    limits, values = scale(axis.get_ylim()), scale([value for value, *_ in labels])
+    ends = np.clip((values - limits[0]) / (limits[1] - limits[0]), 0, 1) * height
+    places = push_apart(ends, 1.25 * size, 0, height + size).round(3)
+    for (value, text, color), end, place in zip(labels, ends, places, strict=True):
+        text = text if value >= low else f"{text} ({value:.2f})".replace("-", "−")
+        axis.annotate(
+            text, (1, end / height), (9, round(place - end, 3)), xycoords="axes fraction", textcoords="offset points",
+            fontsize=size, color=color, va="center_baseline", ha="left", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "linewidth": 0.6, "color": color, "shrinkA": 0.5, "shrinkB": 0,
+                        "relpos": (0, 0.5)},
+        )  # fmt: skip

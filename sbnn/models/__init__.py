@@ -1,0 +1,1 @@
+"""The network, its training, its engine; reduced-rank regression."""

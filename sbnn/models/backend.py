@@ -1,0 +1,56 @@
+"""Keras, with its backend started without a word; every module that needs Keras takes it from here."""
+
+import os
+import sys
+from contextlib import contextmanager
+
+from sbnn.models.compilation_cache import use_compilation_cache
+
+#: Where compiled functions are kept; None: nowhere.
+COMPILED = use_compilation_cache()
+
+
+@contextmanager
+def _silent_stderr():
+    """Send what C++ libraries write to stderr nowhere: TensorFlow's first messages heed no log level."""
+    try:
+        stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # a process without stderr has nothing to silence
+        yield
+        return
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+
+
+def _start():
+    """Import Keras and let its backend find its devices."""
+    import keras
+
+    keras.ops.convert_to_tensor(0.0)
+    return keras
+
+
+def _start_quietly():
+    """Start Keras; its own messages show where the reader asked for them, or started TensorFlow before."""
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3") in ("0", "1", "2"):
+        return _start()
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # XLA would go on with messages while it compiles
+    if "tensorflow" in sys.modules:
+        return _start()
+    with _silent_stderr():
+        return _start()
+
+
+try:
+    keras = _start_quietly()
+except ImportError as error:
+    raise ImportError(
+        f"Keras cannot start its backend ({error}): install one, pip install '.[cpu]' in the folder of sbnn for "
+        "TensorFlow, or '.[jax]' and set the environment variable KERAS_BACKEND=jax"
+    ) from error
+ops = keras.ops

@@ -1,0 +1,289 @@
+"""The sparse bottleneck network as a scikit-learn estimator."""
+
+import numbers
+from functools import cached_property
+
+import numpy as np
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.utils import check_random_state
+
+from sbnn._checks import check_matrix, check_number, check_seed, check_weights, check_whole
+from sbnn.models.clusters import cluster_features
+from sbnn.models.gene_decoder import train_gene_decoder
+from sbnn.models.latent_regressor import LatentRegressorMixin
+from sbnn.models.network import apply_layers, build_network, decoder_of, encoder_of, network_layers
+from sbnn.models.schedules import get_schedule
+from sbnn.models.tasks import TrainingTask
+from sbnn.models.training import train_stack
+
+
+class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
+    r"""Predict features from genes through a low-dimensional bottleneck, with few genes.
+
+    genes -> 512 -> 128 -> bottleneck -> 128 -> 512 -> features, trained to minimise
+
+    .. math:: \frac{1}{np} \|Y - f(X)\|_F^2 + \lambda \sum_i \|W^{(1)}_{i\cdot}\|_2 + \rho \cdot \text{ridge}
+
+    and then pruned to the genes whose rows of the first kernel have the largest norms.
+
+    Parameters
+    ----------
+    bottleneck_dim : int
+        Dimension of the latent space; 2 for a map.
+    group_lasso : float
+        Strength of the group lasso on genes; 0.05 goes with the schedule "fast", 0.1 with "paper".
+    ridge : float
+        Strength of the ridge penalty on all weights.
+    n_selected : int or None
+        Genes kept by pruning; None keeps all.
+    hidden : tuple of int
+        Widths of the layers before the bottleneck, mirrored behind it.
+    schedule : str, Schedule, or sequence of Stage
+        A key of `sbnn.models.schedules.SCHEDULES` ("paper" for what the paper did), or stages of your own.
+    random_state : int, RandomState or None
+        Determines initial weights and the order of cells; None draws a number.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of genes.
+    feature_names_in_ : str array, shape (n_genes,)
+        Their names, where X was a DataFrame.
+    selected_ : bool array, shape (n_genes,)
+        Genes that the network reads.
+    gene_norms_ : array, shape (n_genes,)
+        Row norms of the first kernel before pruning.
+    history_ : DataFrame
+        `stage`, `epoch`, `r2_train`, `r2_test`.
+    network_ : keras.Model
+        The trained network: takes the selected genes of X, gives Y. Centring is part of its biases; it has no
+        penalties, so that a saved file is an ordinary Keras model.
+
+    Notes
+    -----
+    A scikit-learn estimator: it passes `check_estimator` but for the equivalence of weighted and repeated cells,
+    because it learns from batches of cells in single precision. Expression and features are taken as they are: for
+    counts in, units out, and genes matched by name see `sbnn.PairedModel`.
+
+    References
+    ----------
+    Bernaerts, Berens & Kobak, arXiv 2006.10411.
+    """
+
+    def __init__(
+        self,
+        bottleneck_dim=2,
+        group_lasso=0.05,
+        ridge=1e-10,
+        n_selected=25,
+        hidden=(512, 128),
+        schedule="fast",
+        random_state=0,
+    ):
+        self.bottleneck_dim = bottleneck_dim
+        self.group_lasso = group_lasso
+        self.ridge = ridge
+        self.n_selected = n_selected
+        self.hidden = hidden
+        self.schedule = schedule
+        self.random_state = random_state
+
+    def fit(self, X, y, sample_weight=None, validation_data=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array, shape (n_cells, n_genes)
+            Expression, log-normalised and z-scored; centred here.
+        y : array, shape (n_cells, n_features)
+            Features, z-scored; centred here; NaN where not measured.
+        sample_weight : array, shape (n_cells,), optional
+            Weight of each cell in the loss and the means.
+        validation_data : tuple (X, Y), optional
+            Cells on which `history_` records R2; they take no part in training.
+
+        Returns
+        -------
+        SparseBottleneckRegressor
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            An argument out of range, X that is not finite, shapes that disagree, weights that are negative or all
+            zero; training that diverges, because X or Y are far from z-scores or the learning rate is too large.
+        """
+        X, Y = self._check_training(X, y, np.float32)
+        self.check_settings(X.shape[1])
+        if sample_weight is not None:
+            weights = check_weights(sample_weight, len(X))
+            sample_weight = (weights / weights.mean()).astype(np.float32)  # of any scale
+        starts = get_schedule(self.schedule).cluster_starts
+        clusters = cluster_features(Y, starts) if starts else None
+        n_train = len(X)
+        if validation_data is not None:
+            X, Y = self._with_validation_cells(X, Y, *validation_data)
+        task = TrainingTask(
+            np.arange(n_train),
+            np.arange(n_train, len(X)),
+            group_lasso=self.group_lasso,
+            random_state=self.seed(),
+            clusters=clusters,
+            cell_weights=sample_weight,
+        )
+        trained = train_stack(X, Y, [task], **self.stack_settings())[0]
+        if trained.diverged_in is not None:
+            raise ValueError(
+                f"training diverged in the stage {trained.diverged_in!r}: weights or errors are no longer finite. X "
+                f"holds values up to {np.abs(X).max():.3g} and y up to {np.nanmax(np.abs(Y)):.3g}, where z-scores are "
+                "expected (sbnn.Preprocessor); or lower the learning rate of the schedule"
+            )
+        return self.adopt(trained, X[:n_train])
+
+    def _with_validation_cells(self, X, Y, validation_X, validation_Y):
+        """Put validation cells behind the training cells."""
+        named = getattr(self, "feature_names_in_", None)
+        if named is not None and list(getattr(validation_X, "columns", named)) != list(named):
+            raise ValueError("X of validation_data should have the genes of X, in their order, as its columns")
+        validation_X = check_matrix(validation_X, "X of validation_data", np.float32)
+        validation_Y = np.asarray(validation_Y)
+        validation_Y = validation_Y[:, None] if validation_Y.ndim == 1 else validation_Y
+        validation_Y = check_matrix(validation_Y, "Y of validation_data", np.float32, allow_nan=True)
+        if validation_X.shape[1] != X.shape[1] or validation_Y.shape != (len(validation_X), Y.shape[1]):
+            raise ValueError(
+                f"validation_data should have {X.shape[1]} genes and {Y.shape[1]} features for the same cells, got "
+                f"shapes {validation_X.shape} and {validation_Y.shape}"
+            )
+        return np.concatenate([X, validation_X]), np.concatenate([Y, validation_Y])
+
+    def check_settings(self, n_genes=None, n_features=None):
+        """Raise ValueError for arguments of the constructor that cannot be trained with.
+
+        Parameters
+        ----------
+        n_genes : int, optional
+            Genes of the data, which n_selected must not exceed.
+        n_features : int, optional
+            Not needed by networks.
+
+        Raises
+        ------
+        ValueError
+        """
+        check_whole(self.bottleneck_dim, "bottleneck_dim")
+        check_number(self.group_lasso, "group_lasso")
+        check_number(self.ridge, "ridge")
+        if not isinstance(self.hidden, (tuple, list, np.ndarray, range)) or not len(self.hidden):
+            raise ValueError(
+                f"hidden must be the widths of one or more layers, such as (512, 128), got {self.hidden!r}"
+            )
+        for width in self.hidden:
+            check_whole(width, "every width in hidden")
+        check_seed(self.random_state)
+        stages = get_schedule(self.schedule)
+        if self.n_selected is not None:
+            check_whole(self.n_selected, "n_selected")
+            if n_genes is not None and self.n_selected > n_genes and any(stage.name == "pruned" for stage in stages):
+                raise ValueError(f"n_selected must be between 1 and the {n_genes} genes, got {self.n_selected}")
+
+    def seed(self):
+        """Return a whole number for `random_state`, as scikit-learn reads it."""
+        if isinstance(self.random_state, numbers.Integral):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31))
+
+    def __sklearn_tags__(self):
+        """Say that a few epochs on a small table need not reach the R2 that scikit-learn asks of regressors."""
+        tags = super().__sklearn_tags__()
+        tags.regressor_tags.poor_score = True
+        return tags
+
+    def stack_settings(self):
+        """Return the arguments of `train_stack` that all networks of a stack must share."""
+        return {
+            "schedule": get_schedule(self.schedule),
+            "bottleneck_dim": self.bottleneck_dim,
+            "hidden": tuple(self.hidden),
+            "ridge": self.ridge,
+            "n_selected": self.n_selected,
+        }
+
+    def adopt(self, trained, X, cells=slice(None)):
+        """Take over a network that `train_stack` trained.
+
+        Parameters
+        ----------
+        trained : TrainedNetwork
+        X : array, shape (n_cells, n_genes)
+        cells : int array or slice
+            The rows of X it was trained on; the gene decoder learns from them.
+
+        Returns
+        -------
+        SparseBottleneckRegressor
+            Itself.
+        """
+        self.selected_, self.gene_norms_ = trained.selected, trained.gene_norms
+        self.history_ = trained.history
+        self.weights_, self.x_mean_, self.y_mean_ = trained.weights, trained.x_mean, trained.y_mean
+        self.n_features_in_ = len(trained.selected)
+        self._training_genes = X[:, self.selected_][cells]
+        for cached in ("network_", "_gene_decoder"):
+            self.__dict__.pop(cached, None)
+        return self
+
+    @property
+    def _n_latent(self):
+        return self.bottleneck_dim
+
+    def _latent(self, X):
+        """Latent coordinates, shape (n_cells, bottleneck_dim)."""
+        return self._encode(self._check_cells(X, np.float32)[:, self.selected_] - self.x_mean_[self.selected_])
+
+    def _encode(self, centred):
+        encoder = encoder_of(self._layers())
+        return apply_layers(encoder, self.weights_[: 2 * len(encoder)], centred)
+
+    def _layers(self, n_outputs=None):
+        """Return the layers of the network; with another output, if n_outputs says so."""
+        n_outputs = len(self.y_mean_) if n_outputs is None else n_outputs
+        return network_layers(n_outputs, self.bottleneck_dim, tuple(self.hidden))
+
+    def decode_features(self, Z):
+        """Return the features predicted from latent coordinates Z (n_cells, bottleneck_dim)."""
+        decoder = decoder_of(self._layers())
+        return apply_layers(decoder, self.weights_[-2 * len(decoder) :], Z) + self.y_mean_
+
+    def decode_genes(self, Z):
+        """Return the expression of the selected genes decoded from latent coordinates.
+
+        The decoder is trained when first asked for: its hidden layers start from those that decode features.
+
+        Parameters
+        ----------
+        Z : array, shape (n_cells, bottleneck_dim)
+
+        Returns
+        -------
+        float64 array, shape (n_cells, n_selected)
+            In the order of the selected genes in X, in the units of X.
+        """
+        decoder = decoder_of(self._layers(int(self.selected_.sum())))
+        return apply_layers(decoder, self._gene_decoder, Z) + self.x_mean_[self.selected_]
+
+    @cached_property
+    def _gene_decoder(self):
+        """Weights from the bottleneck to the selected genes."""
+        centred = self._training_genes - self.x_mean_[self.selected_]
+        start = self.weights_[-2 * len(decoder_of(self._layers())) :]
+        return train_gene_decoder(self._encode(centred), centred, start, self.hidden, self.ridge, self.seed())
+
+    @cached_property
+    def network_(self):
+        """The network as a Keras model of Dense layers, with the means folded into its biases."""
+        weights = [np.array(weight) for weight in self.weights_]
+        weights[1] -= self.x_mean_[self.selected_] @ weights[0]
+        weights[-1] += self.y_mean_
+        network = build_network(self._layers(), int(self.selected_.sum()))
+        network.set_weights(weights)
+        return network

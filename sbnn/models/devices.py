@@ -1,0 +1,117 @@
+"""What differs between TensorFlow and JAX: the only module that knows them apart."""
+
+import logging
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from sbnn.models.backend import COMPILED, keras, ops
+from sbnn.models.compilation_cache import clear
+
+#: Bytes that an accelerator is taken to have where the backend does not say.
+UNKNOWN_MEMORY = 8 * 2**30
+
+
+class BackendTools(NamedTuple):
+    """What differs between backends.
+
+    Attributes
+    ----------
+    jit : callable
+        Compiles a function.
+    gradient : callable
+        Turns a function of weights into that of its gradient.
+    take_over : callable
+        Makes a tensor of an aligned array on the CPU without a copy.
+    """
+
+    jit: object
+    gradient: object
+    take_over: object
+
+
+@lru_cache(maxsize=1)
+def backend_tools():
+    """Return the tools of the current backend."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Every shape of stack is compiled once, on purpose: TensorFlow's advice against it would fill notebooks.
+        logging.getLogger("tensorflow").addFilter(lambda record: "retracing" not in record.getMessage())
+
+        def gradient(function):
+            def compute(weights, *arguments):
+                with tf.GradientTape() as tape:
+                    tape.watch(weights)
+                    loss = function(weights, *arguments)
+                return tape.gradient(loss, weights)
+
+            return compute
+
+        return BackendTools(
+            jit=lambda function: _recovering(tf.function(function, jit_compile=True, autograph=False)),
+            gradient=gradient,
+            take_over=lambda array: tf.experimental.dlpack.from_dlpack(array.__dlpack__()),
+        )
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return BackendTools(
+            jit=jax.jit,
+            gradient=jax.grad,
+            take_over=lambda array: jax.device_put(array, may_alias=True),
+        )
+    raise RuntimeError(f"Keras runs on {keras.backend.backend()!r}; sbnn trains with tensorflow or jax")
+
+
+def _recovering(compiled):
+    """Call a function of TensorFlow again, compiled anew, where what is kept of it on disk is damaged."""
+    import tensorflow as tf
+
+    def call(*arguments):
+        try:
+            return compiled(*arguments)
+        except (tf.errors.DataLossError, tf.errors.OutOfRangeError) as error:
+            if COMPILED is None or ("Read less bytes" not in str(error) and str(COMPILED) not in str(error)):
+                raise
+            clear(COMPILED)
+            return compiled(*arguments)
+        except tf.errors.OpError as error:
+            if COMPILED is not None and str(COMPILED) in str(error):
+                error.add_note(
+                    f"Compiled functions cannot be kept in {COMPILED}: free its disk, or set the environment variable "
+                    "SBNN_COMPILATION_CACHE to another folder or to off"
+                )
+            raise
+
+    return call
+
+
+def on_device(array):
+    """Return an array as a tensor, at the price of one copy; both backends by themselves make two of a large one."""
+    if accelerator_memory() is not None or not array.size:
+        return ops.convert_to_tensor(array)
+    # Memory that starts at a multiple of 64 bytes is taken over as it is.
+    memory = np.empty(array.nbytes + 64, dtype=np.uint8)
+    start = -memory.ctypes.data % 64
+    aligned = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    aligned[...] = array
+    return backend_tools().take_over(aligned)
+
+
+def accelerator_memory():
+    """Return the bytes that may be filled on the GPU (or TPU) of the backend; None where it computes on the CPU."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        device = jax.devices()[0]
+        if device.platform == "cpu":
+            return None
+        numbers = device.memory_stats() or {}
+        return numbers.get("bytes_limit", UNKNOWN_MEMORY) - numbers.get("bytes_in_use", 0)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return UNKNOWN_MEMORY if tf.config.list_physical_devices("GPU") else None
+    return None

@@ -1,0 +1,222 @@
+"""What is compiled: epochs of a whole stack as one function.
+
+The functions are pure (weights in, weights out), built from a Keras model's `stateless_call`, so that TensorFlow
+(XLA) and JAX run the same code. On the paper's network an epoch compiled as a whole takes about two thirds of
+the time of `Model.fit` (see benchmarks/).
+"""
+
+from functools import lru_cache
+from itertools import compress
+from typing import NamedTuple
+
+import numpy as np
+
+from sbnn.models.backend import ops
+from sbnn.models.devices import backend_tools
+from sbnn.models.network import GroupLassoRidge, build_network, penalised_weights
+from sbnn.models.optimisers import adam_step, proximal_step
+
+
+class StackData(NamedTuple):
+    """Tables on the device from which the cells of every network are gathered by row.
+
+    Attributes
+    ----------
+    inputs : (n_rows, n_inputs) tensor
+    input_means : (M, 1, n_inputs) tensor, subtracted after gathering
+    targets : (n_target_rows, n_outputs) tensor, zero where not observed
+    target_means : (M, 1, n_outputs) tensor
+    observed : (n_target_rows, n_outputs) tensor of 0 and 1
+    """
+
+    inputs: object
+    input_means: object
+    targets: object
+    target_means: object
+    observed: object
+
+
+class Batches(NamedTuple):
+    """Which rows each network sees in each step; weight 0 marks padding.
+
+    Attributes
+    ----------
+    input_rows, target_rows : (n_steps, M, batch_size) int tensors
+    weights : (n_steps, M, batch_size) tensor
+    """
+
+    input_rows: object
+    target_rows: object
+    weights: object
+
+
+class Dropout(NamedTuple):
+    """Which inputs are set to zero in a step: a hash of seed, step and place below the threshold.
+
+    Attributes
+    ----------
+    seeds : (M,) uint32 tensor
+    threshold : uint32 scalar tensor, 2^32 times the rate
+    scale : scalar tensor, 1 / (1 - rate)
+    """
+
+    seeds: object
+    threshold: object
+    scale: object
+
+    @classmethod
+    def at(cls, rate, seeds):
+        """Return the tensors for a rate and a seed for each network."""
+        threshold = np.uint32(min(round(rate * 2**32), 2**32 - 1))
+        return cls(
+            *(ops.convert_to_tensor(value) for value in (np.asarray(seeds, np.uint32), threshold)),
+            ops.convert_to_tensor(np.float32(1 / (1 - rate))),
+        )
+
+
+class Penalties(NamedTuple):
+    """Strengths: group lasso of each network (M,), and ridge."""
+
+    group_lasso: object
+    ridge: object
+
+
+class CompiledStack:
+    """Compiled training, evaluation and application of M networks with the same layers.
+
+    Parameters
+    ----------
+    layers : tuple of Layer
+        A softmax at the end makes the loss a cross-entropy.
+    n_inputs : int
+        Columns of the first layer's inputs.
+    n_networks : int
+        M.
+    penalise_genes : bool
+        Whether the first layer is the one whose rows are genes under group lasso.
+    drop_inputs : bool
+        Whether inputs are dropped in training.
+    proximal : bool
+        Whether the group lasso acts through its proximal map, which makes rows exactly zero, instead of its gradient.
+    """
+
+    def __init__(self, layers, n_inputs, n_networks, penalise_genes, drop_inputs=False, proximal=False):
+        # Products of two axes are faster than a stack of one (a pruned network: by a fifth).
+        self.alone = n_networks == 1
+        self.model = build_network(layers, n_inputs, None if self.alone else n_networks, for_training=True)
+        self.layers = layers
+        self.classify = layers[-1].activation == "softmax"
+        self.penalise_genes, self.drop_inputs, self.proximal = penalise_genes, drop_inputs, proximal
+        tools = backend_tools()
+        self._gradient = tools.gradient(self._loss)
+        self.train = tools.jit(self._train)
+        self.apply = tools.jit(self._apply)
+
+    def _apply(self, weights, inputs):
+        """Return outputs (M, n_cells, n_outputs) of inputs (M, n_cells, n_inputs)."""
+        if self.alone:
+            return self.model.stateless_call([weight[0] for weight in weights], [], inputs[0])[0][None]
+        return self.model.stateless_call(list(weights), [], inputs)[0]
+
+    def _gather(self, data, batches, step):
+        """Return inputs, targets, and weights of observed targets of one step."""
+        rows = ops.take(batches.target_rows, step, axis=0)
+        inputs = ops.take(data.inputs, ops.take(batches.input_rows, step, axis=0), axis=0) - data.input_means
+        targets = ops.take(data.targets, rows, axis=0) - data.target_means
+        cell_weights = ops.expand_dims(ops.take(batches.weights, step, axis=0), axis=-1)
+        return inputs, targets, cell_weights * ops.take(data.observed, rows, axis=0)
+
+    def _loss(self, weights, inputs, targets, target_weights, penalties):
+        """Sum over networks of weighted mean error and penalties."""
+        outputs = self._apply(weights, inputs)
+        if self.classify:
+            errors = -targets * ops.log(ops.maximum(outputs, 1e-7))
+            # One error a cell, spread over its classes: count each cell once.
+            n_observed = ops.sum(target_weights[:, :, 0], axis=1)
+        else:
+            errors = ops.square(targets - outputs)
+            n_observed = ops.sum(target_weights, axis=(1, 2))
+        total = ops.sum(errors * target_weights, axis=(1, 2))
+        return ops.sum(total / ops.maximum(n_observed, 1e-12)) + self._penalty(weights, penalties)
+
+    def _penalty(self, weights, penalties):
+        """Sum of the penalties that act through their gradient."""
+        group_lasso = penalties.group_lasso if self.penalise_genes and not self.proximal else None
+        penalised = compress(weights, penalised_weights(self.layers))
+        return GroupLassoRidge(group_lasso, penalties.ridge)(*penalised)
+
+    def _train(self, state, data, batches, penalties, learning_rates, dropout, residuals, evaluation):
+        """Take steps of Adam through all batches, in equal parts with an evaluation behind each.
+
+        Returns the new state, and `residuals` (n_parts, M, 2, n_outputs), given as zeros, filled by `_residuals` of
+        `evaluation` (its batches and test weights; None leaves them zero).
+        """
+        n_steps = batches.weights.shape[0] // residuals.shape[0]
+
+        def step(index, state):
+            inputs, *targets = self._gather(data, batches, index)
+            if self.drop_inputs:
+                inputs = drop_inputs(inputs, state.step, dropout)
+            gradients = self._gradient(list(state.weights), inputs, *targets, penalties)
+            rate = ops.take(learning_rates, index)
+            if self.proximal:
+                return proximal_step(state, gradients, rate, penalties.group_lasso)
+            return adam_step(state, gradients, rate)
+
+        def part(index, carried):
+            state, residuals = carried
+            state = ops.fori_loop(index * n_steps, (index + 1) * n_steps, step, state)
+            if evaluation is not None:
+                found = self._residuals(state.weights, data, *evaluation)
+                residuals = ops.slice_update(residuals, (index, 0, 0, 0), found[None])
+            return state, residuals
+
+        return ops.fori_loop(0, residuals.shape[0], part, (state, residuals))
+
+    def _residuals(self, weights, data, batches, test_weights):
+        """Weighted sums of squared errors (M, 2, n_outputs): with the weights of the batches, and of the test."""
+
+        def step(index, total):
+            inputs, targets, train = self._gather(data, batches, index)
+            observed = ops.take(data.observed, ops.take(batches.target_rows, index, axis=0), axis=0)
+            test = observed * ops.expand_dims(ops.take(test_weights, index, axis=0), axis=-1)
+            errors = ops.square(targets - self._apply(weights, inputs))
+            return total + ops.stack([ops.sum(errors * train, axis=1), ops.sum(errors * test, axis=1)], axis=1)
+
+        start = ops.zeros((batches.weights.shape[1], 2, data.targets.shape[1]), dtype="float32")
+        return ops.fori_loop(0, batches.weights.shape[0], step, start)
+
+
+def drop_inputs(inputs, step, dropout):
+    """Set inputs to zero at random and scale the others up.
+
+    The random numbers are a hash of the place and the step ("lowbias32", C. Wellons 2018), so that a network's do not
+    depend on its stack, on the backend or on the device.
+
+    Parameters
+    ----------
+    inputs : tensor, shape (M, n_cells, n_inputs)
+    step : scalar tensor
+        Number of the step.
+    dropout : Dropout
+    """
+    n_cells, n_inputs = inputs.shape[1:]
+
+    def constant(value):
+        return ops.convert_to_tensor(np.uint32(value))
+
+    def mixed(bits):
+        for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+            bits = ops.bitwise_xor(bits, ops.right_shift(bits, constant(shift))) * constant(factor)
+        return ops.bitwise_xor(bits, ops.right_shift(bits, constant(16)))
+
+    streams = mixed(dropout.seeds + mixed(ops.cast(step, "uint32") + constant(1)))
+    places = ops.cast(ops.reshape(ops.arange(n_cells * n_inputs), (1, n_cells, n_inputs)), "uint32")
+    hashed = mixed(ops.bitwise_xor(places * constant(0x9E3779B9), ops.reshape(streams, (-1, 1, 1))))
+    return ops.where(hashed >= dropout.threshold, inputs * dropout.scale, ops.zeros_like(inputs))
+
+
+@lru_cache(maxsize=32)
+def compiled_stack(layers, n_inputs, n_networks, penalise_genes=True, drop_inputs=False, proximal=False):
+    """Return the compiled functions for these layers, compiling them once a session."""
+    return CompiledStack(layers, n_inputs, n_networks, penalise_genes, drop_inputs, proximal)

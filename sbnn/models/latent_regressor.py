@@ -1,0 +1,91 @@
+"""What the network and the linear model share as scikit-learn estimators."""
+
+import numpy as np
+from sklearn.base import TransformerMixin
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from sbnn._checks import check_matrix, check_same_cells, check_targets
+from sbnn.models.r2 import r2
+
+
+def is_network(estimator):
+    """Whether an estimator is a sparse bottleneck network (told without importing Keras)."""
+    return hasattr(estimator, "stack_settings")
+
+
+class LatentRegressorMixin(TransformerMixin):
+    """What network and linear model share: checks, latent coordinates, predictions decoded from them, pooled R2.
+
+    Expects `_latent`, `_n_latent`, `decode_features` and the fitted `y_mean_`.
+    """
+
+    def _check_training(self, X, Y, dtype):
+        """Return X and two-dimensional Y as numbers; remember names of genes, and whether Y was one-dimensional."""
+        if Y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        X = check_matrix(validate_data(self, X, dtype=dtype, ensure_all_finite=False, ensure_min_samples=2), "X", dtype)
+        Y = check_array(Y, dtype=dtype, ensure_2d=False, ensure_all_finite=False, input_name="Y")
+        self._one_target = Y.ndim == 1
+        Y = check_targets(Y[:, None] if self._one_target else Y, dtype)
+        check_same_cells(X, Y)
+        return X, Y
+
+    def _check_cells(self, X, dtype):
+        """Return X as numbers, with the genes that the model was fitted on."""
+        check_is_fitted(self, "y_mean_")
+        return check_matrix(validate_data(self, X, dtype=dtype, ensure_all_finite=False, reset=False), "X", dtype)
+
+    def transform(self, X):
+        """Return the latent coordinates of cells.
+
+        Parameters
+        ----------
+        X : array or DataFrame, shape (n_cells, n_genes)
+
+        Returns
+        -------
+        float64 array, shape (n_cells, number of coordinates)
+            A DataFrame after `set_output(transform="pandas")`.
+        """
+        return self._latent(X)
+
+    def predict(self, X):
+        """Return predicted features of cells X (n_cells, n_genes), shape (n_cells, n_features)."""
+        predictions = self.decode_features(self._latent(X))
+        return predictions[:, 0] if getattr(self, "_one_target", False) else predictions
+
+    def score(self, X, y, sample_weight=None):
+        """Return R2 pooled over observed features: 1 - sum (Y - prediction)^2 / sum (Y - training mean)^2.
+
+        Parameters
+        ----------
+        X : array, shape (n_cells, n_genes)
+        y : array, shape (n_cells, n_features)
+        sample_weight : array, shape (n_cells,), optional
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            Other features than the model predicts, or predictions that are not finite.
+        """
+        Y, predictions = np.asarray(y), self.decode_features(self._latent(X))
+        Y = Y[:, None] if Y.ndim == 1 else Y
+        check_same_cells(predictions, Y)
+        if Y.shape != predictions.shape:
+            raise ValueError(
+                f"y must have the {predictions.shape[1]} features that the model was fitted on, got shape {Y.shape}"
+            )
+        if not np.isfinite(predictions).all():
+            raise ValueError(
+                f"this {type(self).__name__} predicts values that are not finite: z-score X as in training"
+            )
+        return r2(Y, predictions, self.y_mean_, sample_weight)
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the latent coordinates, z1, z2, ..., as the tables call them."""
+        check_is_fitted(self, "y_mean_")
+        return np.array([f"z{index + 1}" for index in range(self._n_latent)], dtype=object)

@@ -1,0 +1,408 @@
+"""Sparse reduced-rank regression: the linear counterpart of the bottleneck network, and its paths."""
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+
+from sbnn._checks import (
+    check_flag,
+    check_matrix,
+    check_number,
+    check_same_cells,
+    check_targets,
+    check_whole,
+)
+from sbnn.models.elastic_net import check_solver, solve_rows
+from sbnn.models.latent_regressor import LatentRegressorMixin
+from sbnn.models.missing_values import fit_observed
+
+#: Alternation stops when the relative residual changes by less than this, or after MAX_ROUNDS rounds.
+ALTERNATION_TOLERANCE = 1e-6
+MAX_ROUNDS = 100
+#: Beyond this, products of several values overflow double precision.
+LARGEST_VALUE = 1e60
+
+
+class ReducedRankFit(NamedTuple):
+    """Factors of one fit: predictions are X W V' with orthonormal columns of V.
+
+    Attributes
+    ----------
+    W : float64 array, shape (n_genes, rank)
+        Encoder; a gene is selected where its row is not zero.
+    V : float64 array, shape (n_features, rank)
+        Decoder; all zero where nothing was selected.
+    offset : float64 array, shape (n_features,), or 0
+        Intercept beyond the means of the observed values; zero where none is missing.
+    """
+
+    W: np.ndarray
+    V: np.ndarray
+    offset: object = 0.0
+
+    @property
+    def selected(self):
+        """Bool array (n_genes,): genes with a non-zero row of W."""
+        return np.any(self.W != 0, axis=1)
+
+    @property
+    def norms(self):
+        """Float array (n_genes,): row norms of W."""
+        return np.linalg.norm(self.W, axis=1)
+
+
+class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
+    r"""Reduced-rank regression with a row-wise elastic net (sparse RRR).
+
+    Minimises over W (n_genes x rank) and V (n_features x rank), for centred X and Y,
+
+    .. math:: \frac{1}{2n} \|Y - X W V^\top\|_F^2 + \alpha \Big(\rho \sum_i \|W_{i\cdot}\|_2
+              + \frac{1 - \rho}{2} \|W\|_F^2\Big) \quad \text{subject to } V^\top V = I
+
+    by alternating between W (a multi-response elastic net on Y V) and V (from the singular vectors of Y'XW),
+    starting at the leading right singular vectors of X'Y. Full rank needs no alternation; l1_ratio = 0 has a
+    closed form. Ridge, lasso and elastic net are settings of it: `rank=None` with l1_ratio 0, 1 or between.
+
+    Parameters
+    ----------
+    rank : int or None
+        Number of components; None for full rank (n_features).
+    alpha : float
+        Strength of the penalty (glmnet's lambda).
+    l1_ratio : float in [0, 1]
+        Share of the row-wise lasso (glmnet's alpha); 0 is reduced-rank ridge.
+    relaxed : bool
+        Fit again with l1_ratio = 0 and the same alpha on the selected genes.
+    solver : {"sklearn", "glmnet"}
+        What solves the elastic net: coordinate descent of scikit-learn, or glmnet's own of its authors' package
+        (`pip install glmstar`). The problem is the same.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of genes.
+    feature_names_in_ : str array, shape (n_genes,)
+        Their names, where X was a DataFrame.
+    W_ : float64 array, shape (n_genes, rank)
+        Encoder, components ordered by explained variance at full rank; signs such that the entry of largest
+        absolute value in each column of V is positive.
+    V_ : float64 array, shape (n_features, rank)
+        Decoder with orthonormal columns (zero where no gene is selected).
+    selected_ : bool array, shape (n_genes,)
+        Genes with a non-zero row of W.
+    gene_norms_ : float64 array, shape (n_genes,)
+        Row norms of W before relaxation.
+    x_mean_, y_mean_ : arrays
+        Means of the training cells (of y: of the values that are there).
+    intercept_ : float64 array, shape (n_features,)
+        Prediction for a cell at the mean of X; `y_mean_` unless values are missing.
+
+    References
+    ----------
+    Kobak et al., "Sparse reduced-rank regression for exploratory visualisation of paired multivariate data",
+    J. R. Stat. Soc. C 70:980 (2021).
+    """
+
+    def __init__(self, rank=2, alpha=0.4, l1_ratio=1.0, relaxed=False, solver="sklearn"):
+        self.rank = rank
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.relaxed = relaxed
+        self.solver = solver
+
+    def fit(self, X, y):
+        """Fit W and V.
+
+        Parameters
+        ----------
+        X : array, shape (n_cells, n_genes)
+            Expression; centred here.
+        y : array, shape (n_cells, n_features)
+            Features; centred here; NaN where not measured (see `reduced_rank_path`).
+
+        Returns
+        -------
+        ReducedRankRegressor
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            Where an argument is out of range, X is not finite, Y infinite, or a feature or a cell has no value.
+        ImportError
+            Where solver="glmnet" and the package glmstar is not installed.
+        RuntimeError
+            Where glmnet does not converge.
+        """
+        self.check_settings()
+        X, Y = self._check_training(X, y, np.float64)
+        sparse = reduced_rank_path(
+            X, Y, alphas=[self.alpha], rank=self.rank, l1_ratio=self.l1_ratio, solver=self.solver
+        )[0]
+        final = relax(X, Y, sparse, self.alpha) if self.relaxed else sparse
+        return self.adopt(final, sparse.selected, sparse.norms, X.mean(axis=0), np.nanmean(Y, axis=0))
+
+    def check_settings(self, n_genes=None, n_features=None):
+        """Raise ValueError for arguments that cannot be fitted with, to data of this size; ImportError without glmstar.
+
+        Parameters
+        ----------
+        n_genes, n_features : int, optional
+            Size of the data, where it is known.
+        """
+        if self.rank is not None:
+            sizes = [size for size in (n_genes, n_features) if size is not None]
+            check_whole(self.rank, "rank", most=min(sizes, default=None))
+        check_number(self.alpha, "alpha", above=True)
+        check_number(self.l1_ratio, "l1_ratio", most=1)
+        check_flag(self.relaxed, "relaxed")
+        check_solver(self.solver)
+
+    def adopt(self, final, selected, gene_norms, x_mean, y_mean):
+        """Take over a fit of `reduced_rank_path`.
+
+        Parameters
+        ----------
+        final : ReducedRankFit
+            What predicts: the sparse fit itself, or its relaxed refit.
+        selected, gene_norms : arrays, shape (n_genes,)
+            Of the sparse fit that selected the genes.
+        x_mean, y_mean : arrays
+            Means of the training cells.
+
+        Returns
+        -------
+        ReducedRankRegressor
+            Itself.
+        """
+        self.W_, self.V_ = final.W, final.V
+        self.x_mean_, self.y_mean_, self.intercept_ = x_mean, y_mean, y_mean + final.offset
+        self.selected_, self.gene_norms_ = selected, gene_norms
+        self.n_features_in_ = len(final.W)
+        return self
+
+    @property
+    def _n_latent(self):
+        return self.V_.shape[1]
+
+    def _latent(self, X):
+        """Latent coordinates (X - mean) W, shape (n_cells, rank)."""
+        return (self._check_cells(X, np.float64) - self.x_mean_) @ self.W_
+
+    def decode_features(self, Z):
+        """Return the features predicted from latent coordinates Z (n_cells, rank)."""
+        return Z @ self.V_.T + self.intercept_
+
+    def decode_genes(self, Z):
+        """Return the expression Z pinv(W) of every gene, shape (n_cells, n_genes), in the units of X."""
+        return Z @ np.linalg.pinv(self.W_) + self.x_mean_
+
+
+def reduced_rank_path(X, Y, alphas, rank=2, l1_ratio=1.0, solver="sklearn"):
+    """Fit sparse reduced-rank regression for many alphas, each warm-started from the next larger one.
+
+    Parameters
+    ----------
+    X : array, shape (n_cells, n_genes)
+        Expression; centred here.
+    Y : array, shape (n_cells, n_features)
+        Features; centred here. Where a value is missing (NaN), the model's own prediction stands in for it, and is
+        renewed until it settles: that minimises the squared error over the observed values (majorisation).
+    alphas : sequence of float
+        Penalties, in any order.
+    rank, l1_ratio, solver
+        As in `ReducedRankRegressor`.
+
+    Returns
+    -------
+    list of ReducedRankFit
+        In the order of `alphas`.
+
+    Raises
+    ------
+    ValueError, ImportError, RuntimeError
+        As `ReducedRankRegressor.fit`.
+    """
+    X, Y = check_matrix(X, "X"), check_targets(Y)
+    rank = _check_settings(X, Y, alphas, rank, l1_ratio, solver)
+    _check_scale(X, Y)
+    X, Y = np.asfortranarray(X - X.mean(axis=0)), Y - np.nanmean(Y, axis=0)
+    if l1_ratio == 0:
+        return [_observed_ridge(X, Y, alpha, rank) for alpha in alphas]
+    full_rank = rank == Y.shape[1]
+    start = _leading_directions(X, np.nan_to_num(Y), rank)
+    rows = partial(solve_rows, X, l1_ratio=l1_ratio, solver=solver)
+
+    def finish(filled, alpha, first):
+        return _rotated_to_axes(X, first, rank) if full_rank else _alternate(X, filled, first, alpha, rows)
+
+    descending = sorted(set(alphas), reverse=True)
+    if np.isnan(Y).any():
+        fits = _path_of_observed(X, Y, descending, start, rows, finish)
+    else:
+        # Every alpha starts at the same V, so that the first W of all are one path.
+        firsts = rows(Y @ start, descending)
+        fits = {alpha: finish(Y, alpha, first) for alpha, first in zip(descending, firsts, strict=True)}
+    return [fits[alpha] for alpha in alphas]
+
+
+def _leading_directions(X, Y, rank):
+    """V that the alternation starts at: leading right singular vectors of X'Y; at full rank Y as it is."""
+    if rank == Y.shape[1]:
+        return np.eye(rank)
+    return np.linalg.svd(X.T @ Y, full_matrices=False)[2][:rank].T
+
+
+def _path_of_observed(X, Y, alphas, start, rows, finish):
+    """Fit each of descending alphas to Y with missing values; the first W starts at the first W found before."""
+
+    def fit(filled, before, alpha):
+        (first,) = rows(filled @ start, [alpha], start=before)
+        return finish(filled, alpha, first), first
+
+    fits, first = {}, None
+    for alpha in alphas:
+        fits[alpha], first = fit_observed(X, Y, partial(fit, alpha=alpha), first)
+    return fits
+
+
+def _check_scale(X, Y):
+    """Raise ValueError where squares of the values, or sums of them, have no finite value."""
+    for values, name in ((X, "X"), (Y, "Y")):
+        largest = np.nanmax(np.abs(values), initial=0)
+        if largest > LARGEST_VALUE:
+            raise ValueError(
+                f"{name} holds values up to {largest:.3g}, of which products overflow: z-score it (sbnn.Preprocessor)"
+            )
+
+
+def _check_settings(X, Y, alphas, rank, l1_ratio, solver):
+    """Check the arguments of a path and return the rank as a number."""
+    check_same_cells(X, Y)
+    most = min(Y.shape[1], X.shape[1])
+    rank = Y.shape[1] if rank is None else rank
+    check_whole(rank, "rank", most=most)
+    if not np.iterable(alphas) or not len(alphas):
+        raise ValueError(f"alphas must be one or more penalties, got {alphas!r}")
+    for alpha in alphas:
+        check_number(alpha, "alpha", above=True)
+    check_number(l1_ratio, "l1_ratio", most=1)
+    check_solver(solver)
+    return rank
+
+
+def relax(X, Y, fit, alpha):
+    """Fit reduced-rank ridge with the same alpha on the genes that a sparse fit selected.
+
+    Parameters
+    ----------
+    X, Y : arrays
+        As given to the sparse fit.
+    fit : ReducedRankFit
+        The sparse fit.
+    alpha : float
+        Its penalty, now a ridge penalty alone.
+
+    Returns
+    -------
+    ReducedRankFit
+        Zero for the other genes; the sparse fit itself where it selects fewer genes than its rank.
+    """
+    X, Y = np.asarray(X, dtype=np.float64), np.asarray(Y, dtype=np.float64)
+    rank = fit.W.shape[1]
+    if fit.selected.sum() < rank:
+        return fit
+    chosen = X[:, fit.selected] - X[:, fit.selected].mean(axis=0)
+    refit = _observed_ridge(chosen, Y - np.nanmean(Y, axis=0), alpha, rank)
+    W = np.zeros_like(fit.W)
+    W[fit.selected] = refit.W
+    return refit._replace(W=W)
+
+
+def _observed_ridge(X, Y, alpha, rank):
+    """Reduced-rank ridge of Y where it is observed."""
+    return fit_observed(X, Y, lambda filled, start: (_ridge(X, filled, alpha, rank), start))[0]
+
+
+def _ridge(X, Y, alpha, rank):
+    """Reduced-rank ridge as the paper has it: full ridge, then the leading components of its fit.
+
+    The smaller of the two Gram matrices is solved. (Below full rank the exact minimiser of the penalised
+    objective takes the components of the fit and of the penalty together; R2 differs by 0.0005 on M1.)
+    """
+    n_cells, n_genes = X.shape
+    penalty = n_cells * alpha
+    if n_genes <= n_cells:
+        coefficients = np.linalg.solve(X.T @ X + penalty * np.eye(n_genes), X.T @ Y)
+    else:
+        coefficients = X.T @ np.linalg.solve(X @ X.T + penalty * np.eye(n_cells), Y)
+    return _rotated_to_axes(X, coefficients, rank)
+
+
+def _alternate(X, Y, W, alpha, rows):
+    """Alternate between V and W until the residual settles."""
+    total = np.sum(Y**2)
+    residual = np.inf
+    V = np.zeros((Y.shape[1], W.shape[1]))
+    for round_number in range(MAX_ROUNDS):
+        if round_number:
+            (W,) = rows(Y @ V, [alpha], start=W)
+        if not W.any():
+            return ReducedRankFit(W, np.zeros_like(V))
+        latent = X @ W
+        left, _, right = np.linalg.svd(Y.T @ latent, full_matrices=False)
+        V = left @ right
+        before, residual = residual, np.sum((Y - latent @ V.T) ** 2) / total
+        if abs(before - residual) < ALTERNATION_TOLERANCE:
+            break
+    signs = _column_signs(V)
+    return ReducedRankFit(W * signs, V * signs)
+
+
+def _rotated_to_axes(X, coefficients, rank):
+    """Write full-rank coefficients B as B V V' with V the leading right singular vectors of the fit X B."""
+    if not coefficients.any():
+        return ReducedRankFit(coefficients[:, :rank], np.zeros((coefficients.shape[1], rank)))
+    fitted = X @ coefficients
+    _, vectors = np.linalg.eigh(fitted.T @ fitted)
+    V = vectors[:, ::-1][:, :rank]
+    V = V * _column_signs(V)
+    return ReducedRankFit(coefficients @ V, V)
+
+
+def _column_signs(V):
+    """Signs that make the entry of largest absolute value in each column positive."""
+    signs = np.sign(V[np.argmax(np.abs(V), axis=0), np.arange(V.shape[1])])
+    return np.where(signs == 0, 1, signs)
+
+
+def biplot_tables(model, data):
+    """Return what a double biplot draws: cells as genes and as features place them, and correlations.
+
+    Parameters
+    ----------
+    model : ReducedRankRegressor
+        Fitted, with at least two components.
+    data : PairedData
+        The cells to draw.
+
+    Returns
+    -------
+    dict of DataFrames
+        `biplot`: `x1`, `x2` (X W) and `y1`, `y2` (Y V), each divided by its SD; `gene_arrows`, `feature_arrows`:
+        `name`, `r1`, `r2`, correlations of selected genes (features) with the two axes of their side.
+    """
+    sides = {
+        "x": (np.asarray(model.transform(data.X))[:, :2], data.X[:, model.selected_], data.gene_names[model.selected_]),
+        "y": ((data.Y - model.y_mean_) @ model.V_[:, :2], data.Y, data.feature_names),
+    }
+    biplot, arrows = pd.DataFrame(), {}
+    for side, (components, values, names) in sides.items():
+        components = (components - components.mean(axis=0)) / components.std(axis=0)
+        biplot[[f"{side}1", f"{side}2"]] = components.astype(np.float32)
+        correlations = np.corrcoef(components.T, values.T)[:2, 2:]
+        arrows[side] = pd.DataFrame({"name": names, "r1": correlations[0], "r2": correlations[1]})
+    return {"biplot": biplot, "gene_arrows": arrows["x"], "feature_arrows": arrows["y"]}

@@ -1,0 +1,98 @@
+"""What a network of a stack is trained on, and what becomes of it."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from sbnn._checks import check_length, check_number
+from sbnn.models.schedules import get_schedule
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingTask:
+    """What one network of a stack is trained on.
+
+    Attributes
+    ----------
+    train_cells : int array
+        Rows of X and Y to train on, in the order that `Stage.cell_fraction` refers to.
+    test_cells : int array
+        Rows on which R2 is recorded; may be empty.
+    group_lasso : float
+    random_state, fold : int
+        Determine initial weights and the order of cells; folds start from different weights.
+    clusters : int array, shape (len(train_cells),), optional
+        Cluster of each training cell for pre-training; -1 leaves a cell out of it.
+    cell_weights : array, shape (len(train_cells),), optional
+        Weight of each training cell in loss and means; 1 if None.
+    """
+
+    train_cells: np.ndarray
+    test_cells: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))
+    group_lasso: float = 0.1
+    random_state: int = 0
+    fold: int = 0
+    clusters: np.ndarray = None
+    cell_weights: np.ndarray = None
+
+    def __post_init__(self):
+        """Check strengths and lengths."""
+        check_number(self.group_lasso, "group_lasso")
+        for name in ("clusters", "cell_weights"):
+            if getattr(self, name) is not None:
+                check_length(getattr(self, name), len(self.train_cells), name, "training cell")
+
+    def generator(self, stream):
+        """Return the random generator of one stream: 0 draws weights, 1 + index shuffles the cells of a stage."""
+        return np.random.default_rng([self.random_state, self.fold, stream])
+
+    def dropout_seed(self, stream):
+        """Return the seed of the inputs that are dropped in a stage."""
+        return self.generator(1000 + stream).integers(2**32, dtype=np.uint32)
+
+    def stage_cells(self, stage):
+        """Return the positions within `train_cells` that a stage trains on."""
+        cells = np.arange(len(self.train_cells))
+        if stage.name == "pretrained":
+            if self.clusters is None:
+                raise ValueError("the schedule pre-trains on clusters, but the task has none: give clusters")
+            cells = cells[np.asarray(self.clusters) >= 0]
+        return cells[: round(stage.cell_fraction * len(cells))]
+
+    def steps_per_epoch(self, schedule):
+        """Return the number of steps of an epoch in each stage; networks stack where these agree."""
+        return tuple(-(-len(self.stage_cells(stage)) // stage.batch_size) for stage in get_schedule(schedule))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """One network after its last stage.
+
+    Attributes
+    ----------
+    weights : list of arrays
+        kernel and bias of each layer; the first kernel has one row for each selected gene.
+    selected : bool array, shape (n_genes,)
+        Genes that the network reads.
+    gene_norms : array, shape (n_genes,)
+        Row norms of the first kernel before pruning.
+    x_mean, y_mean : arrays
+        Means of the training cells, subtracted before and added behind the network.
+    history : DataFrame
+        `stage`, `epoch` (from 1, pre-training not counted), `r2_train`, `r2_test` at the end of every epoch
+        that the schedule evaluates.
+    feature_r2 : array, shape (n_features,)
+        R2 of each feature on the test cells at the end (NaN without test cells).
+    diverged_in : str or None
+        Stage in which weights or errors ceased to be finite; from there on every R2 is NaN.
+    """
+
+    weights: list
+    selected: np.ndarray
+    gene_norms: np.ndarray
+    x_mean: np.ndarray
+    y_mean: np.ndarray
+    history: pd.DataFrame
+    feature_r2: np.ndarray
+    diverged_in: str = None

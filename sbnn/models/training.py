@@ -1,0 +1,432 @@
+"""Train stacks of sparse bottleneck networks through the stages of a schedule."""
+
+from copy import copy, deepcopy
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from sbnn._checks import check_matrix, check_same_cells
+from sbnn.models.backend import ops
+from sbnn.models.clusters import N_CLUSTERS
+from sbnn.models.devices import on_device
+from sbnn.models.engine import Batches, Dropout, Penalties, StackData, compiled_stack
+from sbnn.models.network import Layer, encoder_of, initial_weights, layer_sizes, network_layers
+from sbnn.models.optimisers import start_state
+from sbnn.models.r2 import r2_from_sums
+from sbnn.models.schedules import get_schedule
+from sbnn.models.tasks import TrainedNetwork
+
+#: Cells evaluated at once.
+EVALUATION_BLOCK = 256
+#: Cells averaged at once.
+MEAN_BLOCK = 4096
+
+
+def train_stack(
+    X,
+    Y,
+    tasks,
+    schedule="paper",
+    bottleneck_dim=2,
+    hidden=(512, 128),
+    ridge=1e-10,
+    n_selected=25,
+    on_epoch=None,
+):
+    """Train M networks at once; what each becomes does not depend on the others.
+
+    Each network minimises, on its own cells, penalty and seed,
+    mean (Y - prediction)^2 + group_lasso * sum_i ||W1[i, :]||_2 + ridge * (squares of the other weights).
+
+    Parameters
+    ----------
+    X : float array, shape (n_cells, n_genes)
+        Expression; centred here on the training cells of each network.
+    Y : float array, shape (n_cells, n_features)
+        Features; centred here; NaN (not measured) is left out of loss and R2.
+    tasks : sequence of TrainingTask
+        One for each network; their `steps_per_epoch` must agree.
+    schedule : str or sequence of Stage
+    bottleneck_dim : int
+    hidden : tuple of int
+    ridge : float
+    n_selected : int or None
+        Genes kept by the stage "pruned"; None keeps all.
+    on_epoch : callable, optional
+        Called once an epoch, for some epochs at a time, with (stage name, R2 on test or else training cells of each
+        network, None where it is not recorded).
+
+    Returns
+    -------
+    list of TrainedNetwork
+        In the order of `tasks`.
+
+    Raises
+    ------
+    ValueError
+        Where X is not finite, tasks cannot be stacked, or n_selected exceeds the number of genes.
+
+    References
+    ----------
+    Bernaerts et al., arXiv 2006.10411, section 2.
+    """
+    X, Y = check_matrix(X, "X", np.float32), check_matrix(Y, "Y", np.float32, allow_nan=True)
+    stages = get_schedule(schedule)
+    n_selected = X.shape[1] if n_selected is None else n_selected
+    check_stack(X, Y, tasks, stages, n_selected)
+    layers = network_layers(Y.shape[1], bottleneck_dim, tuple(hidden))
+    run = StackRun(X, Y, tasks, layers, ridge, n_selected, on_epoch)
+    for index, stage in enumerate(stages):
+        run.step(stage, stream=index)
+    return run.finish()
+
+
+def check_stack(X, Y, tasks, stages, n_selected):
+    """Check that the tasks fit the data and each other."""
+    if not tasks:
+        raise ValueError("tasks is empty: give at least one TrainingTask")
+    check_same_cells(X, Y)
+    steps = {task.steps_per_epoch(stages) for task in tasks}
+    if len(steps) > 1:
+        raise ValueError(f"only networks with equally many steps an epoch can be stacked, got {sorted(steps)}")
+    if 0 in next(iter(steps)):
+        raise ValueError("a stage is left without training cells: give more cells")
+    if any(stage.name == "pruned" for stage in stages) and not 1 <= n_selected <= X.shape[1]:
+        raise ValueError(f"n_selected must be between 1 and the {X.shape[1]} genes, got {n_selected}")
+
+
+class StageTables(NamedTuple):
+    """Device tables of a stage, and for each network the row of each of its own cells in them."""
+
+    data: StackData
+    input_rows: np.ndarray
+    target_rows: np.ndarray
+
+
+class StageScore(NamedTuple):
+    """R2 of every network of a stack at the end of some epochs."""
+
+    stage: str
+    epoch: int
+    r2_train: np.ndarray
+    r2_test: np.ndarray
+
+
+class StackRun:
+    """A stack in training: `step` trains a stage, `keep_largest` prunes, `fork` tries something out, `finish` ends.
+
+    Parameters
+    ----------
+    X, Y : float32 arrays
+        As `train_stack` takes them, checked.
+    tasks : sequence of TrainingTask
+    layers : tuple of Layer
+        With a linear output.
+    ridge : float
+    n_selected : int, optional
+        Genes kept by a stage "pruned".
+    on_epoch : callable, optional
+        See `train_stack`.
+    weights : list of arrays, optional
+        kernel (M, n_in, n_out) and bias (M, n_out) of each layer to start from; drawn if None.
+    centre : bool
+        Subtract the means of the training cells.
+    hide_zero_genes : bool
+        Let networks no longer see genes whose rows are zero: along a path of penalties these are gone for good.
+    """
+
+    def __init__(
+        self,
+        X,
+        Y,
+        tasks,
+        layers,
+        ridge,
+        n_selected=None,
+        on_epoch=None,
+        weights=None,
+        centre=True,
+        hide_zero_genes=False,
+    ):
+        self.X, self.tasks, self.layers, self.ridge = X, tasks, layers, ridge
+        self.n_selected, self.on_epoch = n_selected, on_epoch or (lambda *_: None)
+        self.hide_zero_genes = hide_zero_genes
+        self.n_networks = len(tasks)
+        self.observed = np.isfinite(Y).astype(np.float32)
+        self.Y = np.nan_to_num(Y)
+        # A network's own cells are its training cells followed by its test cells, padded to one length.
+        self.n_own = max(len(task.train_cells) + len(task.test_cells) for task in tasks)
+        own = [np.concatenate([task.train_cells, task.test_cells]).astype(np.int32) for task in tasks]
+        self.own_rows = np.stack([np.resize(rows, self.n_own) for rows in own])
+        self.train_weights = np.zeros((self.n_networks, self.n_own), dtype=np.float32)
+        self.test_weights = np.zeros_like(self.train_weights)
+        for network, task in enumerate(tasks):
+            n_train = len(task.train_cells)
+            self.train_weights[network, :n_train] = 1 if task.cell_weights is None else task.cell_weights
+            self.test_weights[network, n_train : n_train + len(task.test_cells)] = 1
+        self.x_mean, self.y_mean = self._means(centre)
+        self.train_total, self.test_total = (self._totals(w) for w in (self.train_weights, self.test_weights))
+        self.generators = [task.generator(0) for task in tasks]
+        self.sizes = layer_sizes(X.shape[1], layers)
+        # The output is drawn when the first stage says what it is.
+        self.weights = initial_weights(self.sizes[:-1], self.generators) if weights is None else list(weights)
+        self.target = None if weights is None else "features"
+        self.selected = np.tile(np.arange(X.shape[1]), (self.n_networks, 1))
+        self.norms_before_pruning = None
+        self.feature_r2 = None
+        self.history, self.n_epochs = [], 0
+        self.diverged_in = [None] * self.n_networks
+
+    def _means(self, centre):
+        """Weighted means of X and of observed Y over the training cells of each network; zeros without centring."""
+        if not centre:
+            return tuple(np.zeros((self.n_networks, table.shape[1]), dtype=np.float32) for table in (self.X, self.Y))
+        x_means, y_means = [], []
+        for network in range(self.n_networks):
+            weights, rows = self.train_weights[network], self.own_rows[network]
+            train = weights > 0
+            weights, rows = weights[train].astype(np.float64), rows[train]
+            # In blocks, because the product makes a copy in double precision.
+            blocks = [slice(start, start + MEAN_BLOCK) for start in range(0, len(rows), MEAN_BLOCK)]
+            x_means.append(sum(weights[block] @ self.X[rows[block]] for block in blocks) / weights.sum())
+            observed = weights[:, None] * self.observed[rows]
+            y_means.append((observed * self.Y[rows]).sum(axis=0) / np.maximum(observed.sum(axis=0), 1e-12))
+        return np.stack(x_means).astype(np.float32), np.stack(y_means).astype(np.float32)
+
+    def _totals(self, cell_weights):
+        """Weighted sums of squares (M, n_features) of centred, observed Y."""
+        totals = []
+        for network in range(self.n_networks):
+            rows = self.own_rows[network]
+            squares = self.observed[rows] * (self.Y[rows] - self.y_mean[network]).astype(np.float64) ** 2
+            totals.append(cell_weights[network].astype(np.float64) @ squares)
+        return np.stack(totals)
+
+    def step(self, stage, stream, group_lasso=None):
+        """Train a stage: a new output where the target changes, pruning where the stage says so, then epochs.
+
+        Parameters
+        ----------
+        stage : Stage
+        stream : int
+            Tells the random numbers of this step from those of others.
+        group_lasso : float, optional
+            Penalty of all networks; that of each one's task if None.
+
+        Returns
+        -------
+        StageScore or None
+            At the end of the stage; None where it learns clusters.
+        """
+        self._aim_at("clusters" if stage.name == "pretrained" else "features")
+        if stage.name == "pruned":
+            self.norms_before_pruning = self.gene_norms()
+            self.keep_largest(self.n_selected)
+        n_frozen = len(encoder_of(self.layers)) - 1 if stage.freeze_hidden else 0
+        stack = compiled_stack(
+            self._current_layers()[n_frozen:],
+            self.weights[2 * n_frozen].shape[1],
+            self.n_networks,
+            penalise_genes=not stage.freeze_hidden and stage.name != "pruned",
+            drop_inputs=stage.input_dropout > 0,
+            proximal=stage.proximal,
+        )
+        strengths = [task.group_lasso if group_lasso is None else group_lasso for task in self.tasks]
+        state = start_state(self.weights[2 * n_frozen :], stage.proximal)
+        state = self._train_epochs(stage, stream, stack, Penalties(*tensors(strengths, self.ridge)), state)
+        self.weights[2 * n_frozen :] = [np.asarray(weight) for weight in state.weights]
+        self._note_divergence(stage, [np.isfinite(weight).reshape(self.n_networks, -1) for weight in self.weights])
+        return self.history[-1] if self.target == "features" else None
+
+    def fork(self):
+        """Return a run that goes on from here by itself; this one stays where it is."""
+        fork = copy(self)
+        for name in ("weights", "history", "diverged_in", "generators"):
+            setattr(fork, name, deepcopy(getattr(self, name)) if name == "generators" else list(getattr(self, name)))
+        return fork
+
+    def weights_of(self, network=0):
+        """Return the weights of one network: kernel and bias of each layer."""
+        return [np.array(weight[network]) for weight in self.weights]
+
+    def _train_epochs(self, stage, stream, stack, penalties, state):
+        """Take all epochs of a stage, some in each call of the compiled function; return the state at its end."""
+        tables = self._tables(stage)
+        shuffles = [task.generator(1 + stream) for task in self.tasks]
+        dropout = Dropout.at(stage.input_dropout, [task.dropout_seed(1 + stream) for task in self.tasks])
+        evaluations = None if self.target == "clusters" else self._evaluation_batches(tables)
+        done = 0
+        for n_records, n_between in stage.parts():
+            n_epochs = n_records * n_between
+            batches = shuffled_batches(self.tasks, stage, tables, shuffles, self.train_weights, n_epochs)
+            n_steps = batches.weights.shape[0] // n_epochs
+            rates = np.concatenate([stage.learning_rates(done + epoch, n_steps) for epoch in range(n_epochs)])
+            residuals = np.zeros((n_records, self.n_networks, 2, tables.data.targets.shape[1]))
+            state, residuals = stack.train(
+                state, tables.data, batches, penalties, *tensors(rates), dropout, *tensors(residuals), evaluations
+            )
+            for part in np.asarray(residuals):
+                self._record(stage, part, n_between)
+            done += n_epochs
+        return state
+
+    def _note_divergence(self, stage, finite):
+        """Remember the stage in which values of a network (arrays of M rows) ceased to be finite."""
+        for network in range(self.n_networks):
+            if self.diverged_in[network] is None and not all(values[network].all() for values in finite):
+                self.diverged_in[network] = stage.name
+
+    def _current_layers(self):
+        """Return the layers as they are trained now, with the output of the target."""
+        if self.target == "features":
+            return self.layers
+        return (*self.layers[:-1], Layer("output", N_CLUSTERS, "softmax"))
+
+    def _aim_at(self, target):
+        """Put a freshly drawn output layer behind the last hidden layer, where the target changes."""
+        if target == self.target:
+            return
+        self.target = target
+        sizes = (self.sizes[-2], self._current_layers()[-1].units)
+        self.weights[2 * len(self.layers) - 2 :] = initial_weights(sizes, self.generators)
+
+    def gene_norms(self):
+        """Return the row norms of the first kernel for all genes, shape (M, n_genes); 0 for genes that are dropped."""
+        norms = np.zeros((self.n_networks, self.X.shape[1]), dtype=np.float32)
+        np.put_along_axis(norms, self.selected, np.linalg.norm(self.weights[0], axis=2), axis=1)
+        return norms
+
+    def keep_largest(self, n_genes):
+        """Drop all genes but those with the largest row norms of the first kernel."""
+        norms = np.linalg.norm(self.weights[0], axis=2)
+        # Stable sort: of equal norms the gene that comes first in the table is kept.
+        order = np.sort(np.argsort(-norms, axis=1, kind="stable")[:, :n_genes], axis=1)
+        self.selected = np.take_along_axis(self.selected, order, axis=1)
+        self.weights[0] = np.take_along_axis(self.weights[0], order[:, :, None], axis=1)
+
+    def _tables(self, stage):
+        """Put on the device what the networks gather from in this stage."""
+        own_positions = np.arange(self.n_networks * self.n_own, dtype=np.int32).reshape(self.n_networks, -1)
+        if self.target == "clusters":
+            targets = np.zeros((self.n_networks * self.n_own, N_CLUSTERS), dtype=np.float32)
+            for network, task in enumerate(self.tasks):
+                cells = task.stage_cells(stage)
+                targets[own_positions[network, cells], np.asarray(task.clusters)[cells]] = 1
+            target_rows, target_means = own_positions, np.zeros((self.n_networks, N_CLUSTERS))
+            observed = np.ones_like(targets)
+        else:
+            targets, target_rows, target_means, observed = self.Y, self.own_rows, self.y_mean, self.observed
+        if stage.freeze_hidden:
+            inputs, input_rows = self._frozen_activations(), own_positions
+        elif self.hide_zero_genes or self.selected.shape[1] < self.X.shape[1]:
+            visible = self.weights[0].any(axis=2) | (not self.hide_zero_genes)
+            inputs = np.concatenate(
+                [
+                    (self.X[np.ix_(rows, genes)] - mean[genes]) * seen
+                    for rows, genes, mean, seen in zip(self.own_rows, self.selected, self.x_mean, visible, strict=True)
+                ]
+            )
+            input_rows = own_positions
+        else:
+            inputs, input_rows = self.X, self.own_rows
+        shared = inputs is self.X
+        input_means = self.x_mean if shared else np.zeros((self.n_networks, inputs.shape[1]))
+        data = StackData(*tensors(inputs, input_means[:, None], targets, target_means[:, None], observed))
+        return StageTables(data, input_rows, target_rows)
+
+    def _frozen_activations(self):
+        """Return the activations before the bottleneck for every network's own cells, which stay as they are."""
+        frozen = encoder_of(self.layers)[:-1]
+        stack = compiled_stack(frozen, self.weights[0].shape[1], self.n_networks)
+        weights = tensors(*self.weights[: 2 * len(frozen)])
+        blocks = []
+        for start in range(0, self.n_own, EVALUATION_BLOCK):
+            rows = self.own_rows[:, start : start + EVALUATION_BLOCK]
+            inputs = self.X[rows] - self.x_mean[:, None]
+            blocks.append(np.asarray(stack.apply(weights, ops.convert_to_tensor(inputs))))
+        activations = np.concatenate(blocks, axis=1)
+        return activations.reshape(-1, activations.shape[2])
+
+    def _evaluation_batches(self, tables):
+        """All own cells in order, weighted as training cells, and their weights as test cells."""
+        n_steps = -(-self.n_own // EVALUATION_BLOCK)
+        n_slots = n_steps * EVALUATION_BLOCK if n_steps > 1 else self.n_own
+        padding = ((0, 0), (0, n_slots - self.n_own))
+        order = np.pad(np.tile(np.arange(self.n_own, dtype=np.int32), (self.n_networks, 1)), padding)
+        train_weights, test_weights = np.pad(self.train_weights, padding), np.pad(self.test_weights, padding)
+        return _batches(tables, order, train_weights, n_steps), _cut(test_weights, n_steps)
+
+    def _record(self, stage, residuals, n_epochs):
+        """Append R2 on training and test cells of every network to the history."""
+        if stage.name == "pretrained":
+            for _ in range(n_epochs):
+                self.on_epoch(stage.name, None)
+            return
+        self._note_divergence(stage, [np.isfinite(residuals).reshape(self.n_networks, -1)])
+        train, test = residuals[:, 0], residuals[:, 1]
+        r2_train = r2_from_sums(train.sum(axis=1), self.train_total.sum(axis=1))
+        r2_test = r2_from_sums(test.sum(axis=1), self.test_total.sum(axis=1))
+        self.feature_r2 = r2_from_sums(test, self.test_total)
+        diverged = np.array([one is not None for one in self.diverged_in])
+        r2_train[diverged], r2_test[diverged], self.feature_r2[diverged] = np.nan, np.nan, np.nan
+        self.n_epochs += n_epochs
+        self.history.append(StageScore(stage.name, self.n_epochs, r2_train, r2_test))
+        for _ in range(n_epochs - 1):
+            self.on_epoch(stage.name, None)
+        self.on_epoch(stage.name, np.where(np.isnan(r2_test), r2_train, r2_test))
+
+    def finish(self):
+        """Return the networks one by one."""
+        norms = self.gene_norms() if self.norms_before_pruning is None else self.norms_before_pruning
+        return [self._network(network, norms[network]) for network in range(self.n_networks)]
+
+    def _network(self, network, gene_norms):
+        """One network of the stack."""
+        history = pd.DataFrame(self.history, columns=StageScore._fields)
+        selected = np.zeros(self.X.shape[1], dtype=bool)
+        selected[self.selected[network]] = True
+        return TrainedNetwork(
+            weights=self.weights_of(network),
+            selected=selected,
+            gene_norms=gene_norms,
+            x_mean=self.x_mean[network],
+            y_mean=self.y_mean[network],
+            history=history.assign(**{r2: [values[network] for values in history[r2]] for r2 in history.columns[2:]}),
+            feature_r2=self.feature_r2[network],
+            diverged_in=self.diverged_in[network],
+        )
+
+
+def tensors(*arrays):
+    """Put arrays on the device as float32."""
+    return tuple(on_device(np.asarray(array, dtype=np.float32)) for array in arrays)
+
+
+def _cut(array, n_steps):
+    """Cut (M, n_steps * batch_size) into steps (n_steps, M, batch_size), on the device."""
+    return ops.convert_to_tensor(np.ascontiguousarray(array.reshape(len(array), n_steps, -1).swapaxes(0, 1)))
+
+
+def _batches(tables, order, weights, n_steps):
+    """Translate positions among own cells to rows of the tables, and cut them into steps."""
+    return Batches(
+        _cut(np.take_along_axis(tables.input_rows, order, axis=1), n_steps),
+        _cut(np.take_along_axis(tables.target_rows, order, axis=1), n_steps),
+        _cut(weights, n_steps),
+    )
+
+
+def shuffled_batches(tasks, stage, tables, shuffles, train_weights, n_epochs):
+    """Shuffle every network's cells for some epochs and cut them into steps; the last of an epoch is padded."""
+    cells = [task.stage_cells(stage) for task in tasks]
+    n_steps = -(-len(cells[0]) // stage.batch_size)
+    order = np.zeros((len(tasks), n_epochs, n_steps * stage.batch_size), dtype=np.int32)
+    weights = np.zeros(order.shape, dtype=np.float32)
+    for network, (own, shuffle) in enumerate(zip(cells, shuffles, strict=True)):
+        for epoch in range(n_epochs):
+            shuffled = shuffle.permutation(own)
+            order[network, epoch, : len(own)] = shuffled
+            weights[network, epoch, : len(own)] = train_weights[network, shuffled]
+    order, weights = (array.reshape(len(tasks), -1) for array in (order, weights))
+    return _batches(tables, order, weights, n_epochs * n_steps)

@@ -1,0 +1,1 @@
+"""Models of the reader's own cells: fitted, saved, loaded, drawn."""

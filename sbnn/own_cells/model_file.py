@@ -1,0 +1,314 @@
+"""A fitted model as one file: its settings as JSON, everything else as NumPy arrays; nothing in it is executed."""
+
+import numbers
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from sbnn._checks import check_number, check_unique
+from sbnn.data.preprocessing import Preprocessor
+from sbnn.models.latent_regressor import is_network
+from sbnn.models.reduced_rank import ReducedRankFit, ReducedRankRegressor
+from sbnn.models.schedules import Schedule, Stage, get_schedule
+from sbnn.models.tasks import TrainedNetwork
+from sbnn.storage.archive import pack, unpack
+from sbnn.storage.results import package_versions, read_bytes
+from sbnn.storage.writing import write_bytes
+
+_FORMAT = "sbnn model"
+#: Files of another major version are refused.
+FORMAT_VERSION = (2, 0)
+_MOMENTS = ("gene_means_", "gene_sds_", "feature_means_", "feature_sds_")
+_OF_ESTIMATOR = ("selected_", "gene_norms_", "x_mean_", "y_mean_")
+_HISTORY = ("stage", "epoch", "r2_train", "r2_test")
+
+
+def write_model(model, path):
+    """Write a PairedModel; see `PairedModel.save`."""
+    estimator, fitted = model.estimator_, model.preprocessor_
+    arrays = {"gene_names": model.gene_names_, "feature_names": model.feature_names_}
+    arrays |= {name: getattr(fitted, name) for name in _MOMENTS}
+    arrays |= {name: getattr(estimator, name) for name in _OF_ESTIMATOR}
+    arrays["training_genes_"] = model.training_genes_
+    if fitted.gene_shares_ is not None:
+        arrays["gene_shares_"] = fitted.gene_shares_
+    if is_network(estimator):
+        arrays |= {f"history {column}": estimator.history_[column].to_numpy() for column in _HISTORY}
+        arrays["history stage"] = arrays["history stage"].astype(str)
+        arrays |= {f"weights {number}": weight for number, weight in enumerate(estimator.weights_)}
+    else:
+        arrays |= {"W": estimator.W_, "V": estimator.V_, "offset": estimator.intercept_ - estimator.y_mean_}
+    config = {
+        "format": _FORMAT,
+        "format_version": FORMAT_VERSION,
+        "versions": package_versions(),
+        "estimator": type(estimator).__name__,
+        "settings": _plain_settings(estimator),
+        "median_depth": fitted.median_depth_,
+        "outlier_distance": model.outlier_distance_,
+        "feature_units": None if model.feature_units_ is None else list(model.feature_units_),
+    }
+    content = pack(config, arrays)
+    _rebuild(*unpack(content))  # what could not be loaded again is not saved
+    write_bytes(Path(path), content)
+    return Path(path)
+
+
+class ModelParts(NamedTuple):
+    """What a model file holds, checked: attributes of a fitted PairedModel."""
+
+    estimator: object
+    preprocessor: Preprocessor
+    gene_names: np.ndarray
+    feature_names: np.ndarray
+    units: tuple
+    training_genes: np.ndarray
+    outlier_distance: float
+
+
+def read_model(path):
+    """Return the ModelParts of a file; see `sbnn.load_model`."""
+    path = Path(path)
+    try:
+        with _content_checked():
+            config, arrays = unpack(read_bytes(path), _check_format)
+        return _rebuild(config, arrays)
+    except _OtherFormatError as error:
+        raise ValueError(f"{path} {error}") from None
+    except _DamagedError as error:
+        raise ValueError(
+            f"{path} is no model of sbnn, or cut short or damaged ({error}): save it anew, or copy it again"
+        ) from None
+
+
+class _OtherFormatError(ValueError):
+    """The file is whole, but of something else."""
+
+
+class _DamagedError(ValueError):
+    """The content of a file is not what a model has; any other ValueError is a bug, and looks like one."""
+
+
+@contextmanager
+def _content_checked():
+    """Take what the checks inside refuse for damage of the file."""
+    try:
+        yield
+    except _OtherFormatError:
+        raise
+    except ValueError as error:
+        raise _DamagedError(str(error)) from None
+
+
+def _check_format(config):
+    """Raise an error unless this version of sbnn reads the file."""
+    kind, version = config.get("format"), config.get("format_version")
+    if kind != _FORMAT:
+        raise ValueError(f"its format is {kind!r}, not {_FORMAT!r}")
+    if (
+        not isinstance(version, list)
+        or len(version) != 2
+        or not all(type(number) is int and number >= 0 for number in version)
+    ):
+        raise ValueError(f"its format_version is {version!r}, not two whole numbers")
+    if version[0] != FORMAT_VERSION[0]:
+        versions = config.get("versions")
+        writer = versions.get("sbnn") if isinstance(versions, dict) else None
+        raise _OtherFormatError(
+            f"has the format {kind!r}, version {version[0]}; this sbnn reads {_FORMAT!r}, version {FORMAT_VERSION[0]}: "
+            f"use the sbnn that wrote it ({writer})"
+        )
+
+
+def _rebuild(config, arrays):
+    """Put the parts of a model together again, after checking them against each other."""
+    take = _Taker(arrays)
+    with _content_checked():
+        names = {
+            what: check_unique(take(f"{what}_names", "U", (None,)), f"{what} names") for what in ("gene", "feature")
+        }
+    n_genes, n_features = len(names["gene"]), len(names["feature"])
+    estimator = _estimator(config, n_genes)
+    of_estimator = _of_estimator(take, n_genes, n_features)
+    n_selected = int(of_estimator["selected"].sum())
+    training_genes = take("training_genes_", "f", (None, n_selected))
+    if is_network(estimator):
+        trained = _network(take, estimator, of_estimator, n_selected, n_features)
+        estimator.adopt(trained, np.zeros((0, n_genes), dtype=np.float32))
+        estimator._training_genes = training_genes
+    else:
+        rank = n_features if estimator.rank is None else estimator.rank
+        W, V = take("W", "f", (n_genes, rank)), take("V", "f", (n_features, rank))
+        if W[~of_estimator["selected"]].any():
+            raise _DamagedError("its model reads other genes than it says")
+        estimator.adopt(ReducedRankFit(W, V, take("offset", "f", (n_features,))), **of_estimator)
+    parts = ModelParts(
+        estimator,
+        _preprocessor(take, config, n_genes, n_features),
+        names["gene"],
+        names["feature"],
+        _units(config.get("feature_units"), n_features),
+        training_genes,
+        _number(config, "outlier_distance"),
+    )
+    take.check_nothing_is_left()
+    return parts
+
+
+class _Taker:
+    """Hands out arrays by name once they have the kind, shape and values that are asked for."""
+
+    def __init__(self, arrays):
+        self.arrays = dict(arrays)
+
+    def __call__(self, name, kinds, shape, least=-np.inf, above=False):
+        """Return an array; None in `shape` stands for any length of at least one."""
+        if name not in self.arrays:
+            raise _DamagedError(f"it lacks the array {name!r}")
+        array = self.arrays.pop(name)
+        fits = array.ndim == len(shape) and all(
+            found == asked or (asked is None and found > 0) for found, asked in zip(array.shape, shape, strict=True)
+        )
+        if array.dtype.kind not in kinds or not fits:
+            raise _DamagedError(f"its array {name!r} has type {array.dtype} and shape {array.shape}, expected {shape}")
+        if array.dtype.kind == "f" and array.size:
+            if not np.isfinite(array).all():
+                raise _DamagedError(f"its array {name!r} holds values that are not finite")
+            if array.min() < least or (above and array.min() == least):
+                raise _DamagedError(f"its array {name!r} holds {array.min():g}, too small a value")
+        return array
+
+    def check_nothing_is_left(self):
+        """Raise ValueError where the file holds arrays that no model has."""
+        if self.arrays:
+            raise _DamagedError(f"it holds an array {sorted(self.arrays)[0][:80]!r} that no such model has")
+
+
+def _make_network():
+    """Return a network as it is; imported here, so that linear models do without Keras."""
+    from sbnn.models.bottleneck import SparseBottleneckRegressor
+
+    return SparseBottleneckRegressor()
+
+
+_MAKERS = {"SparseBottleneckRegressor": _make_network, "ReducedRankRegressor": ReducedRankRegressor}
+
+
+def _estimator(config, n_genes):
+    """Unfitted estimator with the settings of the file."""
+    kind, settings = config.get("estimator"), config.get("settings")
+    if not isinstance(kind, str) or kind not in _MAKERS or not isinstance(settings, dict):
+        raise _DamagedError(f"its estimator is {kind!r}, expected one of {', '.join(map(repr, _MAKERS))} with settings")
+    made = _MAKERS[kind]()
+    unknown = sorted(set(settings) - set(made.get_params(deep=False)))
+    if unknown:
+        raise _DamagedError(f"its {kind} has an unknown setting {unknown[0][:80]!r}")
+    missing = sorted(set(made.get_params(deep=False)) - set(settings) - {"random_state"})
+    if missing:
+        raise _DamagedError(f"its {kind} lacks the setting {missing[0]!r}")
+    with _content_checked(), suppress(ImportError):  # what predicts needs no solver; every other check comes before
+        made.set_params(**_settings_from_plain(settings))
+        made.check_settings(n_genes)
+    return made
+
+
+def _of_estimator(take, n_genes, n_features):
+    """Take what both kinds of estimator keep: which genes they read, norms and means."""
+    shapes = {"selected_": (n_genes,), "gene_norms_": (n_genes,), "x_mean_": (n_genes,), "y_mean_": (n_features,)}
+    kinds = {"selected_": "b"}
+    least = {"gene_norms_": 0}
+    found = {name: take(name, kinds.get(name, "f"), shapes[name], least.get(name, -np.inf)) for name in _OF_ESTIMATOR}
+    if not found["selected_"].any():
+        raise _DamagedError("its model reads no gene")
+    return {name.rstrip("_"): array for name, array in found.items()}
+
+
+def _network(take, estimator, of_estimator, n_selected, n_features):
+    """Trained network, its weights of the widths that the settings say."""
+    n_stages = len(take.arrays.get("history stage", ()))
+    history = {"stage": take("history stage", "U", (None,))}
+    history["epoch"] = take("history epoch", "iu", (n_stages,))
+    for name in ("r2_train", "r2_test"):  # NaN without test cells
+        history[name] = take.arrays.pop(f"history {name}", np.empty(0))
+        if history[name].shape != (n_stages,) or history[name].dtype.kind != "f":
+            raise _DamagedError(f"its array 'history {name}' does not have one number per epoch")
+    hidden = tuple(estimator.hidden)
+    sizes = (n_selected, *hidden, estimator.bottleneck_dim, *hidden[::-1], n_features)
+    weights = []
+    for layer, width in enumerate(sizes[1:]):
+        weights.append(take(f"weights {2 * layer}", "f", (sizes[layer], width)))
+        weights.append(take(f"weights {2 * layer + 1}", "f", (width,)))
+    return TrainedNetwork(weights, **of_estimator, history=pd.DataFrame(history), feature_r2=None)
+
+
+def _preprocessor(take, config, n_genes, n_features):
+    """Moments and depth."""
+    fitted = Preprocessor(allow_constant=True)
+    for name in _MOMENTS:
+        length = n_genes if name.startswith("gene") else n_features
+        is_sd = "_sds" in name
+        setattr(fitted, name, take(name, "f", (length,), least=0 if is_sd else -np.inf, above=is_sd))
+    counted = config.get("median_depth", "missing") is not None
+    fitted.median_depth_ = _number(config, "median_depth", above=True) if counted else None
+    fitted.gene_shares_ = _shares(take, n_genes) if counted else None
+    return fitted
+
+
+def _number(config, name, above=False):
+    """Take a number of the JSON text."""
+    with _content_checked():
+        return check_number(config.get(name), name, above=above)
+
+
+def _shares(take, n_genes):
+    """Share of each gene in all counts."""
+    shares = take("gene_shares_", "f", (n_genes,), least=0)
+    if abs(shares.sum() - 1) > 1e-6:
+        raise _DamagedError(f"its gene_shares_ add up to {shares.sum():g}, not to 1")
+    return shares
+
+
+def _units(units, n_features):
+    """Units of the features."""
+    if units is None:
+        return None
+    if not isinstance(units, list) or len(units) != n_features:
+        raise _DamagedError(f"its feature_units should be {n_features}, one per feature, got {str(units)[:80]}")
+    if not all(unit is None or isinstance(unit, str) for unit in units):
+        raise _DamagedError("its feature_units should be text")
+    return tuple(units)
+
+
+def _plain_settings(estimator):
+    """Arguments of an estimator as JSON has them."""
+    settings = estimator.get_params(deep=False)
+    if is_network(estimator) and not isinstance(settings["schedule"], str):
+        schedule = get_schedule(settings["schedule"])
+        settings["schedule"] = {"name": schedule.name, "stages": [asdict(stage) for stage in schedule]}
+    if "hidden" in settings:
+        settings["hidden"] = list(map(int, settings["hidden"]))
+    if not isinstance(settings.get("random_state", 0), numbers.Integral):
+        del settings["random_state"]
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()}
+    for name, value in plain.items():
+        if not isinstance(value, (int, float, str, bool, list, dict, type(None))):
+            raise ValueError(f"{name}={value!r} cannot be written to a file: give a plain number or text")
+    return plain
+
+
+def _settings_from_plain(settings):
+    """Arguments of an estimator from what JSON kept."""
+    settings = dict(settings)
+    if isinstance(settings.get("schedule"), dict):
+        try:
+            stages = [Stage(**stage) for stage in settings["schedule"]["stages"]]
+            settings["schedule"] = Schedule(settings["schedule"]["name"], stages)
+        except (KeyError, TypeError) as error:
+            raise _DamagedError(f"its schedule cannot be read ({error})") from None
+    if isinstance(settings.get("hidden"), list):
+        settings["hidden"] = tuple(settings["hidden"])
+    return settings

@@ -1,0 +1,383 @@
+"""A fitted map of one's own cells: counts in, units out, genes by name, new cells judged."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import KFold
+from sklearn.neighbors import NearestNeighbors
+
+from sbnn._checks import check_counts, check_unique, preview, warn, warn_of_fractions
+from sbnn.data.containers import counts_of, put_in_obsm
+from sbnn.data.named_tables import read_table
+from sbnn.data.paired_data import PairedData, check_paired
+from sbnn.data.preprocessing import align_genes, fit_preprocessor
+from sbnn.models.latent_regressor import LatentRegressorMixin
+from sbnn.own_cells.model_file import read_model, write_model
+
+#: Neighbours over which the distance of a cell is averaged.
+N_NEIGHBOURS = 10
+#: Colour of cells of data without types.
+PLAIN_COLOR = "#4477AA"
+#: Share of held-out training cells that are called outliers.
+OUTLIER_RATE = 0.01
+
+
+class _AlignedCells(NamedTuple):
+    """Cells as the estimator takes them.
+
+    `X` holds those with counts of the model's genes; `has_counts` says which of the cells named these are; `present`,
+    which genes were there (the others are filled).
+    """
+
+    X: np.ndarray
+    names: np.ndarray
+    has_counts: np.ndarray
+    present: np.ndarray
+
+    def table(self, values, columns):
+        """Values of the cells in X as a table of all cells, NaN for those without counts."""
+        everything = np.full((len(self.names), len(columns)), np.nan)
+        everything[self.has_counts] = values
+        return pd.DataFrame(everything, index=self.names, columns=columns)
+
+
+class PairedModel:
+    """A network or linear model of paired data, with everything that it takes to use it on other cells.
+
+    Parameters
+    ----------
+    estimator : SparseBottleneckRegressor or ReducedRankRegressor, optional
+        What is fitted; a SparseBottleneckRegressor as it is if None. Anything else is a ValueError.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        Fitted on z-scores.
+    preprocessor_ : Preprocessor
+        Depth, means and SDs of the training cells.
+    gene_names_, feature_names_ : str arrays
+        The genes it was fitted on (all are needed for the depth of a cell), and the features.
+    selected_genes_ : str array
+        The genes that it reads.
+    feature_units_ : tuple of str or None
+    training_genes_ : array, shape (n_cells, n_selected)
+        The training cells, z-scored.
+    outlier_distance_ : float
+        Distance above which a cell is far outside the training data.
+    """
+
+    def __init__(self, estimator=None):
+        if estimator is not None and not isinstance(estimator, LatentRegressorMixin):
+            shown = estimator.__name__ if isinstance(estimator, type) else repr(estimator)
+            raise ValueError(
+                f"estimator must be a SparseBottleneckRegressor() or a ReducedRankRegressor(), got {shown}: only these "
+                "have a map and select genes"
+            )
+        self.estimator = estimator
+
+    def fit(self, data):
+        """Fit the estimator on all cells of PairedData.
+
+        Parameters
+        ----------
+        data : PairedData
+            With counts and features as measured: these are normalised and z-scored here, whatever X and Y are.
+            Without, new cells must come as X came, and Y goes out.
+
+        Returns
+        -------
+        PairedModel
+            Itself.
+        """
+        check_paired(data)
+        if self.estimator is not None:
+            self.estimator.check_settings(data.n_genes)
+        self.preprocessor_, X, Y = fit_preprocessor(data)
+        self.estimator_ = (_default_estimator() if self.estimator is None else clone(self.estimator)).fit(X, Y)
+        self.gene_names_, self.feature_names_ = data.gene_names, data.feature_names
+        units = None if data.features is None else data.feature_units
+        self.feature_units_ = None if units is None else tuple(units)
+        if not self.estimator_.selected_.any():
+            raise ValueError("the model selects no gene: lower its penalty")
+        self.training_genes_ = X[:, self.estimator_.selected_]
+        self.outlier_distance_ = _calibrate(self.training_genes_)
+        return self
+
+    @property
+    def selected_genes_(self):
+        """Names of the genes that the model reads."""
+        self._check_fitted()
+        return self.gene_names_[self.estimator_.selected_]
+
+    def predict(self, cells, layer=None, fill_missing=False):
+        """Predict features of cells, in their own units.
+
+        Parameters
+        ----------
+        cells : DataFrame (cells x genes), AnnData or PairedData
+            Counts, or expression where the model was fitted without counts; genes are found by name, in any order.
+        layer : str, optional
+            Layer of an AnnData that holds the counts; its X if None.
+        fill_missing : bool
+            Let the mean of the training cells stand in for genes that `cells` lack, instead of refusing them.
+
+        Returns
+        -------
+        DataFrame, cells x features
+            NaN for cells without any count of the model's genes.
+        """
+        return self._predict(self._align(cells, layer, fill_missing))
+
+    def _predict(self, aligned):
+        Y = self.preprocessor_.inverse_transform_features(self.estimator_.predict(aligned.X))
+        return aligned.table(Y, self.feature_names_)
+
+    def transform(self, cells, layer=None, fill_missing=False):
+        """Return the latent coordinates of cells; arguments as for `predict`.
+
+        Returns
+        -------
+        DataFrame
+            One row a cell, columns z1, z2, ...
+        """
+        return self._transform(self._align(cells, layer, fill_missing))
+
+    def _transform(self, aligned):
+        Z = np.asarray(self.estimator_.transform(aligned.X))
+        return aligned.table(Z, list(self.estimator_.get_feature_names_out()))
+
+    def outliers(self, cells, layer=None, fill_missing=False):
+        """Judge how far cells are from the training cells; arguments as for `predict`.
+
+        The distance of a cell is the mean Euclidean distance to its ten nearest training cells, in z-scores of the
+        selected genes that are there. It is an outlier above what 99 % of held-out training cells stay below (five
+        folds). Training cells find themselves among their neighbours: they seem nearer than they would be.
+
+        Returns
+        -------
+        DataFrame
+            `distance`, `is_outlier`; cells without any count of the model's genes are outliers at no distance (NaN).
+        """
+        return self._outliers(self._align(cells, layer, fill_missing))
+
+    def _outliers(self, aligned):
+        used = aligned.present[self.estimator_.selected_]
+        training, limit = self.training_genes_[:, used], self.outlier_distance_
+        if not used.all():  # fewer genes, smaller distances
+            limit = _calibrate(training)
+        distance = _distances(training, aligned.X[:, self.estimator_.selected_][:, used])
+        found = aligned.table(distance[:, None], ["distance"])
+        return found.assign(is_outlier=~(found["distance"] <= limit))
+
+    def annotate(self, adata, layer=None, fill_missing=False):
+        """Write what the model says of the cells of an AnnData into it.
+
+        `.obsm["X_sbnn"]` (coordinates, which `scanpy.pl.embedding(adata, "sbnn")` draws),
+        `.obsm["sbnn_predictions"]` (features in their own units), `.obs["sbnn_outlier"]`, `.var["sbnn_selected"]` and
+        `.var["sbnn_norm"]` (row norms of the first layer; NaN for genes it never saw).
+
+        Parameters
+        ----------
+        adata : anndata.AnnData
+            Changed in memory; the file of a backed one is not.
+        layer, fill_missing
+            As for `predict`.
+        """
+        if adata.isbacked and adata.is_view:
+            raise ValueError("adata is a view of a file, which cannot be changed: give adata.to_memory()")
+        aligned = self._align(adata, layer, fill_missing)
+        norms = pd.Series(self.estimator_.gene_norms_, index=self.gene_names_)
+        latents, predictions, outliers = self._transform(aligned), self._predict(aligned), self._outliers(aligned)
+        adata.obsm["X_sbnn"] = latents.to_numpy()
+        put_in_obsm(adata, "sbnn_predictions", predictions)
+        adata.obs["sbnn_outlier"] = outliers["is_outlier"]
+        adata.var["sbnn_selected"] = adata.var_names.isin(self.selected_genes_)
+        adata.var["sbnn_norm"] = norms.reindex(adata.var_names).to_numpy()
+
+    def plot(self, data):
+        """Draw cells on the map (t-SNE of it where it has more than two dimensions), genes and features over it.
+
+        Shown are the nine genes with the largest norms, and the nine features that the model predicts to vary most.
+
+        Parameters
+        ----------
+        data : PairedData
+            Its types and families, where it has any, colour and label the cells.
+
+        Returns
+        -------
+        Figure
+
+        Raises
+        ------
+        ValueError
+            A model with a single latent dimension is no map.
+        """
+        import matplotlib.pyplot as plt
+
+        from sbnn.figures.embedding import tsne
+        from sbnn.figures.maps import plot_latent_space
+        from sbnn.figures.style import use_style
+
+        check_paired(data)
+        aligned = self._align(data, None, False)
+        X, data = aligned.X, data.subset(aligned.has_counts)
+        Z, estimator = np.asarray(self.estimator_.transform(X)), self.estimator_
+        if Z.shape[1] < 2:
+            raise ValueError(f"a map needs at least two latent dimensions, the model has {Z.shape[1]}: see transform")
+        genes, features = estimator.decode_genes(Z), pd.DataFrame(estimator.predict(X), columns=self.feature_names_)
+        if genes.shape[1] > len(self.selected_genes_):  # a linear model decodes all
+            genes = genes[:, estimator.selected_]
+        largest = np.argsort(-estimator.gene_norms_[estimator.selected_], kind="stable")[:9]
+        panel = {
+            "title": f"{data.n_cells} cells, {len(self.selected_genes_)} genes",
+            "coordinates": Z if Z.shape[1] == 2 else tsne(Z),
+            "genes": pd.DataFrame(genes, columns=self.selected_genes_).iloc[:, largest],
+            "features": features[features.var().nlargest(9).index],
+        }
+        plain = np.full(data.n_cells, "")
+        families = data.cell_families if data.cell_families is not None else data.cell_types
+        colors = [PLAIN_COLOR] * data.n_cells
+        if data.cell_types is not None and data.type_colors is not None:
+            colors = [data.type_colors[name] for name in data.cell_types]
+        cells = pd.DataFrame({"type_color": colors, "cell_family": plain if families is None else families})
+        if data.cell_families is not None and data.family_colors is not None:
+            cells["family_color"] = [data.family_colors[name] for name in families]
+        with plt.rc_context():  # the reader's own settings stay as they are
+            use_style()
+            return plot_latent_space([panel], cells)
+
+    def _align(self, cells, layer, fill_missing):
+        """Return cells as the estimator takes them, in the order of its genes."""
+        self._check_fitted()
+        raw = self.preprocessor_.median_depth_ is not None
+        values, genes, names = _cells(cells, layer, raw)
+        needed = np.flatnonzero(np.isin(genes, self.gene_names_))
+        columns, present = align_genes(self.gene_names_, check_unique(genes[needed], "genes in cells"))
+        if not present.any():
+            raise ValueError(
+                f"the cells have none of the {len(present)} genes of the model ({preview(self.gene_names_, 3)}); they "
+                f"have {preview(genes, 3)}: give cells as rows and genes as columns, named alike"
+            )
+        if not present[self.estimator_.selected_].any():
+            raise ValueError(f"the cells lack every gene that the model reads: {preview(self.selected_genes_)}")
+        if not present.all():
+            self._report_lacking(present, fill_missing)
+        chosen = values[:, needed[columns]]
+        chosen = chosen.toarray() if sparse.issparse(chosen) else np.asarray(chosen)
+        has_counts = np.ones(len(names), dtype=bool)
+        if raw:
+            chosen = check_counts(chosen, "cells")
+            warn_of_fractions(chosen, "cells")
+            has_counts = chosen.sum(axis=1) > 0
+        if not has_counts.any():
+            raise ValueError("none of the cells has a count of the model's genes")
+        if not has_counts.all():
+            empty = f"{int((~has_counts).sum())} of {len(names)} cells have no count of the model's genes"
+            warn(f"{empty}, nothing is said of them (NaN): {preview(names[~has_counts], 3)}")
+        measured = {"counts" if raw else "expression": chosen[has_counts]}
+        X = self.preprocessor_.transform_genes(**measured, present=present)
+        return _AlignedCells(X, names, has_counts, present)
+
+    def _report_lacking(self, present, fill_missing):
+        """Warn of genes that cells lack where they may be filled; raise ValueError where not."""
+        lacking = self.gene_names_[~present]
+        n_lost = int((self.estimator_.selected_ & ~present).sum())
+        report = (
+            f"the cells lack {len(lacking)} of the {len(present)} genes of the model, {n_lost} of the "
+            f"{int(self.estimator_.selected_.sum())} selected: {preview(lacking)}"
+        )
+        if not fill_missing:
+            raise ValueError(f"{report}; fill_missing=True sets them to their training mean")
+        warn(f"{report}; they are set to their training mean")
+
+    def _check_fitted(self):
+        if not hasattr(self, "outlier_distance_"):  # what `fit` sets last
+            raise NotFittedError("this PairedModel is not fitted yet: call fit(data) first")
+
+    def save(self, path):
+        """Write the model to one file, all or nothing; `sbnn.load_model` reads it, under either backend.
+
+        Parameters
+        ----------
+        path : path-like
+            Target, for example "map.sbnn": a zip of JSON and NumPy arrays. A
+            `random_state` that is no number is not kept.
+
+        Returns
+        -------
+        Path
+        """
+        self._check_fitted()
+        return write_model(self, path)
+
+
+def load_model(path):
+    """Read a model that `PairedModel.save` wrote.
+
+    Nothing in the file is executed, and every number, name and shape in it is checked against the others: what loads,
+    predicts as the model that was saved.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    PairedModel
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        The file is cut short, damaged, is no model, or was written by another major version.
+    """
+    parts = read_model(path)
+    model = PairedModel(clone(parts.estimator))
+    model.estimator_, model.preprocessor_ = parts.estimator, parts.preprocessor
+    model.gene_names_, model.feature_names_, model.feature_units_ = parts.gene_names, parts.feature_names, parts.units
+    model.training_genes_, model.outlier_distance_ = parts.training_genes, parts.outlier_distance
+    return model
+
+
+def _default_estimator():
+    """Return a network as it is; imported here, so that linear models do without Keras."""
+    from sbnn.models.bottleneck import SparseBottleneckRegressor
+
+    return SparseBottleneckRegressor()
+
+
+def _cells(cells, layer, raw):
+    """Return values (cells x genes), gene names and cell names of whatever holds cells."""
+    if isinstance(cells, PairedData):
+        values = cells.counts if raw else cells.X
+        if values is None:
+            raise ValueError(f"the model takes counts, but PairedData {cells.name!r} has none")
+        return values, cells.gene_names, cells.cell_names
+    if isinstance(cells, pd.DataFrame):
+        table = read_table(cells, "cells")
+        return table.to_numpy(), table.columns.to_numpy(str), table.index.to_numpy(str)
+    if hasattr(cells, "mod") and hasattr(cells, "obs_names"):
+        raise ValueError(f"cells is a MuData: give the modality that holds the genes, one of {preview(cells.mod)}")
+    if hasattr(cells, "obs_names") and hasattr(cells, "var_names"):
+        return counts_of(cells, layer), cells.var_names.to_numpy(str), cells.obs_names.to_numpy(str)
+    raise ValueError(
+        f"cells must be a DataFrame, an AnnData or PairedData, which name their genes, got {type(cells).__name__}"
+    )
+
+
+def _distances(training, cells):
+    """Mean distance of each cell to its nearest training cells."""
+    neighbours = NearestNeighbors(n_neighbors=min(N_NEIGHBOURS, len(training))).fit(training)
+    return neighbours.kneighbors(cells)[0].mean(axis=1)
+
+
+def _calibrate(training):
+    """Distance that all but a share of held-out training cells stay below."""
+    folds = KFold(min(5, len(training)), shuffle=True, random_state=0).split(training)
+    held_out = np.concatenate([_distances(training[kept], training[left]) for kept, left in folds])
+    return float(np.quantile(held_out, 1 - OUTLIER_RATE))

@@ -1,0 +1,1 @@
+"""Files: results that explain themselves, model archives, the authors' pickles."""

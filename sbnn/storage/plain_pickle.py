@@ -1,0 +1,439 @@
+"""Reading pickles as data: a small machine of our own that knows plain values and NumPy arrays, and calls nothing.
+
+A pickle is a program. Python's own reader runs it, and even one that finds only NumPy's rebuilding functions can be led
+to read foreign memory, to allocate gigabytes or to hang. The machine here follows the few instructions that plain
+values and arrays need, makes arrays itself from checked types, shapes and bytes, and refuses everything else.
+"""
+
+import struct
+from typing import NamedTuple
+
+import numpy as np
+
+from sbnn.storage.plain_arrays import NotPlainError, plain_array, plain_dtype
+
+#: Bytes of the largest file that is read.
+MAX_BYTES = 2**30
+#: Bytes of arrays that a file may make for each of its own.
+MAX_BYTES_PER_BYTE = 4
+#: Values that a file may make, and containers among them.
+MAX_VALUES = 2_000_000
+MAX_CONTAINERS = 200_000
+#: Depth to which containers may be nested.
+MAX_DEPTH = 32
+#: Elements that a file may hold for each of its bytes, where containers hold the same thing many times.
+MAX_ELEMENTS_PER_BYTE = 20
+
+_PROTOCOLS = (3, 4)
+#: The callables that pickles of arrays name.
+_NAMES = {
+    "numpy": {"ndarray", "dtype"},
+    "numpy.core.multiarray": {"_reconstruct", "scalar"},
+    "numpy._core.multiarray": {"_reconstruct", "scalar"},
+}
+
+
+class _Name(NamedTuple):
+    """A callable that the file names; stands for itself, is never looked up."""
+
+    module: str
+    name: str
+
+
+class _Blank:
+    """An array or type whose making began: BUILD completes it, in place for all that refer to it."""
+
+    def __init__(self, kind, value=None):
+        self.kind, self.value = kind, value
+
+
+class _Mark:
+    """Where a run of values on the stack begins."""
+
+
+def load_plain(data):
+    """Return the plain containers, numbers, strings and NumPy arrays of a pickle.
+
+    Parameters
+    ----------
+    data : bytes
+        A pickle of protocol 3 or 4.
+
+    Returns
+    -------
+    object
+        Of dict (with keys that are strings, numbers or None), list, tuple, set, str, bytes, bool, int, float,
+        None, NumPy scalars and arrays of bool, numbers, text and bytes. Arrays can be written to.
+
+    Raises
+    ------
+    NotPlainError
+        It names a callable that plain values do not need, holds objects, or holds more, or deeper nested, than
+        `MAX_VALUES`, `MAX_CONTAINERS`, `MAX_DEPTH` and `MAX_ELEMENTS_PER_BYTE` allow.
+    ValueError
+        It is truncated or no pickle.
+    """
+    if len(data) > MAX_BYTES:
+        raise NotPlainError(f"it has {len(data)} bytes, more than the {MAX_BYTES} that are read")
+    try:
+        value = _Machine(data).run()
+    except (IndexError, struct.error, UnicodeDecodeError) as error:
+        raise ValueError(f"it ends, or breaks off, in the middle ({type(error).__name__}: {error})") from None
+    except RecursionError:
+        raise NotPlainError("its values are nested too deep") from None
+    return _finished(value, MAX_ELEMENTS_PER_BYTE * len(data) + 1000)
+
+
+class _Machine:
+    """Stack, memo and place in the file."""
+
+    def __init__(self, data):
+        self.data, self.place = memoryview(data), 0
+        self.stack, self.memo, self.n_values, self.n_containers = [], {}, 0, 0
+        self.bytes_left = MAX_BYTES_PER_BYTE * len(data) + 1000
+
+    def run(self):
+        """Follow the instructions to the last one and return what is left on the stack."""
+        data = self.data
+        if data[:1] != b"\x80":
+            raise ValueError("it does not begin as a pickle of protocol 3 or 4 does")
+        while (code := data[self.place]) != _STOP:
+            self.place += 1
+            handler = _HANDLERS.get(code)
+            if handler is None:
+                raise NotPlainError(f"it has the instruction {bytes([code])!r}, which plain values do not need")
+            handler(self)
+        if len(self.stack) != 1:
+            raise ValueError(f"it leaves {len(self.stack)} values where one is expected")
+        return self._pop()
+
+    def _take(self, number):
+        """Return the next bytes of the file."""
+        if number > len(self.data) - self.place:
+            raise ValueError(f"it is cut short: {number} bytes are announced, {len(self.data) - self.place} are left")
+        self.place += number
+        return self.data[self.place - number : self.place]
+
+    def _unpack(self, layout):
+        """Return the next number of the file."""
+        return struct.unpack(layout, self._take(struct.calcsize(layout)))[0]
+
+    def _push(self, value):
+        self.n_values += 1
+        if self.n_values > MAX_VALUES:
+            raise NotPlainError(f"it makes more than {MAX_VALUES} values")
+        self.stack.append(value)
+
+    def _push_container(self, value):
+        self.n_containers += 1
+        if self.n_containers > MAX_CONTAINERS:
+            raise NotPlainError(f"it makes more than {MAX_CONTAINERS} containers")
+        self._push(value)
+
+    def _pop(self):
+        value = self.stack.pop()
+        if isinstance(value, _Mark):
+            raise ValueError("an instruction finds no value on the stack")
+        return value
+
+    def _pop_to_mark(self):
+        """Return the values above the last mark, and drop both."""
+        for place in range(len(self.stack) - 1, -1, -1):
+            if isinstance(self.stack[place], _Mark):
+                values = self.stack[place + 1 :]
+                del self.stack[place:]
+                return values
+        raise ValueError("an instruction finds no mark on the stack")
+
+    def _top(self, kind):
+        """Return the last value on the stack, which has to be of a kind."""
+        if not isinstance(self.stack[-1], kind):
+            raise ValueError(f"an instruction finds {type(self.stack[-1]).__name__} where it needs {kind.__name__}")
+        return self.stack[-1]
+
+    def protocol(self):
+        version = self._unpack("<B")
+        if version not in _PROTOCOLS:
+            raise ValueError(f"it is of protocol {version}; {_PROTOCOLS[0]} to {_PROTOCOLS[-1]} are read")
+
+    def frame(self):
+        self._take(8)  # how much to read at once, which does not matter here
+
+    def mark(self):
+        self._push(_Mark())
+
+    def pop(self):
+        self.stack.pop()
+
+    def pop_mark(self):
+        self._pop_to_mark()
+
+    def long(self, layout):
+        number = self._unpack(layout)
+        if not 0 <= number <= 8:
+            raise NotPlainError(f"it holds a whole number of {number} bytes; 8 are enough")
+        self._push(int.from_bytes(self._take(number), "little", signed=True))
+
+    def text(self, layout):
+        self._push(str(self._take(self._unpack(layout)), "utf-8", "surrogatepass"))
+
+    def bytes(self, layout):
+        number = self._unpack(layout)
+        self._push(bytes(self._take(number)))
+
+    def append(self):
+        value = self._pop()
+        self._top(list).append(value)
+
+    def appends(self):
+        values = self._pop_to_mark()
+        self._top(list).extend(values)
+
+    def set_item(self):
+        value, key = self._pop(), self._pop()
+        self._top(dict)[_key(key)] = value
+
+    def set_items(self):
+        values = self._pop_to_mark()
+        if len(values) % 2:
+            raise ValueError("a dict has a key without a value")
+        self._top(dict).update({_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)})
+
+    def add_items(self):
+        values = self._pop_to_mark()
+        self._top(set).update(map(_key, values))
+
+    def tuple_of(self, number):
+        if number > len(self.stack):
+            raise ValueError("a tuple has fewer values than announced")
+        values = [self._pop() for _ in range(number)][::-1]
+        self._push_container(tuple(values))
+
+    def memoize(self, number=None):
+        number = len(self.memo) if number is None else number
+        if isinstance(self.stack[-1], _Mark):
+            raise ValueError("an instruction finds no value on the stack")
+        self.memo[number] = self.stack[-1]
+        if len(self.memo) > MAX_VALUES:
+            raise NotPlainError(f"it remembers more than {MAX_VALUES} values")
+
+    def remember(self, number):
+        if number not in self.memo:
+            raise ValueError(f"it refers to value {number}, which it did not make")
+        self._push(self.memo[number])
+
+    def line(self):
+        """Return the text up to the end of a line."""
+        rest = bytes(self.data[self.place : self.place + 200])
+        if b"\n" not in rest:
+            raise ValueError("a name has no end")
+        return str(self._take(rest.index(b"\n") + 1), "utf-8")[:-1]
+
+    def name(self, module, name):
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise ValueError("a callable is named by something else than text")
+        if name not in _NAMES.get(module, ()):
+            raise NotPlainError(
+                f"it names {module}.{name}, but results hold only plain containers, numbers, strings and arrays; "
+                "do not open it with pickle.load unless you trust where it comes from"
+            )
+        self._push(_Name(module, name))
+
+    def name_from_stack(self):
+        name, module = self._pop(), self._pop()
+        self.name(module, name)
+
+    def reduce(self):
+        arguments, function = self._pop(), self._pop()
+        if not isinstance(function, _Name) or not isinstance(arguments, tuple):
+            raise NotPlainError(f"it calls {type(function).__name__} with {type(arguments).__name__}")
+        if function.name not in _MAKERS:
+            raise NotPlainError(f"it calls {function.module}.{function.name} directly, which no plain array needs")
+        arguments = _complete(arguments)
+        if len(arguments) > _MOST_ARGUMENTS[function.name]:
+            raise NotPlainError(f"it calls {function.name} with {len(arguments)} arguments")
+        self._spend(arguments)
+        self._push(_MAKERS[function.name](*arguments))
+
+    def _spend(self, parts):
+        """Count the bytes of which an array is about to be made: many may be made of the same ones."""
+        self.bytes_left -= sum(len(part) for part in parts if isinstance(part, (bytes, str)))
+        if self.bytes_left < 0:
+            raise NotPlainError(f"it makes arrays of more than {MAX_BYTES_PER_BYTE} times its own size")
+
+    def build(self):
+        state, blank = self._pop(), self._top(_Blank)
+        if not isinstance(state, tuple):
+            raise NotPlainError(f"it completes an array or type with {type(state).__name__}")
+        self._spend(state)
+        (_build_dtype if blank.kind == "dtype" else _build_array)(blank, state)
+
+
+def _key(key):
+    """Return a key of a dict or a member of a set: text, a number or None, which hash without surprises."""
+    if not isinstance(key, (str, bytes, int, float, np.integer, type(None))):
+        raise NotPlainError(f"it has a key that is {type(key).__name__}; text, numbers and None are plain")
+    return key
+
+
+def _complete(arguments):
+    """Return arguments of a maker with types in the place of what stood for them."""
+    return [
+        argument.value if isinstance(argument, _Blank) and argument.kind == "dtype" else argument
+        for argument in arguments
+    ]
+
+
+def _make_dtype(text=None, *_):
+    """Begin a type; BUILD may give its byte order."""
+    return _Blank("dtype", plain_dtype(text))
+
+
+def _build_dtype(blank, state):
+    """Complete a type with its byte order; of the rest of its state, nothing may say what the type did not."""
+    order = state[1] if len(state) > 1 else None
+    if not isinstance(order, str) or order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
+        raise NotPlainError("it holds a type with fields or parts")
+    if len(state) > 5 and not (isinstance(state[5], int) and state[5] in (-1, blank.value.itemsize)):
+        raise NotPlainError(f"it holds a type of another size than {blank.value.itemsize} bytes")
+    blank.value = blank.value.newbyteorder("=" if order == "|" else order)
+
+
+def _begin_array(kind=None, shape=None, code=None):
+    """Begin an array as NumPy's pickles do: with nothing in it."""
+    if kind != _Name("numpy", "ndarray") or not _is_empty(shape) or code != b"b":
+        raise NotPlainError("it begins an array with a type, shape or content of its own")
+    return _Blank("array")
+
+
+def _is_empty(shape):
+    """Whether a shape is that of an array that is still to be filled."""
+    return isinstance(shape, tuple) and len(shape) == 1 and type(shape[0]) is int and shape[0] == 0
+
+
+def _build_array(blank, state):
+    """Complete an array with shape, type, order and bytes."""
+    if len(state) != 5:
+        raise NotPlainError(f"it completes an array with {len(state)} parts, not 5")
+    _, shape, dtype, fortran, content = state
+    dtype = dtype.value if isinstance(dtype, _Blank) and dtype.kind == "dtype" else dtype
+    blank.value = plain_array(content, dtype, shape, "F" if fortran is True else "C")
+
+
+def _scalar(dtype=None, content=None):
+    """Make a NumPy scalar from bytes."""
+    return plain_array(content, dtype, (1,))[0]
+
+
+_MAKERS = {
+    "_reconstruct": _begin_array,
+    "dtype": _make_dtype,
+    "scalar": _scalar,
+}
+
+_MOST_ARGUMENTS = {"_reconstruct": 3, "dtype": 3, "scalar": 2}
+
+_STOP = ord(".")
+_INSTRUCTIONS = {
+    b"\x80": _Machine.protocol,
+    b"\x95": _Machine.frame,
+    b"(": _Machine.mark,
+    b"0": _Machine.pop,
+    b"1": _Machine.pop_mark,
+    b"N": lambda machine: machine._push(None),
+    b"\x88": lambda machine: machine._push(True),
+    b"\x89": lambda machine: machine._push(False),
+    b"J": lambda machine: machine._push(machine._unpack("<i")),
+    b"K": lambda machine: machine._push(machine._unpack("<B")),
+    b"M": lambda machine: machine._push(machine._unpack("<H")),
+    b"\x8a": lambda machine: machine.long("<B"),
+    b"\x8b": lambda machine: machine.long("<i"),
+    b"G": lambda machine: machine._push(machine._unpack(">d")),
+    b"\x8c": lambda machine: machine.text("<B"),
+    b"X": lambda machine: machine.text("<I"),
+    b"\x8d": lambda machine: machine.text("<Q"),
+    b"C": lambda machine: machine.bytes("<B"),
+    b"B": lambda machine: machine.bytes("<I"),
+    b"\x8e": lambda machine: machine.bytes("<Q"),
+    b"]": lambda machine: machine._push_container([]),
+    b"a": _Machine.append,
+    b"e": _Machine.appends,
+    b"l": lambda machine: machine._push_container(machine._pop_to_mark()),
+    b"}": lambda machine: machine._push_container({}),
+    b"s": _Machine.set_item,
+    b"u": _Machine.set_items,
+    b"\x8f": lambda machine: machine._push_container(set()),
+    b"\x90": _Machine.add_items,
+    b")": lambda machine: machine._push_container(()),
+    b"\x85": lambda machine: machine.tuple_of(1),
+    b"\x86": lambda machine: machine.tuple_of(2),
+    b"\x87": lambda machine: machine.tuple_of(3),
+    b"t": lambda machine: machine._push_container(tuple(machine._pop_to_mark())),
+    b"\x94": _Machine.memoize,
+    b"q": lambda machine: machine.memoize(machine._unpack("<B")),
+    b"r": lambda machine: machine.memoize(machine._unpack("<I")),
+    b"h": lambda machine: machine.remember(machine._unpack("<B")),
+    b"j": lambda machine: machine.remember(machine._unpack("<I")),
+    b"c": lambda machine: machine.name(machine.line(), machine.line()),
+    b"\x93": _Machine.name_from_stack,
+    b"R": _Machine.reduce,
+    b"b": _Machine.build,
+}
+_HANDLERS = {ord(code): handler for code, handler in _INSTRUCTIONS.items()}
+
+
+#: What is looked into before a value is handed out.
+_UNFINISHED = (dict, list, tuple, set, _Blank, _Name)
+
+
+class _Finished(NamedTuple):
+    """A finished value, how many elements a walk through it meets, and how deep it is nested."""
+
+    value: object
+    n_elements: int
+    height: int
+
+
+def _finished(value, most):
+    """Return a value with arrays in the place of what stood for them, after counting elements and depth.
+
+    A container that holds the same one many times is small in a file, and without end for whoever walks through it:
+    elements are counted as such a walk would meet them.
+    """
+    known, unfinished = {}, set()
+
+    def finish(part):
+        if id(part) not in known:
+            if id(part) in unfinished or len(unfinished) > MAX_DEPTH:
+                raise NotPlainError(f"its containers hold themselves, or are nested more than {MAX_DEPTH} deep")
+            unfinished.add(id(part))
+            known[id(part)] = _finished_array(part) if type(part) in (_Blank, _Name) else finish_container(part)
+            unfinished.discard(id(part))
+        return known[id(part)]
+
+    def finish_container(part):
+        values, n_elements, height = [], 1 + len(part), 1
+        for child in part.values() if isinstance(part, dict) else part:
+            if type(child) in _UNFINISHED:
+                child, n_inside, height_inside = finish(child)
+                n_elements, height = n_elements + n_inside, max(height, 1 + height_inside)
+            values.append(child)
+        if n_elements > most or height > MAX_DEPTH:
+            raise NotPlainError(
+                f"it holds the same elements many times, more than {most}, or nests them more than {MAX_DEPTH} deep"
+            )
+        made = dict(zip(part, values, strict=True)) if isinstance(part, dict) else type(part)(values)
+        return _Finished(made, n_elements, height)
+
+    if type(value) not in _UNFINISHED:
+        return value
+    return finish(value).value
+
+
+def _finished_array(part):
+    """Return the array that was made; anything else that is not finished is no value."""
+    if isinstance(part, _Name):
+        raise NotPlainError(f"it holds the callable {part.module}.{part.name} as a value")
+    if part.kind != "array" or part.value is None:
+        raise NotPlainError("it holds a type, or an array without content, as a value")
+    return _Finished(part.value, 1 + part.value.size, 0)

@@ -1,0 +1,1 @@
+"""Cross-validation, its execution and its store; penalty paths; comparisons; other cohorts."""

@@ -1,0 +1,164 @@
+"""A saved cross-validation completed: rows of the models it has, and fits of those it lacks."""
+
+from dataclasses import replace
+from functools import reduce
+from typing import NamedTuple
+
+import numpy as np
+
+from sbnn.validation.cross_validation import cross_validate
+from sbnn.validation.folds import make_folds
+from sbnn.validation.provenance import check_distinct, describe_models, found_in, list_runs, select_rows
+from sbnn.validation.result import CrossValidation
+
+
+class Completion(NamedTuple):
+    """A completed cross-validation.
+
+    Attributes
+    ----------
+    result : CrossValidation
+        The rows of the models asked for, in their order.
+    n_saved : int
+        Fits whose rows the saved result had.
+    n_stored : int
+        Fits that came from the store.
+    n_fitted : int
+        Fits that were computed.
+    """
+
+    result: CrossValidation
+    n_saved: int
+    n_stored: int
+    n_fitted: int
+
+
+def complete(saved, data, models, tables, latents_of=(), store=None, **settings):
+    """Take from a saved result the rows of the models asked for, and fit the models that it lacks.
+
+    Parameters
+    ----------
+    saved : dict or None
+        `sbnn.load_results` of a cross-validation of the same data and folds; None: everything is fitted.
+    data : PairedData
+    models : dict
+        As for `sbnn.cross_validate`.
+    tables : collection of str
+        Tables that a saved model must have.
+    latents_of : list of (name, estimator)
+        Models of which `latents` are wanted as well.
+    store : path-like, optional
+        As for `sbnn.cross_validate`.
+    **settings
+        More arguments of `sbnn.cross_validate`.
+
+    Returns
+    -------
+    Completion
+        `latents` are those of `latents_of` alone.
+
+    Raises
+    ------
+    ValueError
+        Two models that the tables could not tell apart: they have one name and differ in n_selected or in stages of a
+        schedule of one name only; models in `latents_of` that are not asked for.
+    """
+    runs = list_runs(models)
+    asked = describe_models(runs, data.n_features)
+    with_latents = describe_models(latents_of, data.n_features)
+    strangers = [one["model"] for one in with_latents if one not in asked]
+    if strangers:
+        raise ValueError(f"latents_of names {strangers}, with settings that are not among models")
+    there = list_saved(saved, asked, tables, with_latents)
+    parts = []
+    if any(there):
+        found = [one for one, known in zip(asked, there, strict=True) if known]
+        kept = CrossValidation.from_results(saved).select(found)
+        parts.append(replace(kept, latents=select_rows(kept.latents, [one for one in found if one in with_latents])))
+    for keep in ([], ["latents"]):
+        missing = {}
+        for (name, estimator), described, found in zip(runs, asked, there, strict=True):
+            if not found and (described in with_latents) == bool(keep):
+                missing.setdefault(name, []).append(estimator)
+        if missing:
+            parts.append(cross_validate(data, missing, store=store, keep=keep, **settings))
+    parts = [replace(part, fingerprint=data.fingerprint) for part in parts]
+    joined = reduce(CrossValidation.join, parts)
+    n_folds, n_fitted = len(joined.folds), joined.n_fitted
+    n_saved = sum(there) * n_folds
+    return Completion(joined.select(asked), n_saved, len(runs) * n_folds - n_saved - n_fitted, n_fitted)
+
+
+def list_saved(saved, asked, tables, with_latents=()):
+    """Return for each model whether a saved result has it, with its coordinates where those are wanted.
+
+    Parameters
+    ----------
+    saved : dict or None
+    asked, with_latents : list of dict
+        `sbnn.validation.provenance.describe_models` of the models asked for, and of those with coordinates.
+    tables : collection of str
+
+    Returns
+    -------
+    list of bool
+    """
+    check_distinct(asked)
+    if saved is None:
+        return [False] * len(asked)
+    found = found_in(saved, asked, tables)
+    if not with_latents:
+        return found
+    placed = found_in(saved, asked, ["latents"])
+    return [found[n] and (placed[n] or one not in with_latents) for n, one in enumerate(asked)]
+
+
+def identify(data):
+    """Return what `other_data` compares, as notes for `sbnn.save_results`."""
+    return {"names": data.names_hash, "values": data.values_digest}
+
+
+def other_data(saved, data):
+    """Return in words in what the data of a saved result are others, an empty list where they are not.
+
+    Parameters
+    ----------
+    saved : dict
+        `sbnn.load_results`, saved with the notes of `identify`.
+    data : PairedData
+
+    Returns
+    -------
+    list of str
+    """
+    if saved.get("dataset") != data.name:
+        return [f"data {saved.get('dataset')} on disk, {data.name} asked for"]
+    if saved.get("names") != data.names_hash:
+        return ["other cells, genes or features"]
+    before, now = np.asarray(saved.get("values", np.nan)), data.values_digest
+    same = before.shape == now.shape and np.allclose(before, now, rtol=0, atol=1e-4)
+    return [] if same else ["other measurements of the same cells"]
+
+
+def other_folds(saved, data, folds="paper", within_fold=False):
+    """Return in words in what the folds of a saved cross-validation are others, an empty list where they are not.
+
+    Parameters
+    ----------
+    saved : dict
+    data : PairedData
+    folds, within_fold
+        As for `sbnn.cross_validate`.
+
+    Returns
+    -------
+    list of str
+    """
+    asked = make_folds(data, folds)
+    made = saved.get("folds", [])
+    same = len(asked) == len(made) and all(  # in their order: stages may learn from the first training cells
+        np.array_equal(mine.test, theirs["test"]) and np.array_equal(mine.train, theirs["train"])
+        for mine, theirs in zip(asked, made, strict=True)
+    )
+    protocol = "training cells" if within_fold else "all cells"
+    return ["other folds"] * (not same) + ["another protocol"] * (saved.get("protocol") != protocol)

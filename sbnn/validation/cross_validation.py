@@ -1,0 +1,299 @@
+"""Cross-validation of networks and linear models alike, into tidy tables."""
+
+import os
+from contextlib import closing
+from functools import partial
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from sbnn._checks import check_choice, check_flag, check_targets, check_whole, preview, warn
+from sbnn.data.paired_data import check_paired
+from sbnn.models.clusters import fold_clusters
+from sbnn.models.latent_regressor import is_network
+from sbnn.models.schedules import get_schedule
+from sbnn.storage.results import current_commit
+from sbnn.validation.baselines import ClassMean
+from sbnn.validation.execution import (
+    STACK_SIZE,
+    Job,
+    Plan,
+    cut_into_chunks,
+    fitting_stack,
+    run_chunk,
+)
+from sbnn.validation.fit_keys import fit_keys
+from sbnn.validation.folds import make_folds, view_fold
+from sbnn.validation.packing import add_large_tables, pack_fit, unpack_fit
+from sbnn.validation.provenance import check_distinct, describe_models, list_runs
+from sbnn.validation.result import CrossValidation
+from sbnn.validation.store import open_store
+from sbnn.validation.tables import COLUMNS, LARGE_TABLES, join_tables
+from sbnn.validation.workers import is_local, n_threads_for, run_elsewhere, run_in_threads, runs_here
+
+
+def cross_validate(
+    data,
+    models,
+    folds="paper",
+    store=None,
+    n_jobs=None,
+    stack_size=None,
+    within_fold=False,
+    keep=("predictions", "latents"),
+    progress=True,
+):
+    """Fit every model on the training cells of every fold and score it on the test cells.
+
+    R2 = 1 - sum (Y - prediction)^2 / sum Y^2 over the test cells, all features pooled, Y centred on the training
+    cells; nothing is chosen on test cells. Reduced-rank models that differ in alpha make a path.
+
+    Parameters
+    ----------
+    data : PairedData
+    models : dict
+        Name -> estimator or list of estimators: `SparseBottleneckRegressor`, `ReducedRankRegressor`, `ClassMean`
+        (which reads classes of cells instead of genes), or any scikit-learn regressor. Where Y has missing values,
+        those three learn from those that are there; other regressors see the cells without any.
+    folds : "paper", "donor", "all", splitter, or list of (train, test)
+        See `sbnn.validation.folds.make_folds`.
+    store : path-like, optional
+        Folder for finished work, addressed by its content: data, fold, settings, and the code that trains. Each
+        finished chunk (a stack of networks, or the linear models of a fold) is written, all or nothing: the same call
+        after an interruption, Ctrl-C or a kill goes on where it was, and gives the same tables; other calls fit only
+        what the folder lacks. Fitted models of other packages come back without their estimator (None).
+    n_jobs : int, optional
+        Processes of this machine, as joblib counts them (-1: all cores). None is what is fastest, as far as we have
+        measured: on a CPU one network per core, in threads of this process; on a GPU large stacks in this process.
+        `joblib.parallel_config` overrules it: with "dask" everything goes to that cluster, which should have started
+        more than one worker: joblib keeps to itself what only one could do.
+    stack_size : int, optional
+        Networks trained at once by one thread or process; by default one, with `n_jobs=1` five, on a GPU what its
+        memory holds.
+    within_fold : bool
+        Fit normalisation, z-scores and clusters on the training cells of each fold alone, instead of once on all
+        cells as the paper did.
+    keep : collection of {"predictions", "latents"}
+        Large tables to fill; the others are always there.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    CrossValidation
+
+    Raises
+    ------
+    ValueError
+        No models, two of one name that the tables could not tell apart, settings that cannot be fitted, unknown folds,
+        fewer cells than folds; a store that is another folder, or whose files are damaged or out of place.
+    RuntimeError
+        Another process works on the same store.
+
+    Warns
+    -----
+    UserWarning
+        Training of a network diverged, or a model predicts values that are not finite: its R2 is NaN. Names model and
+        fold.
+
+    References
+    ----------
+    Protocol: arXiv 2006.10411, section 2; `within_fold=True` is ours.
+    """
+    check_paired(data)
+    listed = _checked_models(models, data)
+    described = describe_models(listed, data.n_features)
+    check_distinct(described)
+    splits = make_folds(data, folds)
+    keep = _check_keep(keep)
+    check_flag(within_fold, "within_fold")
+    if stack_size is not None:
+        check_whole(stack_size, "stack_size")
+    _check_observed(data, splits)
+    current_commit()  # of the code that computes, whatever becomes of the checkout while it runs
+    protocol = "training cells" if within_fold else "all cells"
+    all_cells = isinstance(folds, str) and folds == "all"
+    plan = Plan(data, listed, [view_fold(data, split, within_fold) for split in splits], {}, keep)
+    keys = None if store is None else fit_keys(data, listed, splits, protocol, all_cells)
+    with open_store(store) as fit_store:
+        fits, missing = _restore(plan, fit_store, keys)
+        plan = plan._replace(clusters=_clusters(plan, missing, within_fold, all_cells))
+        for finished in _run(plan, missing, stack_size, n_jobs, progress):
+            if fit_store is not None:
+                fit_store.save({keys[fit.job]: pack_fit(fit) for fit in finished})
+            fits.extend(finished)
+    for fit in fits:
+        if fit.problem is not None:
+            warn(f"{fit.name!r} in fold {fit.job.fold} {fit.problem}: R2 of these cells is NaN")
+    # In the order in which the models were named, fold by fold.
+    fits.sort(key=lambda fit: fit.job)
+    return CrossValidation(
+        **join_tables([fit.tables for fit in fits]),
+        folds=splits,
+        dataset=data.name,
+        fingerprint=data.fingerprint,
+        protocol=protocol,
+        estimators=[fit.model for fit in fits],
+        models=described,
+        n_fitted=len(missing),
+    )
+
+
+def _checked_models(models, data):
+    """Flatten {name: estimator or list} to [(name, estimator)], each with settings that can be fitted."""
+    if not isinstance(models, dict):
+        raise ValueError(f"models must be a dict of name: estimator or list of estimators, got {models!r}")
+    listed = list_runs(models)
+    if not listed:
+        raise ValueError("models is empty: give at least one {name: estimator}")
+    for name, estimator in listed:
+        if not isinstance(name, str):
+            raise ValueError(f"names of models must be text, got {name!r}")
+        if not (hasattr(estimator, "fit") and hasattr(estimator, "predict")) or isinstance(estimator, type):
+            raise ValueError(f"models[{name!r}] should be an estimator or a list of estimators, got {estimator!r}")
+        if isinstance(estimator, ClassMean):
+            estimator.check_classes(data)
+        if hasattr(estimator, "check_settings"):
+            try:
+                estimator.check_settings(data.n_genes, data.n_features)
+            except ValueError as error:
+                raise ValueError(f"models[{name!r}]: {error}") from None
+        _check_columns(name, estimator.get_params(deep=False), data.feature_names)
+    return listed
+
+
+def _check_columns(name, settings, feature_names):
+    """Raise ValueError where settings or features have names that columns of the tables need."""
+    clashes = sorted(set(settings) & COLUMNS)
+    if clashes:
+        raise ValueError(
+            f"models[{name!r}] has a setting {clashes[0]!r}, which is a column of the tables: wrap the model"
+        )
+    clashes = sorted(set(map(str, feature_names)) & ({*settings} | COLUMNS))
+    if clashes:
+        raise ValueError(f"a feature is called {clashes[0]!r}, which is a column of the tables: rename it")
+
+
+def _check_keep(keep):
+    """Return the names of large tables to fill."""
+    if isinstance(keep, str) or not np.iterable(keep):
+        raise ValueError(f"keep must be a collection of {', '.join(map(repr, LARGE_TABLES))}, got {keep!r}")
+    return tuple(check_choice(name, LARGE_TABLES, "table to keep") for name in keep)
+
+
+def _check_observed(data, splits):
+    """Raise ValueError where a feature or a cell has no value, or a feature none among a fold's training cells."""
+    Y = check_targets(data.Y, np.float32, data.feature_names, data.cell_names)
+    for number, split in enumerate(splits):
+        empty = np.isnan(Y[split.train]).all(axis=0)
+        if empty.any():
+            raise ValueError(
+                f"fold {number} has no training cell with a value of {preview(data.feature_names[empty])}: "
+                "leave the feature out, or choose other folds"
+            )
+
+
+def _restore(plan, store, keys):
+    """Return the fits that the store holds, and the jobs that it lacks."""
+    fits, missing = [], []
+    for job in (Job(model, fold) for model in range(len(plan.models)) for fold in range(len(plan.views))):
+        content = None if store is None else store.load(keys[job])
+        fit = None if content is None else unpack_fit(plan, job, content)
+        if fit is not None and add_large_tables(plan, fit):
+            fits.append(fit)
+        else:
+            missing.append(job)
+    return fits, missing
+
+
+def _clusters(plan, missing, within_fold, all_cells):
+    """Clusters of each fold for every number of k-means starts that a missing network asks for."""
+    schedules = [get_schedule(plan.estimator(job).schedule) for job in missing if is_network(plan.estimator(job))]
+    starts = {schedule.cluster_starts for schedule in schedules} - {None}
+    return {n_init: fold_clusters(plan.views, n_init, within_fold, all_cells) for n_init in sorted(starts)}
+
+
+def _run(plan, jobs, stack_size, n_jobs, progress):
+    """Fit jobs, networks first; yield the fits of each chunk as it finishes."""
+    networks = [job for job in jobs if is_network(plan.estimator(job))]
+    others = [job for job in jobs if not is_network(plan.estimator(job))]
+    chunks = cut_into_chunks(plan, others, None)
+    runs = (
+        _run_networks(plan, networks, stack_size, n_jobs, progress),
+        _run_others(plan, chunks, n_jobs, progress),
+    )
+    for run in runs:
+        with closing(run):  # an interruption while a chunk is saved stops the other processes, too
+            for fits in run:
+                for fit in fits:  # processes return copies of the estimators
+                    fit.estimator = plan.estimator(fit.job)
+                yield fits
+
+
+def _run_networks(plan, jobs, stack_size, n_jobs, progress):
+    """Train networks, where it is fastest unless the caller says, with a bar over networks and epochs."""
+    if not jobs:
+        return
+    place, sizes = _place_of_networks(plan, jobs, stack_size, n_jobs)
+    chunks = cut_into_chunks(plan, jobs, sizes)
+    n_epochs = [_count_epochs(plan, chunk) for chunk in chunks]
+    with tqdm(total=sum(n_epochs), desc="networks x epochs", disable=hide_bar(progress)) as bar:
+
+        def show(chunk, stage, r2):
+            bar.update(len(chunks[chunk]))
+            bar.set_postfix_str(stage if r2 is None else f"{stage}, R2 {np.mean(r2):.3f}", refresh=False)
+
+        if place == "here":
+            for number, chunk in enumerate(chunks):
+                yield run_chunk(plan, chunk, partial(show, number))
+        elif place == "threads":
+            arguments = [(plan, chunk) for chunk in chunks]
+            with closing(run_in_threads(run_chunk, arguments, n_threads_for(n_jobs, len(chunks)), show)) as done:
+                for _, fits in done:
+                    yield fits
+        else:
+            parts = ((plan.part(chunk), chunk) for chunk in chunks)
+            with closing(run_elsewhere(run_chunk, parts, n_jobs, networks=True)) as done:
+                for number, fits in done:
+                    bar.update(n_epochs[number])
+                    last = fits[-1].tables["scores"].iloc[-1]
+                    r2 = last["r2_train"] if np.isnan(last["r2_test"]) else last["r2_test"]
+                    bar.set_postfix_str(f"{fits[-1].name}, R2 {r2:.3f}")
+                    yield fits
+
+
+def _count_epochs(plan, chunk):
+    """Epochs of a chunk, times its networks."""
+    return len(chunk) * sum(stage.epochs for stage in get_schedule(plan.estimator(chunk[0]).schedule))
+
+
+def _place_of_networks(plan, jobs, stack_size, n_jobs):
+    """Return where networks are trained ("here", "threads" or "elsewhere"), and their number in a stack."""
+    from sbnn.models.devices import accelerator_memory
+
+    memory = accelerator_memory() if is_local() else None
+    if memory is not None:  # an accelerator need not be shared
+        place, sizes = "here", lambda estimator: fitting_stack(plan, estimator, memory)
+    elif not runs_here(n_jobs):
+        place, sizes = "elsewhere", lambda estimator: 1
+    elif n_threads_for(n_jobs, len(jobs)) > 1:
+        place, sizes = "threads", lambda estimator: 1
+    else:
+        place, sizes = "here", lambda estimator: STACK_SIZE
+    return place, sizes if stack_size is None else lambda estimator: stack_size
+
+
+def _run_others(plan, chunks, n_jobs, progress):
+    """Fit all other models, here or elsewhere."""
+    if not chunks:
+        return
+    parts = ((plan.part(chunk), chunk) for chunk in chunks)
+    settings = {"total": len(chunks), "desc": "linear models x folds", "disable": hide_bar(progress)}
+    with closing(run_elsewhere(run_chunk, parts, n_jobs)) as done:
+        for _, fits in tqdm(done, **settings):
+            yield fits
+
+
+def hide_bar(progress):
+    """Whether to hide the progress bar; tqdm's notebook bar does not heed TQDM_DISABLE by itself."""
+    return not progress or bool(os.environ.get("TQDM_DISABLE"))

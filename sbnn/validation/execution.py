@@ -1,0 +1,289 @@
+"""The execution of a cross-validation: a plan of jobs, chunks of jobs that are fitted together, and their fits."""
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+
+from sbnn.models.latent_regressor import is_network
+from sbnn.models.reduced_rank import ReducedRankRegressor, reduced_rank_path, relax
+from sbnn.models.schedules import get_schedule
+from sbnn.models.tasks import TrainingTask
+from sbnn.validation.baselines import ClassMean
+from sbnn.validation.tables import fit_tables
+
+#: Networks that one process trains at once where it is asked to train alone: on a CPU larger stacks gain nothing.
+STACK_SIZE = 5
+#: Part of an accelerator's memory that a stack may fill.
+MEMORY_PART = 0.6
+
+
+class Job(NamedTuple):
+    """A model to be fitted in a fold, by their numbers."""
+
+    model: int
+    fold: int
+
+
+class Plan(NamedTuple):
+    """What the jobs of a cross-validation share. A chunk is a list of jobs that are fitted together.
+
+    Attributes
+    ----------
+    data : PairedData
+        Or `Names` alone, in another process.
+    models : list of (name, estimator)
+        Unfitted.
+    views : list of FoldView
+        What the models of each fold see.
+    clusters : dict
+        Starts of k-means -> clusters of the training cells of each fold.
+    keep : collection of str
+        Large tables to fill.
+    """
+
+    data: object
+    models: list
+    views: list
+    clusters: dict
+    keep: tuple
+
+    def name(self, job):
+        """Return the name of the model of a job."""
+        return self.models[job.model][0]
+
+    def estimator(self, job):
+        """Return its unfitted estimator."""
+        return self.models[job.model][1]
+
+    def view(self, job):
+        """Return what it sees of its fold: classes of cells in the place of genes, where it reads those."""
+        view, estimator = self.views[job.fold], self.estimator(job)
+        if not isinstance(estimator, ClassMean):
+            return view
+        return view._replace(X=np.asarray(getattr(self.data, estimator.of))[:, None])
+
+    def task(self, job):
+        """Return the training task of a network."""
+        view, estimator = self.views[job.fold], self.estimator(job)
+        starts = get_schedule(estimator.schedule).cluster_starts
+        clusters = self.clusters[starts][job.fold] if starts else None
+        return TrainingTask(view.train, view.test, estimator.group_lasso, estimator.seed(), job.fold, clusters)
+
+    def part(self, chunk):
+        """Return the plan with what a chunk needs of it, to be sent to another process."""
+        models, folds = ({job[place] for job in chunk} for place in (0, 1))
+
+        def only(values, needed):
+            return [value if number in needed else None for number, value in enumerate(values)]
+
+        return self._replace(
+            data=Names(*(getattr(self.data, field) for field in Names._fields)),
+            models=only(self.models, models),
+            views=only(self.views, folds),
+            clusters={starts: only(clusters, folds) for starts, clusters in self.clusters.items()},
+        )
+
+
+class Names(NamedTuple):
+    """What the tables of a fit need of the data."""
+
+    gene_names: np.ndarray
+    feature_names: np.ndarray
+    cell_names: np.ndarray
+    cell_types: np.ndarray
+    cell_families: np.ndarray
+
+
+@dataclass
+class Fit:
+    """What became of a job.
+
+    Attributes
+    ----------
+    job : Job
+    name : str
+        Of the model.
+    estimator : estimator
+        Unfitted.
+    model : estimator or None
+        Fitted; None where it was restored without it.
+    has_score : bool
+        Whether its predictions are worth scoring.
+    feature_r2 : array, shape (n_features,), optional
+        R2 of each feature on the test cells, of networks.
+    tables : dict of DataFrames
+    problem : str, optional
+        Why it has no R2.
+    """
+
+    job: Job
+    name: str
+    estimator: object
+    model: object
+    has_score: bool = True
+    feature_r2: np.ndarray = None
+    tables: dict = None
+    problem: str = None
+
+
+def cut_into_chunks(plan, jobs, stack_size):
+    """Return what is fitted together, stacks of networks first.
+
+    Networks of equal shape and equally many steps per epoch make stacks; linear models that differ in alpha and
+    relaxation only make a path.
+
+    Parameters
+    ----------
+    plan : Plan
+    jobs : list of Job
+        What is to be fitted.
+    stack_size : callable
+        Gives the number of networks in a stack for an estimator.
+
+    Returns
+    -------
+    list of list of Job
+    """
+    stacks, others = defaultdict(list), defaultdict(list)
+    for job in jobs:
+        estimator = plan.estimator(job)
+        if is_network(estimator):
+            shape = (*estimator.stack_settings().values(), plan.task(job).steps_per_epoch(estimator.schedule))
+            stacks[shape].append(job)
+        elif isinstance(estimator, ReducedRankRegressor):
+            others["path", estimator.rank, estimator.l1_ratio, estimator.solver, job.fold].append(job)
+        else:
+            others["alone", *job].append(job)
+    cut = [part for stack in stacks.values() for part in cut_stack(stack, stack_size(plan.estimator(stack[0])))]
+    return [*cut, *others.values()]
+
+
+def cut_stack(stack, size):
+    """Cut a list into lists of at most `size`."""
+    return [stack[start : start + size] for start in range(0, len(stack), size)]
+
+
+def fitting_stack(plan, estimator, memory):
+    """Return how many networks of an estimator fit into the memory of an accelerator.
+
+    Counted are weights, gradient and Adam's moments, twice over because a step makes them anew, and for every cell the
+    activations before the bottleneck, which the frozen stage keeps, and those of the widest layer.
+
+    Parameters
+    ----------
+    plan : Plan
+    estimator : SparseBottleneckRegressor
+    memory : int
+        Bytes.
+    """
+    from sbnn.models.network import layer_sizes, network_layers
+
+    n_cells, n_genes = plan.data.X.shape
+    layers = network_layers(plan.data.n_features, estimator.bottleneck_dim, tuple(estimator.hidden))
+    sizes = layer_sizes(n_genes, layers)
+    n_weights = sum(n_in * n_out for n_in, n_out in pairwise(sizes))
+    bytes_each = 4 * (8 * n_weights + n_cells * (estimator.hidden[-1] + 2 * max(sizes[1:])))
+    return max(1, int(MEMORY_PART * memory / bytes_each))
+
+
+def holds_networks(plan, chunk):
+    """Whether a chunk is a stack of networks."""
+    return is_network(plan.estimator(chunk[0]))
+
+
+def run_chunk(plan, chunk, on_epoch=None):
+    """Fit the models of a chunk and fill their tables.
+
+    Parameters
+    ----------
+    plan : Plan
+    chunk : list of Job
+    on_epoch : callable, optional
+        See `sbnn.models.training.train_stack`.
+
+    Returns
+    -------
+    list of Fit
+    """
+    try:
+        fits = _train_networks(plan, chunk, on_epoch) if holds_networks(plan, chunk) else _fit_others(plan, chunk)
+        for fit in fits:
+            fit.tables = fit_tables(plan.data, plan.view(fit.job), fit, plan.keep)
+    except Exception as error:
+        named = ", ".join(f"{plan.name(job)!r} in fold {job.fold}" for job in chunk[:3])
+        error.add_note(f"while fitting {named}{' and others' if len(chunk) > 3 else ''}")
+        raise
+    return fits
+
+
+def _train_networks(plan, chunk, on_epoch):
+    """Train a stack of networks."""
+    from sbnn.models.training import train_stack
+
+    X, Y, tasks = _joint_tables([plan.task(job) for job in chunk], plan.views)
+    networks = train_stack(X, Y, tasks, **plan.estimator(chunk[0]).stack_settings(), on_epoch=on_epoch)
+    return [adopt_network(plan, job, network) for job, network in zip(chunk, networks, strict=True)]
+
+
+def adopt_network(plan, job, network):
+    """Return the fit of a trained network."""
+    view = plan.views[job.fold]
+    model = clone(plan.estimator(job)).adopt(network, view.X, view.train)
+    diverged = None if network.diverged_in is None else f"diverged in the stage {network.diverged_in!r}"
+    return _fit(plan, job, model, feature_r2=network.feature_r2, problem=diverged)
+
+
+def _fit(plan, job, model, **more):
+    """Fit of a job."""
+    return Fit(job, plan.name(job), plan.estimator(job), model, **more)
+
+
+def _joint_tables(tasks, views):
+    """X and Y that hold what all tasks see, and the tasks with their rows in them."""
+    numbers = sorted({task.fold for task in tasks})
+    if all(views[number].X is views[numbers[0]].X for number in numbers):
+        return views[numbers[0]].X, views[numbers[0]].Y, tasks
+    offset = {number: place * len(views[number].X) for place, number in enumerate(numbers)}
+    moved = [
+        replace(
+            task,
+            train_cells=task.train_cells + offset[task.fold],
+            test_cells=task.test_cells + offset[task.fold],
+        )
+        for task in tasks
+    ]
+    return (
+        np.concatenate([views[number].X for number in numbers]),
+        np.concatenate([views[number].Y for number in numbers]),
+        moved,
+    )
+
+
+def _fit_others(plan, chunk):
+    """Fit models that are no networks, of one fold."""
+    view, first = plan.view(chunk[0]), plan.estimator(chunk[0])
+    X, Y = view.X[view.train], view.Y[view.train].astype(np.float64)
+    if isinstance(first, ReducedRankRegressor):
+        return _fit_path(plan, chunk, X.astype(np.float64), Y)
+    if not isinstance(first, ClassMean):
+        complete = ~np.isnan(Y).any(axis=1)
+        X, Y = X[complete].astype(np.float64), Y[complete]
+    return [_fit(plan, job, clone(plan.estimator(job)).fit(X, Y)) for job in chunk]
+
+
+def _fit_path(plan, chunk, X, Y):
+    """Fit reduced-rank models that differ in alpha and relaxation, the larger alphas first."""
+    first, alphas = plan.estimator(chunk[0]), [plan.estimator(job).alpha for job in chunk]
+    path = dict(zip(alphas, reduced_rank_path(X, Y, alphas, first.rank, first.l1_ratio, first.solver), strict=True))
+    fits = []
+    for job in chunk:
+        estimator = plan.estimator(job)
+        sparse = path[estimator.alpha]
+        final = relax(X, Y, sparse, estimator.alpha) if estimator.relaxed else sparse
+        model = clone(estimator).adopt(final, sparse.selected, sparse.norms, X.mean(axis=0), np.nanmean(Y, axis=0))
+        fits.append(_fit(plan, job, model, has_score=bool(sparse.selected.sum() >= sparse.W.shape[1])))
+    return fits

@@ -1,0 +1,167 @@
+"""What tells one fit of a cross-validation from all others: the address of its file in a store."""
+
+import ast
+import hashlib
+import inspect
+import os
+from collections import Counter
+from functools import lru_cache
+from pathlib import Path
+
+import joblib
+import numpy as np
+from joblib.externals.loky import cloudpickle_wrapper as cloudpickle
+
+import sbnn
+from sbnn.models.latent_regressor import is_network
+from sbnn.models.schedules import get_schedule
+from sbnn.storage.results import package_versions
+
+#: The modules that decide what a fitted model becomes; work of other code is not gone on with.
+TRAINING_CODE = (
+    "validation.baselines",
+    "models.clusters",
+    "models.devices",
+    "models.elastic_net",
+    "models.engine",
+    "models.bottleneck",
+    "validation.execution",
+    "validation.folds",
+    "models.gene_decoder",
+    "models.latent_regressor",
+    "models.reduced_rank",
+    "models.missing_values",
+    "models.network",
+    "models.optimisers",
+    "data.preprocessing",
+    "models.r2",
+    "models.schedules",
+    "validation.tables",
+    "models.tasks",
+    "models.training",
+)
+#: Modules that those import, and that change no number: they start a backend, check arguments, write files, hold data.
+OTHER_CODE = (
+    "_checks",
+    "data.count_tables",
+    "data.accidents",
+    "models.backend",
+    "cell_labels",
+    "models.compilation_cache",
+    "data.containers",
+    "data.named_tables",
+    "data.paired_data",
+    "storage.plain_arrays",
+    "storage.plain_pickle",
+    "storage.results",
+    "storage.writing",
+)
+
+#: Read at import, because files may be edited while a session runs what they held before.
+_PACKAGE = Path(sbnn.__file__).parent
+_SOURCES = [(_PACKAGE / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8") for name in TRAINING_CODE]
+
+
+def fit_keys(data, runs, splits, protocol, all_cells):
+    """Return the key of every fit: a hash of data, fold, settings, protocol and the code that trains.
+
+    Parameters
+    ----------
+    data : PairedData
+    runs : list of (name, estimator)
+        Names are labels and take no part.
+    splits : list of Fold
+    protocol : str
+        "all cells" or "training cells" (`CrossValidation.protocol`).
+    all_cells : bool
+        Whether the folds are "all", where no small cluster is left out.
+
+    Returns
+    -------
+    dict
+        (run, fold) -> text of 64 letters. Fits that are asked for twice in one call have different keys.
+    """
+    about = [
+        f"{data.name} {data.fingerprint} {data.names_hash}",
+        repr(package_versions()),
+        protocol,
+        str(all_cells),
+        training_code_hash(),
+    ]
+    if protocol == "training cells":  # counts and features are normalised anew within folds
+        about.append(joblib.hash((data.counts, data.features)))
+    folds = [_rows_hash(split) for split in splits]
+    asked, keys = Counter(), {}
+    for run, (_, estimator) in enumerate(runs):
+        settings = _settings_text(estimator)
+        for number, fold in enumerate(folds):
+            asked[settings, fold] += 1
+            parts = [*about, fold, settings, str(asked[settings, fold])]
+            keys[run, number] = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return keys
+
+
+@lru_cache(maxsize=1)
+def training_code_hash():
+    """Return a hash of the modules of TRAINING_CODE that this session runs, without comments and docstrings."""
+    return hashlib.sha256("\n".join(map(_code, _SOURCES)).encode()).hexdigest()
+
+
+def _code(source):
+    """Write a module without its comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            node.body = body[1:]
+    return ast.dump(tree)
+
+
+def _is_text(statement):
+    """Whether a statement is nothing but a text, a docstring for example."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def _rows_hash(split):
+    """Return a hash of the training and test cells of a fold, in their order."""
+    content = hashlib.sha256()
+    for rows in split:
+        content.update(np.asarray(rows, dtype=np.int64).tobytes() + b"|")
+    return content.hexdigest()
+
+
+def _settings_text(estimator):
+    """Write an estimator with all its settings, stages of the schedule included."""
+    kind = type(estimator)
+    if not kind.__module__.startswith("sbnn."):
+        # Of another package: texts of large or nested settings are cut.
+        schedule = get_schedule(estimator.schedule) if is_network(estimator) else ""
+        return f"{kind.__qualname__} {schedule!r} {_foreign_hash(estimator)}"
+    settings = estimator.get_params(deep=False)
+    if is_network(estimator):
+        settings["schedule"] = get_schedule(estimator.schedule)
+    texts = (f"{name}={_value_text(value)}" for name, value in sorted(settings.items()))
+    return f"{kind.__name__}({', '.join(texts)})"
+
+
+def _value_text(value):
+    """Write a setting; a random generator by its state."""
+    return joblib.hash(value) if isinstance(value, np.random.RandomState) else repr(value)
+
+
+def _foreign_hash(estimator):
+    """Return a hash of an estimator of another package: its settings and its code."""
+    kind = type(estimator)
+    try:
+        code = inspect.getsource(kind)
+    except (OSError, TypeError):
+        code = ""
+    try:
+        settings = cloudpickle.dumps(estimator)  # functions of a notebook with their code, not by name
+    except Exception:  # what cannot be pickled, open files for example, is never taken for another
+        settings = os.urandom(16)
+    return joblib.hash((kind.__module__, code, settings))

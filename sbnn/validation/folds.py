@@ -1,0 +1,153 @@
+"""How cells are split into training and test cells, and the data as each fold sees them."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.model_selection import GroupKFold
+
+from sbnn._checks import check_rows, preview
+from sbnn.cell_labels import UNKNOWN
+from sbnn.data.preprocessing import fit_preprocessor
+
+N_FOLDS = 10
+
+
+class Fold(NamedTuple):
+    """Rows of the training and test cells of a fold."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+
+class FoldView(NamedTuple):
+    """What the models of a fold see: values of all cells, normalised on all of them or on its training cells."""
+
+    X: np.ndarray
+    Y: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+
+
+def make_folds(data, folds="paper"):
+    """Split cells into training and test cells.
+
+    Parameters
+    ----------
+    data : PairedData
+    folds : "paper", "donor", "all", scikit-learn splitter, or list of (train, test)
+        "paper": ten blocks of floor(n / 10) cells of the order RandomState(42).permutation; the cells left over
+        are never tested. "donor": ten folds (as many as there are donors, where fewer) that keep all cells of an
+        animal together. "all": one fold, trained
+        on all cells in file order, without test cells. Bool masks or row numbers in a list.
+
+    Returns
+    -------
+    list of Fold
+
+    Raises
+    ------
+    ValueError
+        Unknown name, fewer cells than folds, fewer than two donors, cells without a known donor where donors are kept
+        together, or folds without cells, or whose cells overlap, come twice or do not exist.
+
+    References
+    ----------
+    Paper folds: arXiv 2006.10411 and its public code.
+    """
+    n_cells = data.n_cells
+    if isinstance(folds, str):
+        makers = {"paper": _paper_folds, "donor": _donor_folds, "all": _all_cells}
+        if folds not in makers:
+            raise ValueError(f"unknown folds {folds!r}: expected {', '.join(map(repr, makers))}, a splitter or a list")
+        return makers[folds](data)
+    if hasattr(folds, "split") and not isinstance(folds, (type, bytes)):
+        by_group = "Group" in type(folds).__name__  # the others warn of groups they do not use
+        by_class = "Stratified" in type(folds).__name__
+        if by_class and data.cell_types is None:
+            raise ValueError(f"{type(folds).__name__} needs data.cell_types, which is None")
+        classes = data.cell_types if by_class else None
+        folds = folds.split(data.X, classes, groups=_known_donors(data) if by_group else None)
+    return _listed(folds, n_cells)
+
+
+def _listed(folds, n_cells):
+    """Folds from pairs of training and test cells."""
+    expected = "folds must be 'paper', 'donor', 'all', a splitter such as KFold(5), or a list of (train, test)"
+    if not np.iterable(folds):
+        raise ValueError(f"{expected}, got {folds!r}")
+    found = []
+    for number, pair in enumerate(folds):
+        if isinstance(pair, str) or not np.iterable(pair) or len(pair) != 2:
+            raise ValueError(f"{expected}; entry {number} is {pair!r}")
+        train, test = (check_rows(cells, n_cells, f"{what} cells of fold {number}") for cells, what in
+                       zip(pair, ("training", "test"), strict=True))  # fmt: skip
+        for cells, what in ((train, "training"), (test, "test")):
+            if not len(cells):
+                raise ValueError(f'fold {number} has no {what} cells (folds="all" trains on all cells, without a test)')
+        if len(np.intersect1d(train, test)):
+            raise ValueError(f"fold {number} has cells that are both training and test cells")
+        found.append(Fold(train, test))
+    if not found:
+        raise ValueError(f"{expected}, got no fold at all")
+    return found
+
+
+def _paper_folds(data):
+    if data.n_cells < N_FOLDS:
+        raise ValueError(f"{N_FOLDS} folds need at least {N_FOLDS} cells, got {data.n_cells}")
+    order = np.random.RandomState(42).permutation(data.n_cells)
+    size = data.n_cells // N_FOLDS
+    starts = size * np.arange(N_FOLDS)
+    return [
+        Fold(np.concatenate([order[:start], order[start + size :]]), order[start : start + size]) for start in starts
+    ]
+
+
+def _donor_folds(data):
+    donors = _known_donors(data)
+    n_donors = len(np.unique(donors))
+    if n_donors < 2:
+        raise ValueError(f"donor folds need at least 2 donors, got {n_donors}")
+    splitter = GroupKFold(min(N_FOLDS, n_donors), shuffle=True, random_state=42)
+    # Training cells in random order: the first 60 % of them must not be the animals recorded first.
+    shuffle = np.random.default_rng(42).permutation
+    return [Fold(shuffle(train), test) for train, test in splitter.split(data.X, groups=donors)]
+
+
+def _known_donors(data):
+    """Donors of all cells; cells whose donor is not known belong to no animal, not to one of their own."""
+    if data.donors is None:
+        raise ValueError("folds that keep donors together need data.donors, which is None")
+    unknown = data.donors == UNKNOWN
+    if unknown.any():
+        raise ValueError(
+            f"the donor of {int(unknown.sum())} of {data.n_cells} cells is not known "
+            f"({preview(data.cell_names[unknown], 3)}): leave them out with data.subset(data.donors != {UNKNOWN!r})"
+        )
+    return data.donors
+
+
+def _all_cells(data):
+    return [Fold(np.arange(data.n_cells), np.empty(0, dtype=int))]
+
+
+def view_fold(data, fold, within_fold=False):
+    """Return the values that the models of a fold see.
+
+    Parameters
+    ----------
+    data : PairedData
+    fold : Fold
+    within_fold : bool
+        False: X and Y as they are, z-scored on all cells as in the paper, which lets a little of the test cells
+        leak. True: depth, means and SDs of the training cells alone (from `data.counts` and `data.features` where
+        there, else by z-scoring X and Y anew).
+
+    Returns
+    -------
+    FoldView
+    """
+    if not within_fold:
+        return FoldView(data.X, data.Y, fold.train, fold.test)
+    _, X, Y = fit_preprocessor(data, fold.train)
+    return FoldView(X, Y, fold.train, fold.test)

@@ -1,0 +1,265 @@
+"""Exact sparsity: a path of growing penalties along which genes leave the network one after the other.
+
+The group lasso acts through its proximal map (`sbnn.models.optimisers`), so that rows of the first kernel become
+exactly zero and the number of genes follows from the penalty. A gene that has gone stays away and is dropped from the
+computation: every step of the path starts from the network of the step before, and gets cheaper as it goes.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from sbnn._checks import check_targets, check_whole, warn
+from sbnn.data.paired_data import check_paired
+from sbnn.models.clusters import fold_clusters
+from sbnn.models.latent_regressor import is_network
+from sbnn.models.schedules import get_schedule
+from sbnn.validation.cross_validation import hide_bar
+from sbnn.validation.execution import STACK_SIZE, cut_stack
+from sbnn.validation.folds import make_folds, view_fold
+
+#: Streams of random numbers of the steps along a path, and of the training without penalty at each.
+_STEPS, _REFITS = 10_000, 20_000
+#: Penalties of a path where none are given.
+GROUP_LASSO_PATH = tuple(np.geomspace(0.01, 1.0, 20).round(5).tolist())
+
+
+@dataclass
+class RegularisationPath:
+    """A path of penalties in every fold.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        `fold`, `group_lasso`, `n_selected` (genes whose rows are not zero), `r2_train`, `r2_test` under the penalty,
+        and `r2_train_refitted`, `r2_test_refitted` after the genes that are left were trained on without it.
+    selected : DataFrame
+        `fold`, `group_lasso`, `gene`, `norm`: the genes that are left.
+    """
+
+    scores: pd.DataFrame
+    selected: pd.DataFrame
+
+    def ranking(self, fold=0):
+        """Return the genes of a fold, those that stay longest first, of these the larger norm.
+
+        Parameters
+        ----------
+        fold : int
+
+        Returns
+        -------
+        Series
+            Largest penalty under which a gene is left, by gene.
+        """
+        rows = self.selected[self.selected["fold"] == fold].sort_values(["group_lasso", "norm"])
+        if not len(rows):
+            raise ValueError(
+                f"the path has no fold {fold!r}, or no gene in it: folds are {sorted(set(self.scores['fold']))}"
+            )
+        last = rows.drop_duplicates("gene", keep="last")[::-1]
+        return last.set_index("gene")["group_lasso"]
+
+    def choose(self, n_selected, fold=0):
+        """Return the names of any number of genes: the first of the ranking of a fold.
+
+        Parameters
+        ----------
+        n_selected : int
+        fold : int
+
+        Returns
+        -------
+        list of str
+
+        Raises
+        ------
+        ValueError
+            The path starts with fewer genes.
+        """
+        ranking = self.ranking(fold)
+        if not 1 <= check_whole(n_selected, "n_selected") <= len(ranking):
+            raise ValueError(
+                f"n_selected must be between 1 and the {len(ranking)} genes that the path starts with, got "
+                f"{n_selected}: begin with a smaller penalty"
+            )
+        return ranking.index[:n_selected].tolist()
+
+
+def regularisation_path(
+    data,
+    estimator=None,
+    group_lasso=GROUP_LASSO_PATH,
+    folds="paper",
+    epochs=5,
+    refit_epochs=10,
+    progress=True,
+):
+    """Train networks along growing penalties, from dense to sparse, in every fold.
+
+    The stages of the estimator's schedule before pruning come first, at the smallest penalty; then, penalty by penalty,
+    `epochs` of proximal steps from where the step before ended. Beside the path, the genes that are left are trained on
+    without penalty, with the settings of the schedule's last stage.
+
+    Parameters
+    ----------
+    data : PairedData
+    estimator : SparseBottleneckRegressor, optional
+        Gives bottleneck, hidden layers, schedule and seed; its `group_lasso` and `n_selected` take no part.
+    group_lasso : sequence of float
+        Penalties, each larger than the one before.
+    folds : see `sbnn.validation.folds.make_folds`
+        "all" trains one path on all cells.
+    epochs : int
+        At every penalty.
+    refit_epochs : int
+        Without penalty at the end of every step; 0 leaves the refit out (its R2 is NaN).
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    RegularisationPath
+
+    Raises
+    ------
+    ValueError
+        Penalties that do not grow or are negative, fewer than one epoch, or a schedule that does not fine-tune.
+
+    References
+    ----------
+    Lemhadri et al. 2021, LassoNet (JMLR 22:127), for the path from dense to sparse; the proximal map of the group lasso
+    instead of their hierarchy.
+    """
+    from sbnn.models.bottleneck import SparseBottleneckRegressor
+    from sbnn.models.tasks import TrainingTask
+
+    check_paired(data)
+    estimator = SparseBottleneckRegressor() if estimator is None else estimator
+    penalties = _check_path(group_lasso, epochs, refit_epochs, estimator)
+    schedule = get_schedule(estimator.schedule)
+    splits = make_folds(data, folds)
+    clusters = [None] * len(splits)
+    if schedule.cluster_starts:
+        views = [view_fold(data, split) for split in splits]
+        all_cells = isinstance(folds, str) and folds == "all"
+        clusters = fold_clusters(views, schedule.cluster_starts, within_fold=False, all_cells=all_cells)
+    check_targets(data.Y, np.float32, data.feature_names, data.cell_names)
+    path = _Path(data.X, data.Y, estimator, penalties, epochs, refit_epochs)
+    stacks = defaultdict(list)
+    for number, (split, own) in enumerate(zip(splits, clusters, strict=True)):
+        task = TrainingTask(split.train, split.test, random_state=estimator.seed(), fold=number, clusters=own)
+        stacks[path.shape(task)].append(task)
+    cut = [part for stack in stacks.values() for part in cut_stack(stack, STACK_SIZE)]
+    with tqdm(total=len(splits) * len(penalties), desc="networks x penalties", disable=hide_bar(progress)) as bar:
+        steps = [step for stack in cut for step in path.follow(stack, bar.update)]
+    scores, selected = (pd.concat(tables, ignore_index=True) for tables in zip(*steps, strict=True))
+    order = ["fold", "group_lasso"]
+    return RegularisationPath(
+        scores.sort_values(order, ignore_index=True),
+        _named(selected, data.gene_names).sort_values(order, kind="stable", ignore_index=True),
+    )
+
+
+def _check_path(group_lasso, epochs, refit_epochs, estimator):
+    """Check the arguments of a path; return the penalties as an array."""
+    check_whole(epochs, "epochs")
+    check_whole(refit_epochs, "refit_epochs", least=0)
+    try:
+        penalties = np.asarray(group_lasso, dtype=float)
+    except (TypeError, ValueError):
+        penalties = np.empty(0)
+    if penalties.ndim != 1 or not len(penalties) or penalties[0] < 0 or not (np.diff(penalties) > 0).all():
+        raise ValueError(f"group_lasso should be penalties that grow, from 0 or more, got {group_lasso!r}")
+    if not is_network(estimator) or isinstance(estimator, type):
+        raise ValueError(f"estimator should be a SparseBottleneckRegressor, got {estimator!r}")
+    estimator.check_settings()
+    names = [stage.name for stage in get_schedule(estimator.schedule)]
+    if "finetuned" not in names:
+        raise ValueError(f'estimator needs a schedule with a stage "finetuned", got {", ".join(names)}')
+    return penalties
+
+
+def _named(rows, gene_names):
+    """Put names in the place of the numbers of genes."""
+    return rows.assign(gene=gene_names[rows["gene"].to_numpy()])
+
+
+class _Path:
+    """What the stacks of a path share."""
+
+    def __init__(self, X, Y, estimator, penalties, epochs, refit_epochs):
+        self.X, self.Y, self.estimator, self.penalties = X, Y, estimator, penalties
+        stages = list(get_schedule(estimator.schedule))
+        self.start = [
+            replace(stage, proximal=stage.name == "finetuned" and not stage.freeze_hidden, evaluate_every=stage.epochs)
+            for stage in stages
+            if stage.name != "pruned"
+        ]
+        last, final = self.start[-1], stages[-1]
+        self.step = replace(
+            last, epochs=epochs, evaluate_every=epochs, decay="constant", proximal=True, freeze_hidden=False
+        )
+        # Proximal with a penalty of zero, so that it is compiled only once.
+        self.refit = replace(
+            final,
+            name="finetuned",
+            epochs=max(1, refit_epochs),
+            evaluate_every=max(1, refit_epochs),
+            proximal=True,
+        )
+        self.refits = refit_epochs > 0
+
+    def shape(self, task):
+        """Return the steps of an epoch in every stage: networks stack where they agree."""
+        return task.steps_per_epoch(self.start) + task.steps_per_epoch([self.refit])
+
+    def follow(self, tasks, advance):
+        """Train a stack along the path; yield (scores, genes) of every step."""
+        from sbnn.models.network import network_layers
+        from sbnn.models.training import StackRun, check_stack
+
+        check_stack(self.X, self.Y, tasks, [self.step], self.X.shape[1])
+        layers = network_layers(self.Y.shape[1], self.estimator.bottleneck_dim, tuple(self.estimator.hidden))
+        run = StackRun(self.X, self.Y, tasks, layers, self.estimator.ridge, hide_zero_genes=True)
+        for stream, stage in enumerate(self.start):
+            run.step(stage, stream, group_lasso=float(self.penalties[0]))
+        for number, penalty in enumerate(map(float, self.penalties)):
+            penalised = run.step(self.step, _STEPS + number, group_lasso=penalty)
+            norms = run.gene_norms()
+            run.keep_largest(active_size((norms > 0).sum(axis=1).max(), self.X.shape[1]))
+            refitted = run.fork().step(self.refit, _REFITS + number, group_lasso=0.0) if self.refits else None
+            yield self._rows([task.fold for task in tasks], penalty, norms, penalised, refitted)
+            advance(len(tasks))
+        for task, stage in zip(tasks, run.diverged_in, strict=True):
+            if stage is not None:
+                warn(f"the path of fold {task.fold} diverged in the stage {stage!r}: from there on it has no R2 (NaN)")
+
+    def _rows(self, folds, penalty, norms, penalised, refitted):
+        """Tables of one step, from the scores under the penalty and after training without it (None: not done)."""
+        scores = pd.DataFrame({
+            "fold": folds,
+            "group_lasso": penalty,
+            "n_selected": (norms > 0).sum(axis=1),
+            "r2_train": penalised.r2_train,
+            "r2_test": penalised.r2_test,
+            "r2_train_refitted": np.nan if refitted is None else refitted.r2_train,
+            "r2_test_refitted": np.nan if refitted is None else refitted.r2_test,
+        })  # fmt: skip
+        network, gene = np.nonzero(norms)
+        genes = {"fold": np.take(folds, network), "group_lasso": penalty, "gene": gene, "norm": norms[network, gene]}
+        return scores, pd.DataFrame(genes)
+
+
+def active_size(n_active, n_genes, smallest=32):
+    """Return how many genes are kept in the computation: n_genes halved as often as all active ones still fit.
+
+    Few sizes mean few compilations.
+    """
+    size = n_genes
+    while size // 2 >= max(n_active, min(smallest, n_genes)):
+        size //= 2
+    return size

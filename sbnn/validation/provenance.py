@@ -1,0 +1,181 @@
+"""What made a result: models with all their settings, as plain values that a file can hold and others compare."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+
+from sbnn.models.latent_regressor import is_network
+from sbnn.models.schedules import get_schedule
+from sbnn.validation.tables import setting_columns
+
+
+def describe_models(runs, n_features):
+    """Return the settings of models as plain values: what their rows in the tables carry, and stages of training.
+
+    Parameters
+    ----------
+    runs : list of (name, estimator)
+    n_features : int
+
+    Returns
+    -------
+    list of dict
+        `model`, every hyperparameter as in the tables, `kind`, the class, and for networks `stages`, a list of dicts.
+    """
+    described = []
+    for name, estimator in runs:
+        columns = setting_columns(name, estimator, n_features)
+        columns["kind"] = _kind_of(estimator)
+        if is_network(estimator):
+            columns["stages"] = [_plain(asdict(stage)) for stage in get_schedule(estimator.schedule)]
+        described.append(columns)
+    return described
+
+
+def _kind_of(estimator):
+    """Name the class of an estimator; those of this package as it is imported, wherever its file lies."""
+    module = type(estimator).__module__
+    return f"{'sbnn' if module.startswith('sbnn.') else module}.{type(estimator).__qualname__}"
+
+
+def check_distinct(described):
+    """Raise ValueError where two models have rows that the tables cannot tell apart."""
+    for number, one in enumerate(described):
+        for other in described[:number]:
+            if _in_tables(one) == _in_tables(other):
+                raise ValueError(
+                    f"two models called {one['model']!r} differ in nothing that the tables hold (n_selected and stages "
+                    "of a schedule they do not): give them different names"
+                )
+
+
+def list_runs(models):
+    """Flatten {name: estimator or list of estimators} to [(name, estimator)]."""
+    runs = []
+    for name, estimators in models.items():
+        estimators = estimators if isinstance(estimators, (list, tuple)) else [estimators]
+        runs += [(name, estimator) for estimator in estimators]
+    return runs
+
+
+def select_rows(table, described):
+    """Return the rows of a table that belong to models, model by model in the order given.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A table of `CrossValidation`.
+    described : list of dict
+        `describe_models`.
+
+    Returns
+    -------
+    DataFrame
+    """
+    if not len(table):
+        return table
+    parts = [table[_rows_of(table, one)] for one in described]
+    return pd.concat(parts, ignore_index=True) if parts else table.iloc[:0]
+
+
+def found_in(saved, described, tables):
+    """Return for each model whether a saved result has its rows in all of these tables, and knows them for its own.
+
+    Parameters
+    ----------
+    saved : dict
+        `sbnn.load_results` of a cross-validation.
+    described : list of dict
+        `describe_models` of the models asked for.
+    tables : sequence of str
+        Rows are looked for in the first.
+
+    Returns
+    -------
+    list of bool
+    """
+    made = saved.get("models", [])
+    found = []
+    for one in described:
+        # Of two models that the tables cannot tell apart neither is taken.
+        alike = [other for other in made if _in_tables(other) == _in_tables(one)]
+        # Only the first needs rows: a model may select no gene, and class means know none.
+        whole = all(name in saved for name in tables) and _rows_of(saved[next(iter(tables))], one).any()
+        found.append(len(alike) == 1 and alike[0] == one and whole)
+    return found
+
+
+def list_differences(saved, asked):
+    """Return in words in what the settings of a saved result differ from those asked for.
+
+    Parameters
+    ----------
+    saved, asked : dict or list of dict
+        Settings by name, or `describe_models`.
+
+    Returns
+    -------
+    list of str
+        One line a setting, empty where they are equal.
+    """
+    if saved == asked:
+        return []
+    saved, asked = (_values(settings) for settings in (saved, asked))
+    lines = []
+    for name in dict.fromkeys([*asked, *saved]):
+        before, after = saved.get(name), asked.get(name)
+        if before != after:
+            lines.append(f"{name} {_listed(before)} on disk, {_listed(after)} asked for")
+    return lines or ["the same settings in other combinations"]
+
+
+def _values(settings):
+    """Every value of each setting, in the order in which they come."""
+    settings = [settings] if isinstance(settings, dict) else settings
+    values = {}
+    for one in settings:
+        for name, value in one.items():
+            if name == "stages":  # told apart by the name of the schedule, else by what differs within
+                for stage in value:
+                    for what, number in stage.items():
+                        if what != "name":
+                            _add(values, f"{what} of {stage['name']} ({one.get('schedule')})", number)
+            else:
+                _add(values, name, value)
+    return values
+
+
+def _add(values, name, value):
+    """Add a value to those of a setting, once."""
+    known = values.setdefault(name, [])
+    if value not in known:
+        known.append(value)
+        known.sort(key=lambda one: (str(type(one)), one) if isinstance(one, (int, float, str)) else ("", 0))
+
+
+def _listed(values):
+    """Values in words."""
+    if values is None:
+        return "not"
+    return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+
+
+def _in_tables(described):
+    """Return what the tables hold of a model; its number of genes is overwritten there by that of each stage."""
+    return {name: value for name, value in described.items() if name not in ("stages", "n_selected", "kind")}
+
+
+def _rows_of(table, described):
+    """Whether each row of a table belongs to a model."""
+    mask = np.ones(len(table), dtype=bool)
+    for name, value in _in_tables(described).items():
+        if name not in table:
+            return np.zeros(len(table), dtype=bool)
+        mask &= (table[name] == value).to_numpy()
+    return mask
+
+
+def _plain(values):
+    """Values without NumPy's types."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}

@@ -1,0 +1,151 @@
+"""The result of a cross-validation: tidy tables, and what made them."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from sbnn.validation.comparison import table_of_scores
+from sbnn.validation.folds import Fold
+from sbnn.validation.provenance import select_rows
+from sbnn.validation.tables import TABLES
+
+#: Columns of `scores` that are no hyperparameters.
+_NO_SETTINGS = ("model", "fold", "stage", "n_selected", "r2_train", "r2_test", "r2_test_best_epoch")
+
+
+@dataclass
+class CrossValidation:
+    """Tidy tables of a cross-validation; every row carries `model`, all hyperparameters and `fold`.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        `stage`, `n_selected` (genes in use), `r2_train`, `r2_test` (last epoch), `r2_test_best_epoch` (networks:
+        the best epoch on the test cells, optimistic by construction).
+    curves : DataFrame
+        Networks: `stage`, `epoch`, `r2_train`, `r2_test` after every epoch that the schedule evaluates.
+    feature_scores : DataFrame
+        `feature`, `r2_test` of the final model.
+    selected : DataFrame
+        `gene`, `norm`: genes of the final model and their row norms before pruning or relaxation.
+    gene_norms : DataFrame
+        `gene`, `norm`: the same for all genes (networks).
+    predictions : DataFrame
+        `cell` and a column for each feature: predictions for test cells (for all cells where none are tested).
+    latents : DataFrame
+        `cell`, `held_out`, `z1`, `z2`, ...: coordinates of training and test cells in every fold's model.
+    folds : list of Fold
+    dataset, fingerprint : str
+        What was cross-validated.
+    protocol : str
+        Where z-scores and clusters were fitted: "all cells" (the paper) or "training cells".
+    estimators : list
+        Fitted models, one for each final row of `scores`; not saved.
+    models : list of dict
+        What made them: every model with all its settings (`sbnn.validation.provenance.describe_models`).
+    n_fitted : int
+        How many of them were fitted by this call; the others came from its store.
+    """
+
+    scores: pd.DataFrame
+    curves: pd.DataFrame
+    feature_scores: pd.DataFrame
+    selected: pd.DataFrame
+    gene_norms: pd.DataFrame
+    predictions: pd.DataFrame
+    latents: pd.DataFrame
+    folds: list
+    dataset: str
+    fingerprint: str
+    protocol: str = "all cells"
+    estimators: list = field(default_factory=list, repr=False)
+    models: list = field(default_factory=list, repr=False)
+    n_fitted: int = 0
+
+    @property
+    def tables(self):
+        """The tables by name."""
+        return {name: getattr(self, name) for name in TABLES}
+
+    def summary(self):
+        """Return mean and SD of R2 over folds, model by model, stages in the order of training.
+
+        The last stage of a network ("pruned", if it selects genes) is the model; those before it say how it got there.
+
+        Returns
+        -------
+        DataFrame
+            `mean`, `SD`, `n_selected`, indexed by model, the hyperparameters that differ, and stage.
+        """
+        kept = [
+            column
+            for column in self.scores
+            if column not in _NO_SETTINGS and self.scores[column].nunique(dropna=False) > 1
+        ]
+        return table_of_scores(self.scores, by=["model", *kept, "stage"])
+
+    def join(self, other):
+        """Return one result with the rows of both; both must be about the same data, folds and protocol.
+
+        Parameters
+        ----------
+        other : CrossValidation
+
+        Returns
+        -------
+        CrossValidation
+        """
+        for what in ("dataset", "fingerprint", "protocol"):
+            if getattr(self, what) != getattr(other, what):
+                raise ValueError(
+                    f"cannot join results whose {what} differs: {getattr(self, what)} and {getattr(other, what)}"
+                )
+        same_folds = len(self.folds) == len(other.folds) and all(
+            np.array_equal(mine.test, theirs.test) and np.array_equal(np.sort(mine.train), np.sort(theirs.train))
+            for mine, theirs in zip(self.folds, other.folds, strict=True)
+        )
+        if not same_folds:
+            raise ValueError("cannot join results of different folds")
+        joined = {
+            name: pd.concat([table for table in (mine, getattr(other, name)) if len(table)] or [mine])
+            for name, mine in self.tables.items()
+        }
+        joined = {name: table.reset_index(drop=True) for name, table in joined.items()}
+        added = {name: getattr(self, name) + getattr(other, name) for name in ("estimators", "models", "n_fitted")}
+        return replace(self, **joined, **added)
+
+    def select(self, models):
+        """Return the rows of some of the models, in the order given.
+
+        Parameters
+        ----------
+        models : list of dict
+            Entries of `models`.
+
+        Returns
+        -------
+        CrossValidation
+            Without estimators.
+        """
+        tables = {name: select_rows(table, models) for name, table in self.tables.items()}
+        return replace(self, **tables, models=list(models), estimators=[], n_fitted=0)
+
+    @classmethod
+    def from_results(cls, results):
+        """Return a cross-validation that was saved; tables that were not are empty.
+
+        Parameters
+        ----------
+        results : dict
+            `sbnn.load_results`.
+
+        Returns
+        -------
+        CrossValidation
+            Without estimators.
+        """
+        about = {name: results[name] for name in ("dataset", "fingerprint", "protocol")}
+        folds = [Fold(fold["train"], fold["test"]) for fold in results["folds"]]
+        tables = {name: results.get(name, pd.DataFrame()) for name in TABLES}
+        return cls(**tables, **about, folds=folds, models=results.get("models", []))

@@ -1,0 +1,161 @@
+"""Finished work on disk, addressed by its content: nothing that is there is ever computed twice."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from sbnn.storage.plain_pickle import load_plain
+from sbnn.storage.results import dump_plain, read_plain_pickle
+from sbnn.storage.writing import write_bytes
+
+_FORMAT = "sbnn fit"
+#: Raised when the layout of the files changes.
+_VERSION = 3
+#: What a packed fit has.
+_FIT = {"tables", "problem", "model"}
+#: Lies in every store, and tells it from other folders.
+_MARK = "sbnn_store.txt"
+_MARK_TEXT = """Finished fits of sbnn.cross_validate, a file each, named by a hash of all that decides what it holds:
+data, fold, settings, and the code that trains. Any cross-validation may use this folder; it can be deleted at any time.
+"""
+
+
+class FitStore:
+    """A folder with a file for each finished fit.
+
+    A chunk (what is fitted together) is a folder `chunk-*` in it, which appears when the chunk is finished, all or
+    nothing; its files are `<key>.pickle`.
+
+    Attributes
+    ----------
+    folder : Path
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+        self._paths = {path.stem: path for path in sorted(folder.glob("chunk-*/*.pickle"))}
+
+    def load(self, key):
+        """Return the packed fit of a key (`fit_keys.fit_keys`); None where it is not finished.
+
+        Raises
+        ------
+        ValueError
+            The file is damaged, or is that of another fit.
+        """
+        if key not in self._paths:
+            return None
+        path = self._paths[key]
+        try:
+            return _unseal(path, key)
+        except ValueError as error:
+            raise ValueError(f"{error}: delete this file, and the same call computes it anew") from None
+
+    def save(self, fits):
+        """Write the packed fits (key -> fit) of a finished chunk, all or nothing."""
+        unfinished = Path(tempfile.mkdtemp(dir=self.folder, prefix=".chunk-"))
+        try:
+            for key, fit in fits.items():
+                _seal(unfinished / f"{key}.pickle", key, fit)
+            finished = unfinished.with_name(unfinished.name[1:])
+            unfinished.rename(finished)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        for key in fits:
+            if key in self._paths:  # it lacked tables that are there now
+                self._paths[key].unlink(missing_ok=True)
+            self._paths[key] = finished / f"{key}.pickle"
+
+
+def _seal(path, key, fit):
+    """Write a fit with its key and a checksum."""
+    content = dump_plain(fit)
+    seal = hashlib.sha256(key.encode() + content).hexdigest()
+    write_bytes(
+        path, dump_plain({"format": _FORMAT, "version": _VERSION, "key": key, "seal": seal, "content": content})
+    )
+
+
+def _unseal(path, key):
+    """Return what `_seal` wrote; ValueError where it is of another key, or has changed since."""
+    sealed = read_plain_pickle(path)
+    if not isinstance(sealed, dict) or {name: sealed.get(name) for name in ("format", "version")} != {
+        "format": _FORMAT,
+        "version": _VERSION,
+    }:
+        raise ValueError(f"{path} is no fit of this version of sbnn")
+    content = sealed.get("content")
+    if not isinstance(content, bytes) or hashlib.sha256(key.encode() + content).hexdigest() != sealed.get("seal"):
+        raise ValueError(f"{path} has changed since it was written, or is that of another fit")
+    fit = load_plain(content)
+    if not isinstance(fit, dict) or set(fit) < _FIT:
+        raise ValueError(f"{path} does not hold a fit")
+    return fit
+
+
+@contextmanager
+def open_store(path):
+    """Open a store for as long as a cross-validation runs; no other process can.
+
+    Parameters
+    ----------
+    path : path-like or None
+        A folder, made where it is missing; None: there is no store.
+
+    Yields
+    ------
+    FitStore or None
+
+    Raises
+    ------
+    ValueError
+        The folder holds other files, or what another version of sbnn wrote.
+    RuntimeError
+        Another process works on the store.
+    """
+    if path is None:
+        yield None
+        return
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"store must be the path of a folder, got {path!r}")
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"store must be a folder, made where it is missing, but {folder} is a file")
+    folder.mkdir(parents=True, exist_ok=True)
+    # A lock of the operating system: it goes with the process, however that ends.
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RuntimeError(
+            f"store {folder} is in use by another process: wait until that ends, or choose another store"
+        ) from None
+    try:
+        _mark(folder)
+        for unfinished in folder.glob(".chunk-*"):  # what a kill in the middle of writing left
+            shutil.rmtree(unfinished, ignore_errors=True)
+        yield FitStore(folder)
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(f"Finished work is in {folder}: the same call goes on from there.")
+        raise
+    finally:
+        lock.release()
+
+
+def _mark(folder):
+    """Write what the folder is; ValueError where it is something else."""
+    mark = folder / _MARK
+    if mark.exists():
+        return
+    others = sorted(file.name for file in folder.iterdir() if not file.name.startswith((".lock", f".{_MARK}")))
+    if "plan.pickle" in others:
+        raise ValueError(f"store {folder} was written by an older sbnn: choose another store, or delete it")
+    if others:
+        raise ValueError(f"store {folder} is no store but holds {others[:3]}: choose an empty or a new folder")
+    write_bytes(mark, _MARK_TEXT.encode())

@@ -1,0 +1,224 @@
+"""Where the chunks of a cross-validation run: in this process, in threads or processes of this machine, on a cluster.
+
+Processes and clusters go through joblib, so that `joblib.parallel_config` decides: processes of this machine ("loky"),
+or a Dask cluster ("dask"), for example one that dask-jobqueue starts under SLURM.
+"""
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Event, Lock
+
+from joblib import Parallel, cpu_count, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
+
+#: Backends of joblib that start processes of this machine.
+_PROCESSES = ("LokyBackend", "MultiprocessingBackend")
+#: Backends of joblib that run on this machine.
+_LOCAL = ("SequentialBackend", "ThreadingBackend", *_PROCESSES)
+_PREPARING = Lock()
+#: How TensorFlow and JAX are told, before they start, how many threads to use.
+_THREAD_VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")
+
+
+def start_backend():
+    """Start Keras and its backend now, where it would otherwise start with the first network."""
+    import sbnn.models.backend  # noqa: F401
+
+
+def runs_here(n_jobs):
+    """Whether joblib, as it is configured, would run everything in this process, one after the other.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        See `sbnn.cross_validate`.
+
+    Returns
+    -------
+    bool
+    """
+    return is_local() and effective_n_jobs(n_jobs) == 1
+
+
+def is_local():
+    """Whether joblib, as it is configured, stays on this machine."""
+    return type(get_active_backend()[0]).__name__ in _LOCAL
+
+
+def n_threads_for(n_jobs, n_networks):
+    """Return how many threads of this process train networks on its CPU, each one network at a time.
+
+    Where `n_jobs` leaves it to us, one per core: that is as fast as one process per core, and needs no start of
+    processes, nor to compile in each.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+    n_networks : int
+
+    Returns
+    -------
+    int
+        1: the calling thread, in stacks.
+    """
+    return 1 if n_jobs is not None else max(1, min(cpu_count(), n_networks))
+
+
+class _StoppedError(Exception):
+    """Ends a thread whose results nobody waits for any more."""
+
+
+def run_in_threads(function, arguments, n_threads, show):
+    """Call a function for each tuple of arguments, in threads of this process.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the arguments, and behind them a function to report with.
+    arguments : list of tuple
+    n_threads : int
+    show : callable
+        Called in this thread with the place of the arguments and what was reported. Threads stop when they next report
+        where the generator is closed.
+
+    Yields
+    ------
+    tuple
+        (place of the arguments, result), in the order in which they finish.
+    """
+    events, stop = SimpleQueue(), Event()
+
+    def work(place):
+        def report(*values):
+            if stop.is_set():
+                raise _StoppedError
+            events.put((show, (place, *values)))
+
+        try:
+            result = function(*arguments[place], report)
+            events.put((None, (place, result)))
+        except BaseException as error:
+            events.put((error, None))
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        try:
+            for place in range(len(arguments)):
+                pool.submit(work, place)
+            n_left = len(arguments)
+            while n_left:
+                event, values = events.get()
+                if isinstance(event, BaseException):
+                    raise event
+                if event is not None:
+                    event(*values)
+                    continue
+                n_left -= 1
+                yield values
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def run_elsewhere(function, arguments, n_jobs, networks=False):
+    """Call a function for each tuple of arguments, where joblib says: in processes that share the cores, on a cluster.
+
+    Parameters
+    ----------
+    function : callable
+    arguments : iterable of tuple
+    n_jobs : int or None
+    networks : bool
+        Whether the function trains networks: then the processes start the Keras backend of this one.
+
+    Yields
+    ------
+    tuple
+        (place of the arguments, result), in the order in which they finish.
+    """
+    backend = _keras_backend() if networks else None
+    settings = _prepare_workers(backend, n_jobs)
+    calls = (delayed(_call)(backend, place, function, values) for place, values in enumerate(arguments))
+    yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered", **settings)(calls)
+
+
+def _prepare_workers(backend, n_jobs):
+    """Let workers start the Keras backend before models, which import it, come; return arguments of Parallel."""
+    active = get_active_backend()[0]
+    kind = type(active).__name__
+    if kind in _PROCESSES:
+        return {"initializer": prepare_worker, "initargs": (backend, max(1, cpu_count() // effective_n_jobs(n_jobs)))}
+    if kind in _LOCAL:
+        return {}
+    if backend is not None and hasattr(active, "client"):
+        _prepare_dask(active.client, backend)
+    # A cluster is given everything at once: workers that join it later take their share.
+    return {"pre_dispatch": "all"}
+
+
+def _prepare_dask(client, backend):
+    """Prepare the workers that a Dask cluster has, and those that join it later."""
+    from distributed import WorkerPlugin
+
+    class StartBackend(WorkerPlugin):
+        name = f"sbnn-{backend}"
+
+        def setup(self, worker):
+            prepare_worker(backend, None)
+
+    client.register_plugin(StartBackend())
+
+
+def _keras_backend():
+    """Name of the Keras backend of this process; None where Keras is not in use."""
+    return sys.modules["keras"].backend.backend() if "keras" in sys.modules else None
+
+
+def prepare_worker(keras_backend, n_threads):
+    """Start the Keras backend of a process that is going to train networks.
+
+    Parameters
+    ----------
+    keras_backend : str or None
+        None: nothing is started.
+    n_threads : int or None
+        Cores that it may use; None leaves that to the backend.
+
+    Raises
+    ------
+    RuntimeError
+        The process already uses another backend.
+    """
+    with _PREPARING:  # workers may be threads of one process
+        if keras_backend is None or "keras" in sys.modules:
+            _check_backend(keras_backend)
+            return
+        os.environ["KERAS_BACKEND"] = keras_backend
+        for variable in _THREAD_VARIABLES if n_threads else ():
+            os.environ.setdefault(variable, str(n_threads))
+        start_backend()
+        _keep_compiled_functions()
+
+
+def _check_backend(expected):
+    """Raise RuntimeError where this process uses another backend than the one that asks."""
+    found = _keras_backend()
+    if expected is not None and found is not None and found != expected:
+        raise RuntimeError(
+            f"this process trains with the Keras backend {expected!r}, but a worker already uses {found!r}: "
+            f"start the workers with KERAS_BACKEND={expected}"
+        )
+
+
+def _keep_compiled_functions():
+    """Let memory grow: loky takes compiled functions for a leak above 300 MB, and starts the process anew."""
+    from joblib.externals.loky import process_executor
+
+    process_executor._MAX_MEMORY_LEAK_SIZE = float("inf")
+
+
+def _call(backend, place, function, arguments):
+    """Call the function in the other process."""
+    _check_backend(backend)
+    return place, function(*arguments)

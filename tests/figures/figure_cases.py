@@ -1,0 +1,228 @@
+"""One call of every function that draws a figure, on small tables."""
+
+import importlib
+import inspect
+import pkgutil
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+
+import sbnn
+from sbnn import PairedModel, ReducedRankRegressor, simulate_patchseq
+from sbnn.data.preprocessing import find_variable_genes, gene_statistics
+from sbnn.figures import curves as curve_figures
+from sbnn.figures import maps, plotting
+from sbnn.figures.cohort import plot_external_cohort
+from sbnn.figures.quick_look import plot_one_fold
+from sbnn.validation.transfer import ALL_FEATURES
+
+DATA, TRUTH = simulate_patchseq(150, 60, n_features=6, n_informative=8, n_types=4, random_state=1)
+REFERENCES = {"sRRR-2": 0.5, "sRRR-full": 0.55, "family mean": 0.56, "type mean": 0.57}
+
+
+def public_figure_functions():
+    """Return the functions of all modules of sbnn whose names begin with plot_."""
+    found = {}
+    for module in pkgutil.walk_packages(sbnn.__path__, "sbnn."):
+        content = vars(importlib.import_module(module.name))
+        found |= {name: value for name, value in content.items() if inspect.isfunction(value) and name[:5] == "plot_"}
+    return found
+
+
+def cells():
+    """Table of cells as results hold it."""
+    colors = [DATA.type_colors[name] for name in DATA.cell_types]
+    table = {"cell": DATA.cell_names, "cell_type": DATA.cell_types, "cell_family": DATA.cell_families}
+    return pd.DataFrame({**table, "type_color": colors})
+
+
+def curves():
+    """Curves of two penalties, bottlenecks and schedules over three folds."""
+    rows = [
+        (group_lasso, dim, f"sBNN-{dim}", schedule, fold, ("frozen", "finetuned", "pruned")[(epoch - 1) // 2], epoch)
+        for group_lasso in (1e-4, 0.1)
+        for dim in (2, 64)
+        for schedule in ("paper", "paper_no_pretraining")
+        for fold in range(3)
+        for epoch in range(1, 7)
+    ]
+    names = ["group_lasso", "bottleneck_dim", "model", "schedule", "fold", "stage", "epoch"]
+    table = pd.DataFrame(rows, columns=names)
+    return table.assign(r2_test=table["epoch"] / 10 + table["fold"] / 100)
+
+
+def penalties():
+    """Curves of figure 1."""
+    return curves().query("bottleneck_dim == 2 and schedule == 'paper'")
+
+
+def bottlenecks():
+    """Curves of figure 2."""
+    return curves().query("group_lasso == 0.1")
+
+
+def figure_tables(shift=0.0):
+    """Curves of figures 1 and 2 with their lines."""
+    tables = {"penalties": penalties(), "bottlenecks": bottlenecks()}
+    tables = {name: table.assign(r2_test=table["r2_test"] + shift) for name, table in tables.items()}
+    return {**tables, "references": {name: r2 + shift for name, r2 in REFERENCES.items()}}
+
+
+def norms():
+    """Row norms of two networks."""
+    return pd.DataFrame({"group_lasso": np.repeat([1e-4, 0.1], 40), "norm": np.random.default_rng(0).random(80)})
+
+
+def feature_scores(models=("sBNN-2", "sBNN-64"), n_features=6):
+    """R2 of features over two folds."""
+    random = np.random.default_rng(0)
+    rows = [(m, fold, f"feature {i}", random.random()) for m in models for fold in (0, 1) for i in range(n_features)]
+    return pd.DataFrame(rows, columns=["model", "fold", "feature", "r2_test"])
+
+
+def pooled_scores():
+    """R2 of all features together by fold."""
+    return pd.DataFrame({"model": ["sBNN-2", "sBNN-64"] * 2, "fold": [0, 0, 1, 1], "r2_test": [0.5, 0.6, 0.52, 0.58]})
+
+
+def authors():
+    """R2 of features of the authors."""
+    table = feature_scores(n_features=16).query("fold == 0")
+    return table.assign(r2_test_sd=0.05)
+
+
+def networks():
+    """R2 of networks with 25 genes."""
+    return pooled_scores().assign(n_selected=25)
+
+
+def linear_scores():
+    """Scores of a linear model over two alphas."""
+    return pd.DataFrame({
+        "model": "sRRR-2", "alpha": [0.1, 0.2] * 4, "relaxed": [False, False, True, True] * 2,
+        "fold": np.repeat([0, 1], 4), "n_selected": [40, 20] * 4, "r2_test": np.linspace(0.2, 0.4, 8),
+    })  # fmt: skip
+
+
+def panel(**more):
+    """Map of the simulated cells."""
+    genes = pd.DataFrame(DATA.X[:, :9], columns=DATA.gene_names[:9])
+    features = pd.DataFrame(DATA.Y, columns=DATA.feature_names)
+    return {"title": "map", "coordinates": TRUTH.coordinates, "genes": genes, "features": features} | more
+
+
+def seeds():
+    """Latent spaces of nine seeds."""
+    table = pd.DataFrame(TRUTH.coordinates, columns=["z1", "z2"])
+    return pd.concat([table.assign(random_state=seed) for seed in range(9)])
+
+
+def biplot():
+    """Tables of figure 8."""
+    both = pd.DataFrame(np.hstack([TRUTH.coordinates, TRUTH.coordinates]), columns=["x1", "x2", "y1", "y2"])
+    arrows = pd.DataFrame({"name": DATA.gene_names[:30], "r1": np.linspace(-1, 1, 30), "r2": 0.1})
+    return both, arrows, arrows.assign(r2=-0.1)
+
+
+def cohort():
+    """What an external validation says of two models."""
+    random = np.random.default_rng(0)
+    coordinates = pd.DataFrame({"cell": DATA.cell_names, "z1": TRUTH.coordinates[:, 0], "z2": TRUTH.coordinates[:, 1]})
+    models = ("sBNN-2", "sRRR-2")
+    training = pd.concat([coordinates.assign(model=name, cell_family=DATA.cell_families) for name in models])
+    latents = pd.concat([
+        coordinates[:60].assign(model=name, standardise=way) for name in models for way in ("training", "cohort")
+    ])  # fmt: skip
+    new = pd.DataFrame({"cell": DATA.cell_names[:60], "cell_family": DATA.cell_families[:60]})
+    new["family_color"] = new["cell_family"].map(DATA.family_colors)
+    rows = []
+    for model in (*models, "family mean", "type mean"):
+        for scoring in ("training", "centred", "cohort"):
+            for feature in [*DATA.feature_names, ALL_FEATURES]:
+                r2, correlation = random.uniform(-3, 0.8), random.uniform(0, 0.9)
+                rows.append((model, scoring, feature, r2, r2 - 0.1, r2 + 0.1, correlation, correlation - 0.1, 0.95))
+    names = ["model", "scoring", "feature", "r2", "r2_low", "r2_high"]
+    names += ["correlation", "correlation_low", "correlation_high"]
+    return training, latents, new, pd.DataFrame(rows, columns=names), "sBNN-2"
+
+
+def variable_genes():
+    """Arguments of figure 7."""
+    chosen = find_variable_genes(DATA.counts, 20)
+    return gene_statistics(DATA.counts), chosen.mask, chosen.offset, chosen.decay, {3: "gene03"}, "t"
+
+
+def distributions():
+    """Features before and after z-scoring."""
+    tables = [pd.DataFrame(values, columns=DATA.feature_names) for values in (DATA.features, DATA.Y)]
+    return *tables, {"feature 1": "mV"}
+
+
+def one_fold():
+    """A cross-validation of one network in one fold, its curves and its map."""
+    held_out = np.arange(DATA.n_cells) % 5 == 0
+    places = pd.DataFrame(TRUTH.coordinates, columns=["z1", "z2"])
+    latents = places.assign(cell=DATA.cell_names, held_out=held_out)
+    stages = np.repeat(["frozen", "finetuned", "pruned"], 5)
+    curves = pd.DataFrame(
+        {
+            "stage": stages,
+            "epoch": 5 * np.arange(1, 16),
+            "r2_train": np.linspace(0, 0.6, 15),
+            "r2_test": np.linspace(0, 0.5, 15),
+        }
+    )
+    return SimpleNamespace(curves=curves, latents=latents, models=[{"model": "sBNN"}], folds=[0])
+
+
+def own_map():
+    """Map of a linear model of the simulated cells."""
+    return PairedModel(ReducedRankRegressor(2, 0.2, relaxed=True)).fit(DATA).plot(DATA)
+
+
+#: Name of the function -> calls that draw its figure in its different forms.
+CASES = {
+    "plot_training_curves": [
+        lambda: curve_figures.plot_training_curves(penalties(), norms(), REFERENCES),
+        lambda: curve_figures.plot_training_curves(penalties(), norms(), REFERENCES, authors=figure_tables(0.3)),
+    ],
+    "plot_bottleneck_comparison": [
+        lambda: curve_figures.plot_bottleneck_comparison(bottlenecks(), REFERENCES),
+        lambda: curve_figures.plot_bottleneck_comparison(bottlenecks(), REFERENCES, figure_tables(0.3)),
+    ],
+    "plot_published_curves": [
+        lambda: curve_figures.plot_published_curves(
+            {"scala_2020": figure_tables(), "gouwens_2020": figure_tables()}, {"scala_2020": figure_tables(0.01)}
+        )
+    ],
+    "plot_feature_scores": [
+        lambda: plotting.plot_feature_scores(feature_scores(), {"sBNN-2": 0.5, "sBNN-64": 0.6}),
+        lambda: plotting.plot_feature_scores(
+            pd.concat([feature_scores(n_features=16), feature_scores(("family mean", "type mean"), 16)]),
+            pooled_scores(),
+            authors(),
+        ),
+    ],
+    "plot_gene_frequencies": [
+        lambda: plotting.plot_gene_frequencies({"sBNN-2": pd.Series([3, 3, 1]), "sBNN-64": pd.Series([2, 1])})
+    ],
+    "plot_variable_genes": [lambda: plotting.plot_variable_genes(*variable_genes())],
+    "plot_feature_distributions": [lambda: plotting.plot_feature_distributions(*distributions())],
+    "plot_linear_path": [
+        lambda: plotting.plot_linear_path(linear_scores()),
+        lambda: plotting.plot_linear_path(linear_scores(), {"sRRR-2": 0.2}, networks()),
+    ],
+    "plot_latent_space": [
+        lambda: maps.plot_latent_space([panel()], cells()),
+        lambda: maps.plot_latent_space([panel(), panel(gene_limit=1)], cells()),
+    ],
+    "plot_seeds": [lambda: maps.plot_seeds(seeds(), cells(), {"sBNN-2": pd.Series([9, 2, 1])})],
+    "plot_embeddings": [lambda: maps.plot_embeddings({"a": TRUTH.coordinates, "b": TRUTH.coordinates}, cells())],
+    "plot_type_legend": [lambda: maps.plot_type_legend(cells())],
+    "plot_double_biplot": [lambda: maps.plot_double_biplot(*biplot(), cells())],
+    "plot_overview": [lambda: maps.plot_overview(panel(n_genes=8), cells())],
+    "plot_external_cohort": [lambda: plot_external_cohort(*cohort())],
+    "PairedModel.plot": [own_map],
+    "plot_one_fold": [lambda: plot_one_fold(one_fold(), cells())],
+}
