@@ -10,7 +10,6 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import numpy as np
 import pandas as pd
 
 from sbnn import (
@@ -21,19 +20,14 @@ from sbnn import (
     load_results,
     read_author_results,
     save_results,
-    simulate_patchseq,
 )
-from sbnn.cell_labels import modal_colors
-from sbnn.data.datasets import whole_transcriptomes
-from sbnn.data.published.scala import read_count_table
-from sbnn.data.sources import find_file
 from sbnn.figures.style import show_whole_figures, use_style
 from sbnn.storage.author_results import paper_penalty
 from sbnn.storage.writing import all_or_nothing
 from sbnn.validation.comparison import author_alphas, figure_curves, linear_references
 from sbnn.validation.completion import complete, identify, list_saved, other_data, other_folds
 from sbnn.validation.provenance import describe_models, list_differences, list_runs
-from sbnn.validation.tables import TABLES
+from sbnn.validation.tables import TABLES, table_of_cells  # noqa: F401 - of the notebooks
 from sbnn.validation.workers import start_backend  # noqa: F401 - notebooks begin with it
 
 HERE = Path(__file__).resolve().parent
@@ -110,81 +104,6 @@ def load_if_available(dataset):
     except FileNotFoundError as error:
         print(f"{dataset} CANNOT BE LOADED and is left out: {error}")
         return None
-
-
-def load_cohorts(reference, cohort):
-    """Load a data set, the cells of another cohort, and their counts of all genes.
-
-    Parameters
-    ----------
-    reference, cohort : str
-        Names of data sets. Of "simulated", the cells of eight donors stand in for another cohort.
-
-    Returns
-    -------
-    reference, cohort : PairedData
-    counts : CountTable
-        All three are None where one of them cannot be had, which is said.
-    """
-    if reference == cohort == "simulated":
-        data = load(reference)
-        new = np.isin(data.donors, np.unique(data.donors)[:8])
-        return data.subset(~new), data.subset(new), whole_transcriptomes(reference)[reference][0]
-    both = load_if_available(reference), load_if_available(cohort)
-    if any(data is None for data in both):
-        return None, None, None
-    with chdir(HERE):
-        return *both, read_count_table(cohort)
-
-
-def own_tables(dataset, tables):
-    """Return the reader's own tables, or an example of them, and where results go.
-
-    Parameters
-    ----------
-    dataset : str
-        Folder of results.
-    tables : dict or None
-        "counts", "features" and "cells" -> path of a CSV file; None for the example: files of scala_2020_phys_temp,
-        or, where they cannot be had or `dataset` is "simulated", simulated ones of the same form.
-
-    Returns
-    -------
-    dataset : str
-        "simulated" where the example is, which is said.
-    tables : dict
-    """
-    if tables is not None:
-        return dataset, tables
-    files = {"counts": "exon_counts.csv.gz", "features": "ephys_features.csv", "cells": "meta_data.csv"}
-    place = "scala_2020_phys_temp/m1_patchseq_phys_temp_"
-    try:
-        if dataset != "simulated":
-            with chdir(HERE):
-                return dataset, {what: str(find_file(place + name).resolve()) for what, name in files.items()}
-    except FileNotFoundError as error:
-        print(f"The example of own cells CANNOT BE LOADED: {error}\n")
-    print("THIS RUN USES SIMULATED DATA with small settings: its numbers mean nothing for real neurons.")
-    return "simulated", _simulated_tables(ROOT / "build/simulated_tables")
-
-
-def _simulated_tables(folder):
-    """Write tables of simulated cells as a laboratory has them: a row per gene, missing values, cells without type."""
-    data, _ = simulate_patchseq(n_cells=200, n_genes=300, n_donors=8)
-    features = pd.DataFrame(data.features, data.cell_names, data.feature_names)
-    features.iloc[[0, 1], 0] = np.nan
-    types = np.where(np.arange(data.n_cells) < 190, data.cell_types, None)
-    known = {"RNA type": types, "RNA family": data.cell_families, "Mouse": data.donors}
-    tables = {
-        "counts": pd.DataFrame(data.counts.T, data.gene_names, data.cell_names),
-        "features": features,
-        "cells": pd.DataFrame(known, pd.Index(data.cell_names, name="Cell")),
-    }
-    paths = {what: folder / f"{what}.csv" for what in tables}
-    for what, table in tables.items():
-        with all_or_nothing(paths[what]) as temporary:
-            table.to_csv(temporary)
-    return {what: str(path) for what, path in paths.items()}
 
 
 def result_path(dataset, what, trial=False):
@@ -435,24 +354,6 @@ def save_figure(figure, name):
         with all_or_nothing(path.with_name(path.name + ending)) as temporary:
             figure.savefig(temporary, dpi=300, metadata=metadata, format=ending[1:])
     print(f"saved {_shown(path)}.png and .pdf")
-
-
-def table_of_cells(data):
-    """Return names, types, families, their colours and donors of the cells as a table for results."""
-    n_cells = data.n_cells
-    types = np.full(n_cells, "cell") if data.cell_types is None else data.cell_types
-    families = types if data.cell_families is None else data.cell_families
-    colors = data.type_colors or dict.fromkeys(np.unique(types), "#4477aa")
-    type_colors = [colors[name] for name in types]
-    family_colors = data.family_colors or modal_colors(families, type_colors)
-    return pd.DataFrame({
-        "cell": data.cell_names,
-        "cell_type": types,
-        "cell_family": families,
-        "type_color": type_colors,
-        "family_color": [family_colors[name] for name in families],
-        "donor": np.full(n_cells, "") if data.donors is None else data.donors,
-    })  # fmt: skip
 
 
 @lru_cache(maxsize=1)

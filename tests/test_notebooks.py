@@ -152,9 +152,11 @@ def test_examples_find_the_data_folder_of_the_repository(tmp_path, monkeypatch):
     monkeypatch.setattr(helpers, "HERE", tmp_path)
     monkeypatch.delenv("SBNN_DATA", raising=False)
     monkeypatch.chdir(tmp_path / "examples")
-    dataset, tables = helpers.own_tables("scala_2020", None)
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    example_data = importlib.import_module("example_data")
+    dataset, tables = example_data.own_tables("scala_2020", None)
     assert dataset == "scala_2020" and all(Path(path).is_absolute() for path in tables.values())
-    assert helpers.own_tables("mine", {"counts": "counts.csv"}) == ("mine", {"counts": "counts.csv"})
+    assert example_data.own_tables("mine", {"counts": "counts.csv"}) == ("mine", {"counts": "counts.csv"})
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import sparse
 
 from sbnn._checks import check_counts, check_length, check_matrix, check_rows, check_unique, preview
-from sbnn.cell_labels import UNKNOWN, UNKNOWN_COLOR, known_or_not
+from sbnn.data.cell_labels import UNKNOWN, UNKNOWN_COLOR, known_or_not
 from sbnn.data.containers import make_anndata, make_mudata, pair_anndata, pair_mudata, pair_tables
 
 

@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
 from sbnn.figures.drawing import draw_bare_cells, family_handles
 from sbnn.figures.labels import axes_size, push_apart
@@ -11,6 +12,35 @@ _REACH = np.array([5.2, 4.69])  # SDs of the components that are drawn at least,
 _RADIUS = 2.6  # of the circle of correlation 1, in SDs
 _SIZE = 6.2  # of names
 _AXES = (3.05, 3.05 * 4.69 / 5.2)  # in inches
+
+
+def biplot_tables(model, data):
+    """Return what a double biplot draws: cells as genes and as features place them, and correlations.
+
+    Parameters
+    ----------
+    model : ReducedRankRegressor
+        Fitted, with at least two components.
+    data : PairedData
+        The cells to draw.
+
+    Returns
+    -------
+    dict of DataFrames
+        `biplot`: `x1`, `x2` (X W) and `y1`, `y2` (Y V), each divided by its SD; `gene_arrows`, `feature_arrows`:
+        `name`, `r1`, `r2`, correlations of selected genes (features) with the two axes of their side.
+    """
+    sides = {
+        "x": (np.asarray(model.transform(data.X))[:, :2], data.X[:, model.selected_], data.gene_names[model.selected_]),
+        "y": ((data.Y - model.y_mean_) @ model.V_[:, :2], data.Y, data.feature_names),
+    }
+    biplot, arrows = pd.DataFrame(), {}
+    for side, (components, values, names) in sides.items():
+        components = (components - components.mean(axis=0)) / components.std(axis=0)
+        biplot[[f"{side}1", f"{side}2"]] = components.astype(np.float32)
+        correlations = np.corrcoef(components.T, values.T)[:2, 2:]
+        arrows[side] = pd.DataFrame({"name": names, "r1": correlations[0], "r2": correlations[1]})
+    return {"biplot": biplot, "gene_arrows": arrows["x"], "feature_arrows": arrows["y"]}
 
 
 def plot_double_biplot(biplot, gene_arrows, feature_arrows, cells, n_arrows=20):

@@ -10,7 +10,7 @@ from matplotlib import patheffects
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from sbnn.cell_labels import modal_colors
+from sbnn.data.cell_labels import modal_colors
 
 #: Width of a page in inches, and the smallest text in points: no figure is wider, no text smaller.
 FULL_WIDTH, SMALLEST_TEXT = 7.1, 6

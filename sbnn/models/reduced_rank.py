@@ -4,7 +4,6 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 
 from sbnn._checks import (
@@ -377,32 +376,3 @@ def _column_signs(V):
     """Signs that make the entry of largest absolute value in each column positive."""
     signs = np.sign(V[np.argmax(np.abs(V), axis=0), np.arange(V.shape[1])])
     return np.where(signs == 0, 1, signs)
-
-
-def biplot_tables(model, data):
-    """Return what a double biplot draws: cells as genes and as features place them, and correlations.
-
-    Parameters
-    ----------
-    model : ReducedRankRegressor
-        Fitted, with at least two components.
-    data : PairedData
-        The cells to draw.
-
-    Returns
-    -------
-    dict of DataFrames
-        `biplot`: `x1`, `x2` (X W) and `y1`, `y2` (Y V), each divided by its SD; `gene_arrows`, `feature_arrows`:
-        `name`, `r1`, `r2`, correlations of selected genes (features) with the two axes of their side.
-    """
-    sides = {
-        "x": (np.asarray(model.transform(data.X))[:, :2], data.X[:, model.selected_], data.gene_names[model.selected_]),
-        "y": ((data.Y - model.y_mean_) @ model.V_[:, :2], data.Y, data.feature_names),
-    }
-    biplot, arrows = pd.DataFrame(), {}
-    for side, (components, values, names) in sides.items():
-        components = (components - components.mean(axis=0)) / components.std(axis=0)
-        biplot[[f"{side}1", f"{side}2"]] = components.astype(np.float32)
-        correlations = np.corrcoef(components.T, values.T)[:2, 2:]
-        arrows[side] = pd.DataFrame({"name": names, "r1": correlations[0], "r2": correlations[1]})
-    return {"biplot": biplot, "gene_arrows": arrows["x"], "feature_arrows": arrows["y"]}

@@ -8,9 +8,9 @@ import pandas as pd
 
 from sbnn._checks import check_matrix, check_same_cells
 from sbnn.models.backend import ops
+from sbnn.models.batches import StageTables, batches_of, cut_into_steps, shuffled_batches, tensors
 from sbnn.models.clusters import N_CLUSTERS
-from sbnn.models.devices import on_device
-from sbnn.models.engine import Batches, Dropout, Penalties, StackData, compiled_stack
+from sbnn.models.engine import Dropout, Penalties, StackData, compiled_stack
 from sbnn.models.network import Layer, encoder_of, initial_weights, layer_sizes, network_layers
 from sbnn.models.optimisers import start_state
 from sbnn.models.r2 import r2_from_sums
@@ -94,14 +94,6 @@ def check_stack(X, Y, tasks, stages, n_selected):
         raise ValueError("a stage is left without training cells: give more cells")
     if any(stage.name == "pruned" for stage in stages) and not 1 <= n_selected <= X.shape[1]:
         raise ValueError(f"n_selected must be between 1 and the {X.shape[1]} genes, got {n_selected}")
-
-
-class StageTables(NamedTuple):
-    """Device tables of a stage, and for each network the row of each of its own cells in them."""
-
-    data: StackData
-    input_rows: np.ndarray
-    target_rows: np.ndarray
 
 
 class StageScore(NamedTuple):
@@ -355,7 +347,7 @@ class StackRun:
         padding = ((0, 0), (0, n_slots - self.n_own))
         order = np.pad(np.tile(np.arange(self.n_own, dtype=np.int32), (self.n_networks, 1)), padding)
         train_weights, test_weights = np.pad(self.train_weights, padding), np.pad(self.test_weights, padding)
-        return _batches(tables, order, train_weights, n_steps), _cut(test_weights, n_steps)
+        return batches_of(tables, order, train_weights, n_steps), cut_into_steps(test_weights, n_steps)
 
     def _record(self, stage, residuals, n_epochs):
         """Append R2 on training and test cells of every network to the history."""
@@ -396,37 +388,3 @@ class StackRun:
             feature_r2=self.feature_r2[network],
             diverged_in=self.diverged_in[network],
         )
-
-
-def tensors(*arrays):
-    """Put arrays on the device as float32."""
-    return tuple(on_device(np.asarray(array, dtype=np.float32)) for array in arrays)
-
-
-def _cut(array, n_steps):
-    """Cut (M, n_steps * batch_size) into steps (n_steps, M, batch_size), on the device."""
-    return ops.convert_to_tensor(np.ascontiguousarray(array.reshape(len(array), n_steps, -1).swapaxes(0, 1)))
-
-
-def _batches(tables, order, weights, n_steps):
-    """Translate positions among own cells to rows of the tables, and cut them into steps."""
-    return Batches(
-        _cut(np.take_along_axis(tables.input_rows, order, axis=1), n_steps),
-        _cut(np.take_along_axis(tables.target_rows, order, axis=1), n_steps),
-        _cut(weights, n_steps),
-    )
-
-
-def shuffled_batches(tasks, stage, tables, shuffles, train_weights, n_epochs):
-    """Shuffle every network's cells for some epochs and cut them into steps; the last of an epoch is padded."""
-    cells = [task.stage_cells(stage) for task in tasks]
-    n_steps = -(-len(cells[0]) // stage.batch_size)
-    order = np.zeros((len(tasks), n_epochs, n_steps * stage.batch_size), dtype=np.int32)
-    weights = np.zeros(order.shape, dtype=np.float32)
-    for network, (own, shuffle) in enumerate(zip(cells, shuffles, strict=True)):
-        for epoch in range(n_epochs):
-            shuffled = shuffle.permutation(own)
-            order[network, epoch, : len(own)] = shuffled
-            weights[network, epoch, : len(own)] = train_weights[network, shuffled]
-    order, weights = (array.reshape(len(tasks), -1) for array in (order, weights))
-    return _batches(tables, order, weights, n_epochs * n_steps)

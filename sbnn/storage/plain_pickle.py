@@ -6,11 +6,21 @@ values and arrays need, makes arrays itself from checked types, shapes and bytes
 """
 
 import struct
-from typing import NamedTuple
 
 import numpy as np
 
-from sbnn.storage.plain_arrays import NotPlainError, plain_array, plain_dtype
+from sbnn.storage.pickled_values import (
+    MAKERS,
+    MOST_ARGUMENTS,
+    NAMES,
+    Blank,
+    Name,
+    build_array,
+    build_dtype,
+    complete,
+    finished,
+)
+from sbnn.storage.plain_arrays import NotPlainError
 
 #: Bytes of the largest file that is read.
 MAX_BYTES = 2**30
@@ -19,32 +29,10 @@ MAX_BYTES_PER_BYTE = 4
 #: Values that a file may make, and containers among them.
 MAX_VALUES = 2_000_000
 MAX_CONTAINERS = 200_000
-#: Depth to which containers may be nested.
-MAX_DEPTH = 32
 #: Elements that a file may hold for each of its bytes, where containers hold the same thing many times.
 MAX_ELEMENTS_PER_BYTE = 20
 
 _PROTOCOLS = (3, 4)
-#: The callables that pickles of arrays name.
-_NAMES = {
-    "numpy": {"ndarray", "dtype"},
-    "numpy.core.multiarray": {"_reconstruct", "scalar"},
-    "numpy._core.multiarray": {"_reconstruct", "scalar"},
-}
-
-
-class _Name(NamedTuple):
-    """A callable that the file names; stands for itself, is never looked up."""
-
-    module: str
-    name: str
-
-
-class _Blank:
-    """An array or type whose making began: BUILD completes it, in place for all that refer to it."""
-
-    def __init__(self, kind, value=None):
-        self.kind, self.value = kind, value
 
 
 class _Mark:
@@ -81,7 +69,7 @@ def load_plain(data):
         raise ValueError(f"it ends, or breaks off, in the middle ({type(error).__name__}: {error})") from None
     except RecursionError:
         raise NotPlainError("its values are nested too deep") from None
-    return _finished(value, MAX_ELEMENTS_PER_BYTE * len(data) + 1000)
+    return finished(value, MAX_ELEMENTS_PER_BYTE * len(data) + 1000)
 
 
 class _Machine:
@@ -232,12 +220,12 @@ class _Machine:
     def name(self, module, name):
         if not (isinstance(module, str) and isinstance(name, str)):
             raise ValueError("a callable is named by something else than text")
-        if name not in _NAMES.get(module, ()):
+        if name not in NAMES.get(module, ()):
             raise NotPlainError(
                 f"it names {module}.{name}, but results hold only plain containers, numbers, strings and arrays; "
                 "do not open it with pickle.load unless you trust where it comes from"
             )
-        self._push(_Name(module, name))
+        self._push(Name(module, name))
 
     def name_from_stack(self):
         name, module = self._pop(), self._pop()
@@ -245,15 +233,15 @@ class _Machine:
 
     def reduce(self):
         arguments, function = self._pop(), self._pop()
-        if not isinstance(function, _Name) or not isinstance(arguments, tuple):
+        if not isinstance(function, Name) or not isinstance(arguments, tuple):
             raise NotPlainError(f"it calls {type(function).__name__} with {type(arguments).__name__}")
-        if function.name not in _MAKERS:
+        if function.name not in MAKERS:
             raise NotPlainError(f"it calls {function.module}.{function.name} directly, which no plain array needs")
-        arguments = _complete(arguments)
-        if len(arguments) > _MOST_ARGUMENTS[function.name]:
+        arguments = complete(arguments)
+        if len(arguments) > MOST_ARGUMENTS[function.name]:
             raise NotPlainError(f"it calls {function.name} with {len(arguments)} arguments")
         self._spend(arguments)
-        self._push(_MAKERS[function.name](*arguments))
+        self._push(MAKERS[function.name](*arguments))
 
     def _spend(self, parts):
         """Count the bytes of which an array is about to be made: many may be made of the same ones."""
@@ -262,11 +250,11 @@ class _Machine:
             raise NotPlainError(f"it makes arrays of more than {MAX_BYTES_PER_BYTE} times its own size")
 
     def build(self):
-        state, blank = self._pop(), self._top(_Blank)
+        state, blank = self._pop(), self._top(Blank)
         if not isinstance(state, tuple):
             raise NotPlainError(f"it completes an array or type with {type(state).__name__}")
         self._spend(state)
-        (_build_dtype if blank.kind == "dtype" else _build_array)(blank, state)
+        (build_dtype if blank.kind == "dtype" else build_array)(blank, state)
 
 
 def _key(key):
@@ -275,63 +263,6 @@ def _key(key):
         raise NotPlainError(f"it has a key that is {type(key).__name__}; text, numbers and None are plain")
     return key
 
-
-def _complete(arguments):
-    """Return arguments of a maker with types in the place of what stood for them."""
-    return [
-        argument.value if isinstance(argument, _Blank) and argument.kind == "dtype" else argument
-        for argument in arguments
-    ]
-
-
-def _make_dtype(text=None, *_):
-    """Begin a type; BUILD may give its byte order."""
-    return _Blank("dtype", plain_dtype(text))
-
-
-def _build_dtype(blank, state):
-    """Complete a type with its byte order; of the rest of its state, nothing may say what the type did not."""
-    order = state[1] if len(state) > 1 else None
-    if not isinstance(order, str) or order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
-        raise NotPlainError("it holds a type with fields or parts")
-    if len(state) > 5 and not (isinstance(state[5], int) and state[5] in (-1, blank.value.itemsize)):
-        raise NotPlainError(f"it holds a type of another size than {blank.value.itemsize} bytes")
-    blank.value = blank.value.newbyteorder("=" if order == "|" else order)
-
-
-def _begin_array(kind=None, shape=None, code=None):
-    """Begin an array as NumPy's pickles do: with nothing in it."""
-    if kind != _Name("numpy", "ndarray") or not _is_empty(shape) or code != b"b":
-        raise NotPlainError("it begins an array with a type, shape or content of its own")
-    return _Blank("array")
-
-
-def _is_empty(shape):
-    """Whether a shape is that of an array that is still to be filled."""
-    return isinstance(shape, tuple) and len(shape) == 1 and type(shape[0]) is int and shape[0] == 0
-
-
-def _build_array(blank, state):
-    """Complete an array with shape, type, order and bytes."""
-    if len(state) != 5:
-        raise NotPlainError(f"it completes an array with {len(state)} parts, not 5")
-    _, shape, dtype, fortran, content = state
-    dtype = dtype.value if isinstance(dtype, _Blank) and dtype.kind == "dtype" else dtype
-    blank.value = plain_array(content, dtype, shape, "F" if fortran is True else "C")
-
-
-def _scalar(dtype=None, content=None):
-    """Make a NumPy scalar from bytes."""
-    return plain_array(content, dtype, (1,))[0]
-
-
-_MAKERS = {
-    "_reconstruct": _begin_array,
-    "dtype": _make_dtype,
-    "scalar": _scalar,
-}
-
-_MOST_ARGUMENTS = {"_reconstruct": 3, "dtype": 3, "scalar": 2}
 
 _STOP = ord(".")
 _INSTRUCTIONS = {
@@ -380,60 +311,3 @@ _INSTRUCTIONS = {
     b"b": _Machine.build,
 }
 _HANDLERS = {ord(code): handler for code, handler in _INSTRUCTIONS.items()}
-
-
-#: What is looked into before a value is handed out.
-_UNFINISHED = (dict, list, tuple, set, _Blank, _Name)
-
-
-class _Finished(NamedTuple):
-    """A finished value, how many elements a walk through it meets, and how deep it is nested."""
-
-    value: object
-    n_elements: int
-    height: int
-
-
-def _finished(value, most):
-    """Return a value with arrays in the place of what stood for them, after counting elements and depth.
-
-    A container that holds the same one many times is small in a file, and without end for whoever walks through it:
-    elements are counted as such a walk would meet them.
-    """
-    known, unfinished = {}, set()
-
-    def finish(part):
-        if id(part) not in known:
-            if id(part) in unfinished or len(unfinished) > MAX_DEPTH:
-                raise NotPlainError(f"its containers hold themselves, or are nested more than {MAX_DEPTH} deep")
-            unfinished.add(id(part))
-            known[id(part)] = _finished_array(part) if type(part) in (_Blank, _Name) else finish_container(part)
-            unfinished.discard(id(part))
-        return known[id(part)]
-
-    def finish_container(part):
-        values, n_elements, height = [], 1 + len(part), 1
-        for child in part.values() if isinstance(part, dict) else part:
-            if type(child) in _UNFINISHED:
-                child, n_inside, height_inside = finish(child)
-                n_elements, height = n_elements + n_inside, max(height, 1 + height_inside)
-            values.append(child)
-        if n_elements > most or height > MAX_DEPTH:
-            raise NotPlainError(
-                f"it holds the same elements many times, more than {most}, or nests them more than {MAX_DEPTH} deep"
-            )
-        made = dict(zip(part, values, strict=True)) if isinstance(part, dict) else type(part)(values)
-        return _Finished(made, n_elements, height)
-
-    if type(value) not in _UNFINISHED:
-        return value
-    return finish(value).value
-
-
-def _finished_array(part):
-    """Return the array that was made; anything else that is not finished is no value."""
-    if isinstance(part, _Name):
-        raise NotPlainError(f"it holds the callable {part.module}.{part.name} as a value")
-    if part.kind != "array" or part.value is None:
-        raise NotPlainError("it holds a type, or an array without content, as a value")
-    return _Finished(part.value, 1 + part.value.size, 0)

@@ -5,7 +5,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sbnn._checks import check_choice, check_length, check_targets, preview
-from sbnn.cell_labels import UNKNOWN
+from sbnn.data.cell_labels import UNKNOWN
 
 #: What a class can be: fields of PairedData.
 CLASSES = ("cell_families", "cell_types")

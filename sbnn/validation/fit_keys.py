@@ -20,6 +20,7 @@ from sbnn.storage.results import package_versions
 #: The modules that decide what a fitted model becomes; work of other code is not gone on with.
 TRAINING_CODE = (
     "validation.baselines",
+    "models.batches",
     "models.clusters",
     "models.devices",
     "models.elastic_net",
@@ -46,7 +47,7 @@ OTHER_CODE = (
     "data.count_tables",
     "data.accidents",
     "models.backend",
-    "cell_labels",
+    "data.cell_labels",
     "models.compilation_cache",
     "data.containers",
     "data.named_tables",

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.model_selection import GroupKFold
 
 from sbnn._checks import check_rows, preview
-from sbnn.cell_labels import UNKNOWN
+from sbnn.data.cell_labels import UNKNOWN
 from sbnn.data.preprocessing import fit_preprocessor
 
 N_FOLDS = 10

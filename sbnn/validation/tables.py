@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from sbnn.data.cell_labels import modal_colors
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.r2 import as_columns, feature_r2, r2
 from sbnn.models.schedules import get_schedule
@@ -143,3 +144,21 @@ def _linear_tables(keys, fit, view, data):
         norms = pd.DataFrame({"gene": data.gene_names, "norm": model.gene_norms_})
         tables["selected"] = _with_keys(keys, norms[selected])
     return tables
+
+
+def table_of_cells(data):
+    """Return names, types, families, their colours and donors of the cells as a table for results."""
+    n_cells = data.n_cells
+    types = np.full(n_cells, "cell") if data.cell_types is None else data.cell_types
+    families = types if data.cell_families is None else data.cell_families
+    colors = data.type_colors or dict.fromkeys(np.unique(types), "#4477aa")
+    type_colors = [colors[name] for name in types]
+    family_colors = data.family_colors or modal_colors(families, type_colors)
+    return pd.DataFrame({
+        "cell": data.cell_names,
+        "cell_type": types,
+        "cell_family": families,
+        "type_color": type_colors,
+        "family_color": [family_colors[name] for name in families],
+        "donor": np.full(n_cells, "") if data.donors is None else data.donors,
+    })  # fmt: skip

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sbnn._checks import check_choice, check_length, check_matrix, check_same_cells, preview
-from sbnn.cell_labels import UNKNOWN
+from sbnn.data.cell_labels import UNKNOWN
 from sbnn.data.count_tables import rows_of
 from sbnn.data.preprocessing import Preprocessor, align_genes
 from sbnn.models.r2 import r2_from_sums

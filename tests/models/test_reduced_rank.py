@@ -11,8 +11,9 @@ from sklearn.linear_model import Lasso, MultiTaskElasticNet, Ridge
 from sklearn.model_selection import KFold
 
 from sbnn import PairedModel, ReducedRankRegressor, cross_validate, load_model
+from sbnn.figures.biplot import biplot_tables
 from sbnn.models import elastic_net
-from sbnn.models.reduced_rank import biplot_tables, reduced_rank_path, relax
+from sbnn.models.reduced_rank import reduced_rank_path, relax
 
 needs_glmnet = pytest.mark.skipif(find_spec("glmnet") is None, reason="glmnet is not here (pip install glmstar)")
 

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.io import loadmat
 
 from sbnn._checks import preview, warn
-from sbnn.cell_labels import modal_colors
+from sbnn.data.cell_labels import modal_colors
 from sbnn.data.count_tables import require_columns
 from sbnn.data.paired_data import PairedData
 from sbnn.data.preprocessing import Preprocessor
