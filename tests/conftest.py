@@ -44,6 +44,11 @@ def copy_real(name, folder):
     return folder
 
 
+def pytest_collection_modifyitems(items):
+    """Start with the files that take longest, so that no worker is left with them at the end."""
+    items.sort(key=lambda item: "notebook" not in item.keywords and "test_notebooks" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def m1():
     """The real data of the paper, motor cortex."""

@@ -22,12 +22,16 @@ class BackendTools(NamedTuple):
         Compiles a function.
     gradient : callable
         Turns a function of weights into that of its gradient.
+    take : callable
+        Takes rows of a tensor by their numbers, which must exist (`keras.ops.take` also knows negative ones, for ten
+        operations more each).
     take_over : callable
         Makes a tensor of an aligned array on the CPU without a copy.
     """
 
     jit: object
     gradient: object
+    take: object
     take_over: object
 
 
@@ -52,6 +56,7 @@ def backend_tools():
         return BackendTools(
             jit=lambda function: _recovering(tf.function(function, jit_compile=True, autograph=False)),
             gradient=gradient,
+            take=tf.gather,
             take_over=lambda array: tf.experimental.dlpack.from_dlpack(array.__dlpack__()),
         )
     if keras.backend.backend() == "jax":
@@ -60,6 +65,7 @@ def backend_tools():
         return BackendTools(
             jit=jax.jit,
             gradient=jax.grad,
+            take=lambda table, rows: jax.numpy.take(table, rows, axis=0, mode="clip"),
             take_over=lambda array: jax.device_put(array, may_alias=True),
         )
     raise RuntimeError(f"Keras runs on {keras.backend.backend()!r}; sbnn trains with tensorflow or jax")

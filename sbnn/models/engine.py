@@ -111,20 +111,30 @@ class CompiledStack:
         self._gradient = tools.gradient(self._loss)
         self.train = tools.jit(self._train)
         self.apply = tools.jit(self._apply)
+        self._take = tools.take
+
+    def weights_for(self, weights):
+        """Return arrays of weights (M, ...) as the layers take them: without the axis of networks where M is 1."""
+        return [np.asarray(weight, np.float32)[0] for weight in weights] if self.alone else list(weights)
+
+    def weights_of(self, state):
+        """Return the weights of a state as arrays (M, ...)."""
+        weights = [np.asarray(weight) for weight in state.weights]
+        return [weight[None] for weight in weights] if self.alone else weights
 
     def _apply(self, weights, inputs):
         """Return outputs (M, n_cells, n_outputs) of inputs (M, n_cells, n_inputs)."""
         if self.alone:
-            return self.model.stateless_call([weight[0] for weight in weights], [], inputs[0])[0][None]
+            return self.model.stateless_call(list(weights), [], inputs[0])[0][None]
         return self.model.stateless_call(list(weights), [], inputs)[0]
 
     def _gather(self, data, batches, step):
         """Return inputs, targets, and weights of observed targets of one step."""
-        rows = ops.take(batches.target_rows, step, axis=0)
-        inputs = ops.take(data.inputs, ops.take(batches.input_rows, step, axis=0), axis=0) - data.input_means
-        targets = ops.take(data.targets, rows, axis=0) - data.target_means
-        cell_weights = ops.expand_dims(ops.take(batches.weights, step, axis=0), axis=-1)
-        return inputs, targets, cell_weights * ops.take(data.observed, rows, axis=0)
+        rows = self._take(batches.target_rows, step)
+        inputs = self._take(data.inputs, self._take(batches.input_rows, step)) - data.input_means
+        targets = self._take(data.targets, rows) - data.target_means
+        cell_weights = ops.expand_dims(self._take(batches.weights, step), axis=-1)
+        return inputs, targets, cell_weights * self._take(data.observed, rows)
 
     def _loss(self, weights, inputs, targets, target_weights, penalties):
         """Sum over networks of weighted mean error and penalties."""
@@ -158,7 +168,7 @@ class CompiledStack:
             if self.drop_inputs:
                 inputs = drop_inputs(inputs, state.step, dropout)
             gradients = self._gradient(list(state.weights), inputs, *targets, penalties)
-            rate = ops.take(learning_rates, index)
+            rate = self._take(learning_rates, index)
             if self.proximal:
                 return proximal_step(state, gradients, rate, penalties.group_lasso)
             return adam_step(state, gradients, rate)
@@ -178,8 +188,8 @@ class CompiledStack:
 
         def step(index, total):
             inputs, targets, train = self._gather(data, batches, index)
-            observed = ops.take(data.observed, ops.take(batches.target_rows, index, axis=0), axis=0)
-            test = observed * ops.expand_dims(ops.take(test_weights, index, axis=0), axis=-1)
+            observed = self._take(data.observed, self._take(batches.target_rows, index))
+            test = observed * ops.expand_dims(self._take(test_weights, index), axis=-1)
             errors = ops.square(targets - self._apply(weights, inputs))
             return total + ops.stack([ops.sum(errors * train, axis=1), ops.sum(errors * test, axis=1)], axis=1)
 

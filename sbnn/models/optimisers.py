@@ -23,8 +23,7 @@ class OptimiserState(NamedTuple):
 def adam_step(state, gradients, learning_rate):
     """Return the state after one step of Adam (Kingma & Ba 2015), with the constants of Keras.
 
-    Keras's own optimiser offers no pure function under TensorFlow, so the update is written out here; the tests
-    hold it against `keras.optimizers.Adam`. A second moment with one column belongs to whole rows: it is the mean of
+    The tests hold it against `keras.optimizers.Adam`. A second moment with one column belongs to whole rows: it is the mean of
     the squares.
     """
     step = state.step + 1
@@ -61,6 +60,7 @@ def proximal_step(state, gradients, learning_rate, group_lasso):
         Of the loss without the group lasso.
     learning_rate : scalar tensor
     group_lasso : tensor, shape (M,)
+        Of kernels (M, n_genes, n_units); of one kernel without that axis, shape (1,).
 
     Returns
     -------
@@ -74,7 +74,8 @@ def proximal_step(state, gradients, learning_rate, group_lasso):
     sizes = _second_corrected(learning_rate, state.step) / (ops.sqrt(state.second[0]) + EPSILON)
     kernel = state.weights[0]
     norms = ops.expand_dims(row_norms(kernel), axis=-1)
-    shrinkage = 1 - sizes * ops.reshape(group_lasso, (-1, 1, 1)) / norms
+    strengths = ops.reshape(group_lasso, (-1, *(1,) * (len(kernel.shape) - 1)))
+    shrinkage = 1 - sizes * strengths / norms
     return state._replace(weights=(kernel * ops.maximum(shrinkage, 0), *state.weights[1:]))
 
 

@@ -225,9 +225,9 @@ class StackRun:
             proximal=stage.proximal,
         )
         strengths = [task.group_lasso if group_lasso is None else group_lasso for task in self.tasks]
-        state = start_state(self.weights[2 * n_frozen :], stage.proximal)
+        state = start_state(stack.weights_for(self.weights[2 * n_frozen :]), stage.proximal)
         state = self._train_epochs(stage, stream, stack, Penalties(*tensors(strengths, self.ridge)), state)
-        self.weights[2 * n_frozen :] = [np.asarray(weight) for weight in state.weights]
+        self.weights[2 * n_frozen :] = stack.weights_of(state)
         self._note_divergence(stage, [np.isfinite(weight).reshape(self.n_networks, -1) for weight in self.weights])
         return self.history[-1] if self.target == "features" else None
 
@@ -331,7 +331,7 @@ class StackRun:
         """Return the activations before the bottleneck for every network's own cells, which stay as they are."""
         frozen = encoder_of(self.layers)[:-1]
         stack = compiled_stack(frozen, self.weights[0].shape[1], self.n_networks)
-        weights = tensors(*self.weights[: 2 * len(frozen)])
+        weights = tensors(*stack.weights_for(self.weights[: 2 * len(frozen)]))
         blocks = []
         for start in range(0, self.n_own, EVALUATION_BLOCK):
             rows = self.own_rows[:, start : start + EVALUATION_BLOCK]
