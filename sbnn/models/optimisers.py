@@ -23,8 +23,8 @@ class OptimiserState(NamedTuple):
 def adam_step(state, gradients, learning_rate):
     """Return the state after one step of Adam (Kingma & Ba 2015), with the constants of Keras.
 
-    The tests hold it against `keras.optimizers.Adam`. A second moment with one column belongs to whole rows: it is the mean of
-    the squares.
+    The tests hold it against `keras.optimizers.Adam`. A second moment with one column belongs to whole rows: it is the
+    mean of the squares.
     """
     step = state.step + 1
     corrected = _second_corrected(learning_rate, step) / (1 - ops.power(FIRST_DECAY, step))
