@@ -35,8 +35,8 @@ CHOSEN = {
 }
 INTRODUCTION = """# Results
 
-Made by the notebooks at the top of the repository, one folder per data set; `sbnn.load_results(path)` returns the tables
-of a file. This page is written by `make table`. The same numbers for other data sets, and all figures:
+Made by the notebooks at the top of the repository, one folder per data set; `sbnn.load_results(path)` returns the
+tables of a file. This page is written by `make table`. The same numbers for other data sets, and all figures:
 [figures/README.md](../figures/README.md).
 
 """
