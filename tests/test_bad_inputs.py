@@ -417,7 +417,7 @@ CALLS = [
     ("a path of NaN ridge", lambda: regularisation_path(DATA, network(ridge=NAN)), "ridge must be finite"),
     ("a path of an array", lambda: regularisation_path(X, network()), "data must be PairedData"),
     ("a table with an index", lambda: save_results("r.pickle", {"t": COUNTS}), "an index without a name"),
-    ("two columns of one name", lambda: save_results("r.pickle", {"t": pd.DataFrame([[1, 2]], columns=["a", "a"])}), "come once"),
+    ("two columns of one name", lambda: save_results("r.pickle", {"t": pd.DataFrame([[1, 2]], columns=["a", "a"])}), "text and unique"),
     ("a note that the file needs", lambda: save_results("r.pickle", {}, format="png"), "'format' is a name that the file needs"),
     ("a file for a store", lambda: validate(store=__file__), "store must be a folder, .* is a file"),
     ("no gene of the model", lambda: MODEL.predict(COUNTS.add_prefix("x")), "have none of the 30 genes of the model"),
