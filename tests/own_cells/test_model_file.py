@@ -82,7 +82,9 @@ def test_the_parts_written_again_are_the_same_model(saved, tmp_path):
 def test_a_configuration_that_cannot_be_is_refused(saved, tmp_path, change, message):
     config, arrays = parts_of(saved[0])
     path = write(tmp_path / "new.sbnn", config | change, arrays)
-    with pytest.raises(ValueError, match=rf"(?s)new.sbnn is not a model of sbnn, or is truncated or damaged \(.*({message})"):
+    with pytest.raises(
+        ValueError, match=rf"(?s)new.sbnn is not a model of sbnn, or is truncated or damaged \(.*({message})"
+    ):
         load_model(path)
 
 
