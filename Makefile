@@ -8,11 +8,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PAPER := preprocess sBNN_training linear_models latent_visualisation
 EXAMPLES := examples/your_own_cells examples/another_cohort
-# The examples bring cells of their own: with DATASET=... they have nothing to add.
+# The examples have their own cells: with DATASET=... they are not run.
 NOTEBOOKS := $(PAPER) $(if $(filter-out scala_2020 simulated,$(DATASET)),,$(EXAMPLES))
 EXECUTED := build/notebooks$(if $(DATASET),/$(DATASET))
 
-# Where the measured files lie: $SBNN_DATA, else a shared folder beside this repository, else data/.
+# Where the measured files are: $SBNN_DATA, else a shared folder next to this repository, else data/.
 ifeq ($(origin SBNN_DATA),undefined)
 ifneq ($(wildcard ../shared/data),)
 export SBNN_DATA := $(abspath ../shared/data)
@@ -56,7 +56,7 @@ notebooks: $(READY)  ## execute the notebooks in place, computing what is not on
 	set -e; for name in $(NOTEBOOKS); do echo "== $$name.ipynb"; \
 	    $(EXECUTE) $(if $(DATASET),--output-dir $(EXECUTED),--inplace) $$name.ipynb; done
 
-train:  ## compute every result anew and save the executed notebooks in place
+train:  ## recompute every result and save the executed notebooks in place
 	RETRAIN=True $(MAKE) notebooks
 	$(MAKE) table
 
@@ -82,11 +82,11 @@ format: $(READY)  ## repair style of code and notebooks
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Everything is read anew: Sphinx does not repeat the warnings of pages that it has read before.
+# Everything is read again: Sphinx does not repeat the warnings of pages that it has read before.
 docs: $(READY)  ## build the reference from the docstrings: build/docs/index.html
 	$(BIN)/python -m sphinx --fail-on-warning --fresh-env --quiet --doctree-dir build/doctrees docs build/docs
 
-# Versions in the file stay as long as pyproject.toml allows them; UPGRADE=1 takes the newest of all.
+# Versions in the file are kept as long as pyproject.toml allows them; UPGRADE=1 takes the newest of all.
 lock: $(READY)  ## write requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
 	    --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file requirements.lock \

@@ -1,4 +1,4 @@
-"""What only the notebooks share: paths, parameters from the environment, plotting style, saved figures."""
+"""Functions shared by the notebooks: paths, parameters from the environment, plotting style, saved figures."""
 
 import ast
 import os
@@ -27,14 +27,14 @@ from sbnn.storage.writing import all_or_nothing
 from sbnn.validation.comparison import author_alphas, figure_curves, linear_references
 from sbnn.validation.completion import complete, identify, list_saved, other_data, other_folds
 from sbnn.validation.provenance import describe_models, list_differences, list_runs
-from sbnn.validation.tables import TABLES, table_of_cells  # noqa: F401 - of the notebooks
+from sbnn.validation.tables import TABLES, table_of_cells  # noqa: F401 - for the notebooks
 from sbnn.validation.workers import start_backend  # noqa: F401 - notebooks begin with it
 
 HERE = Path(__file__).resolve().parent
 ROOT = Path(os.environ.get("SBNN_OUTPUT", HERE)).resolve()
 RESULTS = ROOT / "KerasSavedModels"
 FIGURES = ROOT / "figures"
-#: What parameters other than those of the committed results gave; git ignores it, and it can be deleted at any time.
+#: Results of parameters other than those of the committed results; git ignores it, and it can be deleted at any time.
 TRIALS = ROOT / "trials"
 
 use_style()
@@ -50,7 +50,7 @@ def parameter(name, default):
     name : str
         Name of the parameter and of the environment variable, whose text is read as a Python value.
     default : object
-        What the notebook says.
+        The value in the notebook.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def load(dataset):
 
 
 def available_dataset(default):
-    """Return $DATASET, else the default where its files can be had, else "simulated", and say which.
+    """Return $DATASET, else the default if its files are available, else "simulated"; print why if not the default.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def available_dataset(default):
 
 
 def load_if_available(dataset):
-    """Load a data set, or say why it cannot be had and return None (`dataset` None: nothing is asked for)."""
+    """Load a data set; if it is not available, print why and return None (also if `dataset` is None)."""
     try:
         return None if dataset is None else load(dataset)
     except FileNotFoundError as error:
@@ -112,15 +112,15 @@ def result_path(dataset, what, trial=False):
 
 
 def store_path(dataset, what, trial=False):
-    """Return the folder of finished fits: of trials, which is kept, or of a run, until `finish` removes it.
+    """Return the folder of finished fits: that of trials, which is kept, or that of a run, until `finish` removes it.
 
-    Results whose names begin alike ("sbnn_cv", "sbnn_seeds") share one.
+    Results whose names have the same beginning ("sbnn_cv", "sbnn_seeds") share one.
     """
     return (TRIALS / "store" if trial else ROOT / "build/unfinished") / dataset / what.split("_")[0]
 
 
 def finish(dataset, *groups):
-    """Remove the finished fits of runs whose results are all on disk: of all that begin with "sbnn", say."""
+    """Remove the finished fits of runs whose results are all on disk, for example of all that begin with "sbnn"."""
     for group in groups:
         shutil.rmtree(store_path(dataset, group), ignore_errors=True)
 
@@ -135,9 +135,9 @@ class Result:
     missing : bool
         It has to be computed.
     trial : bool
-        It was asked for with other settings than the committed one, and lies below trials/.
+        It has settings that differ from those of the committed result, and is in trials/.
     settings : dict or list of dict
-        What it was asked for with; `save` writes it down.
+        The requested settings; `save` records them.
     store : Path
         For finished fits.
     """
@@ -155,19 +155,19 @@ class Result:
 
 
 def find_result(dataset, what, settings, data, retrain=False, also=()):
-    """Say where a result is: on disk, among the trials, or still to be computed.
+    """Determine where a result is: on disk, among the trials, or still to be computed.
 
     Parameters
     ----------
     dataset, what : str
     settings : dict or list of dict
-        All that the result depends on beside the data, plain values; lists may be what `describe_models` of
-        `sbnn.validation.provenance` gives.
+        All that the result depends on besides the data, as plain values; lists may come from `describe_models` of
+        `sbnn.validation.provenance`.
     data : PairedData
     retrain : bool
-        Compute it anew, in the place of the committed one.
+        Recompute it and replace the committed one.
     also : sequence of str
-        Ends of the names of other files that belong to it (".keras").
+        Suffixes of other files that belong to it (".keras").
 
     Returns
     -------
@@ -198,20 +198,20 @@ def find_result(dataset, what, settings, data, retrain=False, also=()):
 
 
 def cross_validated(dataset, what, data, models, retrain=False, tables=TABLES, latents_of=(), **settings):
-    """Return the tables of a cross-validation: from disk what is there, computed what is missing.
+    """Return the tables of a cross-validation: loaded from disk if available, else computed.
 
-    Where models on disk are others than those asked for, the committed file stays: the rows of the models that both
-    have are taken from it, the missing models are fitted, and all goes to trials/.
+    If the requested models differ from those on disk, the committed file stays: the rows of models that are in both
+    are taken from it, the missing models are fitted, and the result goes to trials/.
 
     Parameters
     ----------
     dataset, what : str
-        Name the file.
+        Data set and name of the file.
     data : PairedData
     models : dict
         As for `sbnn.cross_validate`.
     retrain : bool
-        Compute all of it anew, in the place of the committed one.
+        Recompute all of it and replace the committed one.
     tables : sequence of str
         Tables to save.
     latents_of : list of (name, estimator)
@@ -222,8 +222,8 @@ def cross_validated(dataset, what, data, models, retrain=False, tables=TABLES, l
     Returns
     -------
     dict
-        As `sbnn.load_results` gives it, the rows of the models asked for, in their order; beside them `path`, and
-        `computed`, whether anything was.
+        As from `sbnn.load_results`, with the rows of the requested models in their order; in addition `path`, and
+        `computed`, whether anything was computed.
     """
     asked = describe_models(list_runs(models), data.n_features)
     path, saved, other = result_path(dataset, what), None, []
@@ -244,7 +244,7 @@ def cross_validated(dataset, what, data, models, retrain=False, tables=TABLES, l
                 "computed": False,
             }
         differences = other or list_differences(saved.get("models", {}), asked)
-        _say_trial(path, differences or ["other tables, or coordinates of other models, are asked for"])
+        _say_trial(path, differences or ["other tables, or coordinates of other models, are requested"])
     trial = _trials[dataset, what] = saved is not None
     store = store_path(dataset, what, trial)
     done = complete(None if other else saved, data, models, tables, latents_of, store, **settings)
@@ -258,12 +258,12 @@ def cross_validated(dataset, what, data, models, retrain=False, tables=TABLES, l
 
 
 def fit_all_cells(result, data, models, n_jobs=None):
-    """Return models fitted on all cells, by name; those that the run, or an earlier trial, has fitted come from there.
+    """Return models fitted on all cells, by name; those fitted earlier in the run or in a trial are reused.
 
     Parameters
     ----------
     result : Result
-        What they are fitted for.
+        The result that they are fitted for.
     data : PairedData
     models : dict
         Name -> estimator.
@@ -279,7 +279,7 @@ def fit_all_cells(result, data, models, n_jobs=None):
 
 
 def load_result(dataset, what, trial=False):
-    """Load a result: the committed one, or with `trial` that of the last trial, where there is one.
+    """Load a result: the committed one, or with `trial` that of the last trial, if there is one.
 
     Parameters
     ----------
@@ -297,7 +297,7 @@ def load_result(dataset, what, trial=False):
     return load_results(path if _trials[dataset, what] else result_path(dataset, what))
 
 
-#: (data set, result) -> whether it is a trial, of the results that this session has last asked for.
+#: (data set, result) -> whether it is a trial, for the results last used in this session.
 _trials = {}
 
 
@@ -307,22 +307,22 @@ def _beside(path, ends):
 
 
 def _say_loaded(path, saved):
-    """Say that a result is there."""
+    """Print that a result is available."""
     print(f"Loaded {_shown(path)} (commit {saved['commit']}), made with exactly these settings.")
 
 
 def _forget_trial(dataset, what, also):
-    """Remove the trial of a result that is asked for as it was committed: notebook 4 must not draw it."""
+    """Remove the trial of a result if the committed one is requested: notebook 4 must not draw the trial."""
     path = result_path(dataset, what, trial=True)
     for file in (path, *_beside(path, also)):
         file.unlink(missing_ok=True)
 
 
 def _say_trial(path, differences):
-    """Say why a committed result is not what was asked for, and where the answer goes."""
+    """Print why a committed result is not the requested one, and where the new result goes."""
     print(f"A TRIAL, because {_shown(path)} was made with other settings:")
     print("".join(f"  {line}\n" for line in differences), end="")
-    print("It stays as it is: results and figures go to trials/. RETRAIN = True would replace it.")
+    print("It is not changed: results and figures go to trials/. RETRAIN = True would replace it.")
 
 
 def save_network(network, path):
@@ -332,7 +332,7 @@ def save_network(network, path):
     ----------
     network : keras.Model
     path : Path
-        Ends in .keras.
+        With the suffix .keras.
     """
     with all_or_nothing(path) as temporary:
         network.save(temporary)
@@ -341,7 +341,7 @@ def save_network(network, path):
 def save_figure(figure, name):
     """Save a figure as figures/<name>.png (300 dpi) and .pdf, the same bytes for the same figure.
 
-    Where a result of this session is that of a trial, it goes to trials/figures/.
+    If a result of this session is that of a trial, it goes to trials/figures/.
 
     Parameters
     ----------
@@ -358,7 +358,7 @@ def save_figure(figure, name):
 
 @lru_cache(maxsize=1)
 def author_results(datasets):
-    """Read the authors' tables of several data sets; none, saying why, where their files cannot be had.
+    """Read the authors' tables of several data sets; if their files are not available, print why and return none.
 
     Parameters
     ----------
@@ -372,7 +372,7 @@ def author_results(datasets):
     try:
         return {dataset: read_author_results(find_author_results(dataset)) for dataset in datasets}
     except FileNotFoundError as error:
-        print(f"THE AUTHORS' RESULTS CANNOT BE READ, their figures stay as they are: {error}")
+        print(f"THE AUTHORS' RESULTS CANNOT BE READ, their figures are not changed: {error}")
         return {}
 
 
@@ -383,7 +383,7 @@ def published_curves(dataset, tables):
 
 
 def computed_curves(dataset):
-    """Return the curves of figures 1 and 2 computed here for a data set; None where they are not on disk."""
+    """Return the curves of figures 1 and 2 computed here for a data set; None if they are not on disk."""
     paths = [result_path(dataset, what) for what in ("sbnn_cv", "linear_cv", "linear_latent")]
     if not all(path.exists() for path in paths):
         return None
@@ -394,5 +394,5 @@ def computed_curves(dataset):
 
 
 def _shown(path):
-    """Path relative to the repository, so that no notebook holds a machine's own path."""
+    """Path relative to the repository, so that notebooks do not contain paths of a particular machine."""
     return path.relative_to(ROOT)

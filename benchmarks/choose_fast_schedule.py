@@ -1,11 +1,11 @@
 """Try settings of the schedule "fast" on inner splits of the paper's training folds.
 
-Of the training cells of the first five folds of scala_2020 a fifth is held out; z-scores and clusters are fitted on
+A fifth of the training cells of the first five folds of scala_2020 is held out; z-scores and clusters are fitted on
 the rest (`within_fold`). No network saw a test cell of its fold; but the held-out cells of one fold are test cells of
-others: here of folds 0, 1 and 2 alone, because the first cells of the permuted order are taken, so that R2 on folds 3
-to 9 owes nothing to this choice. One setting after the other is changed (rounds); each trial trains five networks.
-Written after every trial: one row with its settings, R2 on the held-out cells with all genes and with 25, how many of
-the 25 genes two networks share, and seconds a network.
+others: here only of folds 0, 1 and 2, because the first cells of the permuted order are taken, so that R2 on folds 3
+to 9 is independent of this choice. Settings are changed one after another (rounds); each trial trains five networks.
+After every trial one row is written: its settings, R2 on the held-out cells with all genes and with 25, how many of
+the 25 genes two networks share, and seconds per network.
 
 Usage: python benchmarks/choose_fast_schedule.py [--output benchmarks/fast_schedule_trials.csv]
 """

@@ -2,7 +2,7 @@
 
 Writes 20000 cells x 20000 genes of which 5 % are not zero, takes the 1000 most variable genes with
 `PairedData.from_anndata`, and prints the peak of the resident memory above that after the imports. Each way runs in a
-process of its own. Beside it: the size of the table, sparse and dense.
+separate process. The size of the table, sparse and dense, is printed for comparison.
 
 Usage: python benchmarks/containers_memory.py [--cells 20000] [--genes 20000] [--filled 0.05]
 """
@@ -23,12 +23,12 @@ import numpy as np
 from memory import peak
 from scipy import sparse
 
-#: Cells made at once.
+#: Cells generated at a time.
 BLOCK = 1000
 
 
 def write_file(path, n_cells, n_genes, filled, dense):
-    """Write an AnnData block by block, so that making it takes little memory."""
+    """Write an AnnData block by block, so that writing it takes little memory."""
     random = np.random.default_rng(0)
     blocks = []
     for start in range(0, n_cells, BLOCK):
@@ -62,7 +62,7 @@ def measure(path, backed):
 
 
 def main():
-    """Print a line for each way."""
+    """Print one line for each way."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cells", type=int, default=20_000)
     parser.add_argument("--genes", type=int, default=20_000)

@@ -1,9 +1,9 @@
-"""Damage result files, model files and stores at random, and see that each is refused or read, never more.
+"""Damage result files, model files and stores at random, and check that each is either refused or read.
 
-Files are mutated in ways that damage, carelessness and malice have: bytes and runs of bytes changed, cut, doubled
-and swapped, numbers replaced by extreme ones, instructions of pickles put in, members of a zip changed with a checksum
-that is right again. Every file is read in a process whose memory is limited, and what it says is counted: read, or
-refused by the documented error (ValueError). Anything else fails: another error, a crash, a gigabyte, five seconds.
+Files are mutated as by damage, carelessness and malice: bytes and runs of bytes are changed, cut, doubled and swapped,
+numbers replaced by extreme ones, instructions of pickles inserted, members of a zip changed and their checksum
+corrected. Every file is read in a process with limited memory, and the outcome is counted: read, or refused with the
+documented error (ValueError). Anything else is a failure: another error, a crash, a gigabyte, five seconds.
 
 Usage: python benchmarks/fuzz_files.py [--results 10000] [--models 2000] [--stores 500] [--seed 0]
 """
@@ -37,17 +37,17 @@ from sbnn import (
 )
 from sbnn.models.schedules import SCHEDULES
 
-#: Bytes that reading a file may take, beyond what the process has already.
+#: Bytes that reading a file may take, in addition to those of the process.
 MEMORY = 2**30
 #: Seconds.
 TIME = 5
-#: Bytes that are special in pickles, zips and arrays.
+#: Bytes with a special meaning in pickles, zips and arrays.
 SPECIAL = (b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\xff\xff\xff\x7f", b"\xff" * 8, b"NaN", b"1e999", b"[" * 400)
 INSTRUCTIONS = [opcode.code.encode("latin1") for opcode in pickletools.opcodes]
 
 
 class Reduced:
-    """Pickles as a call of any function with any arguments."""
+    """Pickled as a call of any function with any arguments."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -87,7 +87,7 @@ def mutated(content, random):
 
 
 def hostile_pickles():
-    """Pickles made to be dangerous, each with a result around it."""
+    """Malicious pickles, each embedded in a result."""
     nested = []
     for _ in range(30):
         nested = [nested, nested]
@@ -131,7 +131,7 @@ def mutated_results(folder, random, number):
 
 
 def mutated_models(folder, random, number):
-    """Write mutated model files: bytes of the file, or of one of its members under a checksum that is right."""
+    """Write mutated model files: bytes of the file, or of one of its members with a correct checksum."""
     data, _ = simulate_patchseq(n_cells=60, n_genes=20, n_features=4, n_informative=5, random_state=0)
     schedule = SCHEDULES["fast"].shortened(0.05)
     estimators = [
@@ -196,26 +196,26 @@ WRITERS = {"results": mutated_results, "models": mutated_models, "stores": mutat
 
 
 def _serve(kind, connection):
-    """Read the files that are named, one after the other, with little memory, and say what came of each."""
+    """Read the named files one after another with little memory, and report the outcome of each."""
     warnings.simplefilter("ignore")
     if kind == "models":
-        import sbnn.models.backend  # noqa: F401 - its threads want their memory before it is limited
+        import sbnn.models.backend  # noqa: F401 - its threads allocate memory before it is limited
     used = _peak()
     with open("/proc/self/statm") as status:
         mapped = int(status.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (mapped + MEMORY, mapped + MEMORY))
     expected = validated(None) if kind == "stores" else None
     while (path := connection.recv()) is not None:
-        begin = time.process_time()  # another process may keep the cores busy
+        begin = time.process_time()  # another process may occupy the cores
         try:
             found = READERS[kind](path)
             outcome = "read"
-            # A model of a path that is fitted anew alone has another warm start, and other last digits.
+            # A model of a path that is refitted alone has another warm start, and other last digits.
             if expected is not None and not np.allclose(found["r2_test"], expected["r2_test"], atol=1e-6):
                 outcome = "WRONG: a store gives another table"
         except ValueError:
             outcome = "refused"
-        except BaseException as error:  # what must not happen is what is looked for
+        except BaseException as error:  # any failure is to be found
             outcome = f"FAILED: {type(error).__name__}: {str(error)[:100]}"
         connection.send((outcome, time.process_time() - begin, _peak() - used))
 
@@ -226,13 +226,13 @@ def _peak():
 
 
 class Reader:
-    """A process that reads files; started anew after a crash or a file that takes too long."""
+    """A process that reads files; restarted after a crash or a file that takes too long."""
 
     def __init__(self, kind):
         self.kind, self.process = kind, None
 
     def read(self, path):
-        """Return what came of a file: the outcome, seconds, and peak bytes of the process."""
+        """Return the result for a file: the outcome, seconds, and peak bytes of the process."""
         if self.process is None:
             self._start()
         self.connection.send(path)
@@ -268,7 +268,7 @@ def fuzz(kind, number, seed=0):
     Returns
     -------
     Series
-        How often each outcome came; `slowest` seconds and `peak` bytes in its attributes.
+        How often each outcome occurred; `slowest` seconds and `peak` bytes in its attributes.
     """
     outcomes, slowest, peak = Counter(), 0.0, 0
     reader = Reader(kind)
@@ -289,7 +289,7 @@ def fuzz(kind, number, seed=0):
 
 
 def main():
-    """Print the counts of all kinds; end with 1 where anything but "read" and "refused" came."""
+    """Print the counts of all kinds; exit with 1 if anything but "read" and "refused" occurred."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for kind, number in (("results", 10_000), ("models", 2000), ("stores", 500)):
         parser.add_argument(f"--{kind}", type=int, default=number)

@@ -1,12 +1,12 @@
-"""Hold both solvers of the reduced-rank models to each other and to the numbers of glmnet's Fortran, on scala_2020.
+"""Compare both solvers of the reduced-rank models with each other and with glmnet's Fortran, on scala_2020.
 
 Printed, for the paper folds:
 
-  times           of the path of 19 alphas, one fold, one thread: median of three, the solvers in turn
+  times           of the path of 19 alphas, one fold, one thread: median of three, solvers alternating
   known answers   genes selected and R2 on test cells (mean over folds) of glmnet 2 (Fortran), "sklearn" and "glmnet"
-  differences     the largest of a coefficient over 19 alphas, three folds: in the first elastic net of each alpha (on
-                  Y V with the V that the alternation starts at) and in W V' of the whole fit; thresholds tight, then
-                  as they are used
+  differences     the largest of any coefficient over 19 alphas, three folds: in the first elastic net of each alpha (on
+                  Y V with the V at which the alternation starts) and in W V' of the whole fit; with tight thresholds,
+                  then with those in use
 
 Usage: python benchmarks/glmnet_agrees.py
 """
@@ -32,7 +32,7 @@ from sbnn.validation.folds import make_folds
 
 ALPHAS = np.round(np.arange(0.1, 1.95, 0.1), 1)
 RANKS = (2, 16)
-#: Of glmnet 2 (Fortran): rank, alpha, l1_ratio, genes, R2, R2 relaxed.
+#: Numbers of glmnet 2 (Fortran): rank, alpha, l1_ratio, genes, R2, R2 relaxed.
 FORTRAN = [
     tuple(row)
     for row in pd.read_csv(Path(__file__).parent.parent / "data/glmnet_known_answers.csv").itertuples(index=False)
@@ -42,7 +42,7 @@ COLUMNS = ["genes", "R2", "R2 relaxed"]
 
 @contextmanager
 def tolerances(sklearn, glmnet, alternation):
-    """Set the thresholds of both solvers and of the alternation for a while."""
+    """Set the thresholds of both solvers and of the alternation temporarily."""
     named = [(elastic_net, "SOLVER_TOLERANCE", sklearn), (elastic_net, "GLMNET_TOLERANCE", glmnet)]
     named.append((linear, "ALTERNATION_TOLERANCE", alternation))
     before = [getattr(module, name) for module, name, _ in named]
@@ -56,7 +56,7 @@ def tolerances(sklearn, glmnet, alternation):
 
 
 def known_answers(data):
-    """Return the table of known answers with both solvers beside it."""
+    """Return the table of known answers with those of both solvers."""
     settings = [tuple(row[:3]) for row in FORTRAN]
     index = pd.MultiIndex.from_tuples(settings, names=["rank", "alpha", "l1_ratio"])
     tables = {"Fortran": pd.DataFrame([row[3:] for row in FORTRAN], index, COLUMNS)}
@@ -92,7 +92,7 @@ def coefficients(X, Y, rank, solver):
 
 
 def differences(data, folds):
-    """Return the largest difference of a coefficient between both solvers, by rank and fold."""
+    """Return the largest difference in a coefficient between both solvers, by rank and fold."""
     rows = []
     for number, fold in enumerate(folds):
         X, Y = training_tables(data, fold)
@@ -108,7 +108,7 @@ def differences(data, folds):
 
 
 def times(data, fold):
-    """Return the seconds of a path: the median of three, solvers in turn."""
+    """Return the seconds of a path: the median of three, solvers alternating."""
     X, Y = training_tables(data, fold)
     seconds = {(rank, solver): [] for rank in RANKS for solver in SOLVERS}
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Take a made file with layout and size of gouwens_2020 through the four notebooks, and time each.
+"""Run the four notebooks on a simulated file with the layout and size of gouwens_2020, and time each.
 
 One penalty, the 2-D bottleneck, one seed; simulated numbers under the real names of cells and features.
 
@@ -31,7 +31,7 @@ SETTINGS = {
 
 
 def make_data(folder):
-    """Write the file, put the real names beside it, and take it for the published one."""
+    """Write the file, put the real names next to it, and accept it as the published one."""
     names, metadata = (
         find_file(f"gouwens_2020/{name}") for name in ("E_names.json", "20200711_patchseq_metadata_mouse.csv")
     )
@@ -43,14 +43,14 @@ def make_data(folder):
 
 
 def run(name):
-    """Execute the code of a notebook in this process, where the made file is taken for the published one."""
+    """Execute the code of a notebook in this process, in which the simulated file is accepted as the published one."""
     cells = nbformat.read(ROOT / f"{name}.ipynb", as_version=4).cells
     code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
     exec(compile(code, name, "exec"), {"__name__": name, "display": display})
 
 
 def main():
-    """Run and print the seconds of each notebook."""
+    """Run the notebooks and print the seconds of each."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build" / "gouwens_size").resolve()
     os.environ.update(SETTINGS)
     os.environ.setdefault("MPLBACKEND", "agg")

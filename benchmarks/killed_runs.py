@@ -1,10 +1,10 @@
-"""Kill a full-size cross-validation ten times, at random moments, and see that nothing is lost.
+"""Kill a full-size cross-validation ten times, at random moments, and check that nothing is lost.
 
 Cross-validates 40 networks (scala_2020, ten folds, four penalties, schedule "fast") and the paths of sparse
 reduced-rank regression: once undisturbed, and once in processes that are killed with SIGKILL ten times, the first time
 after a first chunk is finished, then at moments drawn uniformly between half the time to a first chunk and an eighth
-of the work behind it. Then the last process ends the work. Says for each kill how many fits were finished, and
-fails where a finished fit changed its file or a table differs.
+of the work after it. Then the last process completes the work. Prints for each kill how many fits were finished, and
+fails if the file of a finished fit has changed or a table differs.
 
 Usage: python benchmarks/killed_runs.py [--n-jobs -1]
 """
@@ -44,12 +44,12 @@ def written(store):
 
 
 def start(store, n_jobs):
-    """Start the cross-validation in a process of its own."""
+    """Start the cross-validation in a separate process."""
     return subprocess.Popen([sys.executable, __file__, "--store", store, "--n-jobs", str(n_jobs)])
 
 
 def kill_ten_times(store, n_jobs, duration):
-    """Start and kill the cross-validation, and say how many fits were finished at each kill."""
+    """Start and kill the cross-validation, and print how many fits were finished at each kill."""
     random, begin = np.random.default_rng(SEED), time.perf_counter()
     before, start_up = {}, None
     for number in range(N_KILLS):
@@ -72,7 +72,7 @@ def kill_ten_times(store, n_jobs, duration):
 
 
 def main():
-    """Kill, go on, compare."""
+    """Kill, resume, compare."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--n-jobs", type=int, default=-1)
     parser.add_argument("--store", type=Path, help="only cross-validate, into this store")

@@ -1,7 +1,7 @@
 """Measure the peak memory of a cross-validation on a large table, as a multiple of the table.
 
-Simulates standard normal tables of the sizes asked for, cross-validates two folds for two epochs, and prints the peak
-of the resident memory above that after the imports, divided by the size of X and Y. With --memory-map, X lies in a
+Simulates standard normal tables of the requested sizes, cross-validates two folds for two epochs, and prints the peak
+of the resident memory above that after the imports, divided by the size of X and Y. With --memory-map, X is in a
 file that is mapped, not read.
 
 Usage: python benchmarks/memory.py [--cells 50000] [--genes 2000] [--features 50] [--memory-map]
@@ -32,7 +32,7 @@ def peak():
 
 
 def make_tables(n_cells, n_genes, n_features, folder):
-    """Return X and Y, X made block by block so that it is the only large table, in a file where a folder is given."""
+    """Return X and Y, X made block by block so that it is the only large table, in a file if a folder is given."""
     random = np.random.default_rng(0)
     blocks = (
         random.standard_normal((min(1000, n_cells - start), n_genes), dtype=np.float32)

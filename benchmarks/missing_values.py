@@ -1,14 +1,14 @@
-"""What missing features cost: R2 of the ten paper folds with values of Y removed at random.
+"""Measure the effect of missing features: R2 of the ten paper folds with values of Y removed at random.
 
-Values are removed from all cells of scala_2020 by numpy.random.default_rng(0), and put back to score. sBNN-2 with the
-schedule "fast" (seeds 0, 1, 2) and sRRR-2 (alpha 0.4, relaxed) are trained with
+Values are removed from all cells of scala_2020 by numpy.random.default_rng(0), and restored for scoring. sBNN-2 with
+the schedule "fast" (seeds 0, 1, 2) and sRRR-2 (alpha 0.4, relaxed) are trained with
 
   nothing removed
-  20 % removed, masked           loss, means, clusters and R2 from what is left
+  20 % removed, masked           loss, means, clusters and R2 from the remaining values
   5 % removed, masked
-  5 % removed, complete cells    on the training cells that lack nothing, as the paper did; the same test cells
+  5 % removed, complete cells    on training cells without missing values, as in the paper; the same test cells
 
-Printed: mean R2 over folds (and seeds) on the test values that are left, and on all test values.
+Printed: mean R2 over folds (and seeds) on the remaining test values, and on all test values.
 
 Usage: python benchmarks/missing_values.py [--n-jobs -1]
 """
@@ -31,7 +31,7 @@ SEEDS = (0, 1, 2)
 
 
 def with_holes(data, share):
-    """Return the data with a share of Y removed, but never all values of a cell."""
+    """Return the data with a fraction of Y removed, but never all values of a cell."""
     random = np.random.default_rng(0)
     missing = random.random(data.Y.shape) < share
     missing[missing.all(axis=1), 0] = False

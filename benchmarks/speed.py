@@ -1,13 +1,13 @@
-"""Print a table of speeds, and write and draw benchmarks/speed: ours, plain Keras, and what the machine allows.
+"""Print a table of speeds, and write and draw benchmarks/speed: ours, plain Keras, and the limit of the machine.
 
 Parts (all, or those named):
-  schedule   seconds a network of the paper's schedule: a whole cross-validation of ours (4 penalties x 10 folds, one
-             process a core, start and compilation of the workers included), plain Keras `fit` (stack_against_fit.py,
+  schedule   seconds per network of the paper's schedule: a whole cross-validation of ours (4 penalties x 10 folds, one
+             process per core, start and compilation of the workers included), plain Keras `fit` (stack_against_fit.py,
              its better setting), and the limit: for each stage the larger of floating-point operations / rate of a
-             large matrix product and bytes that Adam moves / bandwidth of the caches, measured here on all cores
+             large matrix product and bytes moved by Adam / bandwidth of the caches, measured here on all cores
   fast       seconds of ten folds of the schedule "fast", workers started and Keras imported, compilation included
-  scaling    milliseconds an epoch and network against genes, cells and networks in a stack
-  linear     the path of 19 alphas, ranks 2 and full, against scikit-learn, alpha by alpha, at the same tolerance
+  scaling    milliseconds per epoch and network against genes, cells and networks in a stack
+  linear     the path of 19 alphas, ranks 2 and full, against scikit-learn alpha by alpha, at the same tolerance
 
 Usage: python benchmarks/speed.py [schedule] [fast] [scaling] [linear] [--small] [--draw]
 """
@@ -42,7 +42,7 @@ PENALTIES = (1e-4, 1e-2, 1e-1, 1.0)
 
 
 def matrix_rate(size=2048):
-    """Return floating-point operations a second of a large float32 matrix product."""
+    """Return floating-point operations per second of a large float32 matrix product."""
     matrix = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
     seconds = []
     for _ in range(5):
@@ -53,10 +53,10 @@ def matrix_rate(size=2048):
 
 
 def bandwidth(n_weights):
-    """Return bytes a second of adding arrays as large as Adam's, one pair a core (two read, one written).
+    """Return bytes per second of adding arrays as large as Adam's, one pair per core (two read, one written).
 
-    Weights, gradient and moments of a network of the paper take 10 MB, which stay in the caches: the rate of main
-    memory is no limit.
+    Weights, gradient and moments of a network of the paper take 10 MB, which stay in the caches: the bandwidth of main
+    memory is not a limit.
     """
 
     def passes(_):
@@ -71,7 +71,7 @@ def bandwidth(n_weights):
 
 
 def limit_seconds(data, schedule, n_train):
-    """Return the least seconds a network that arithmetic or memory allow, summed over the stages."""
+    """Return the minimal seconds per network permitted by arithmetic or memory, summed over the stages."""
     rate = matrix_rate()
     layers = network_layers(data.n_features)
     moved = bandwidth(sum(n_in * n_out for n_in, n_out in pairwise(layer_sizes(data.n_genes, layers))))
@@ -117,7 +117,7 @@ def time_schedule(data, small):
     r2 = result.scores.query("stage == 'pruned' and group_lasso == 0.1")["r2_test"].mean()
     rows = [
         ("paper schedule, ours", ours, f"{n_networks} networks in {seconds:.0f} s, R2 at 0.1: {r2:.4f}"),
-        *((f"paper schedule, plain fit, {name} an execution", value, "") for name, value in plain.items()),
+        *((f"paper schedule, plain fit, {name} per execution", value, "") for name, value in plain.items()),
         ("paper schedule, limit", limit, f"{rate / 1e9:.0f} GFLOP/s, {moved / 1e9:.1f} GB/s"),
         ("ratio plain fit / ours", better / ours, ""),
         ("ratio ours / limit", ours / limit, ""),
@@ -136,12 +136,12 @@ def time_fast(data, small):
         models = networks("fast", (0.05,))
         cross_validate(data, models, make_folds(data)[:n_folds], n_jobs=-1, keep=[], progress=False)
         seconds = time.perf_counter() - start
-        rows.append((f"fast, {n_folds} folds, {name}", seconds, f"{seconds / n_folds:.2f} s a network"))
+        rows.append((f"fast, {n_folds} folds, {name}", seconds, f"{seconds / n_folds:.2f} s per network"))
     return rows
 
 
 def time_epochs(X, Y, n_networks):
-    """Return milliseconds an epoch and network of fine-tuning, R2 recorded after every fourth."""
+    """Return milliseconds per epoch and network of fine-tuning, with R2 recorded after every fourth epoch."""
     stamps = []
     tasks = [TrainingTask(np.arange(len(X)), group_lasso=GROUP_LASSO, fold=number) for number in range(n_networks)]
     stage = Stage("finetuned", 12, 1e-4, evaluate_every=4)
@@ -161,12 +161,12 @@ def time_scaling(data, small):
             n_cells, n_genes = (value if what == name else 1000 for name in ("cells", "genes"))
             X, Y = (random.standard_normal((n_cells, width), dtype=np.float32) for width in (n_genes, 16))
             milliseconds = time_epochs(X, Y, value if what == "networks in a stack" else 1)
-            rows.append((f"ms an epoch and network, {value} {what}", milliseconds, ""))
+            rows.append((f"ms per epoch and network, {value} {what}", milliseconds, ""))
     return rows
 
 
 def plain_reduced_rank(X, Y, alpha, rank):
-    """Return the coefficients of sparse reduced-rank regression by scikit-learn alone, a cold fit each round."""
+    """Return the coefficients of sparse reduced-rank regression by scikit-learn alone, with a cold start each round."""
 
     def rows(target):
         model = MultiTaskElasticNet(alpha=alpha, l1_ratio=1.0, fit_intercept=False, tol=SOLVER_TOLERANCE)
@@ -211,7 +211,7 @@ PARTS = {"schedule": time_schedule, "fast": time_fast, "scaling": time_scaling, 
 
 
 def draw(table):
-    """Draw seconds per network, and how milliseconds grow with the size of the data and of the stack."""
+    """Draw seconds per network, and how milliseconds increase with the size of the data and of the stack."""
     use_style()
     figure = plt.figure(figsize=(FULL_WIDTH, 3.55), layout="none")
     schedule = table[table["what"].str.startswith("paper schedule")].iloc[::-1]
@@ -222,7 +222,7 @@ def draw(table):
     axis.set_xlabel("seconds per network of the paper schedule")
     panel_title(figure, 0.06, 0.16, "a")
     for number, what in enumerate(("genes", "cells", "networks in a stack")):
-        rows = table[table["what"].str.fullmatch(rf"ms an epoch and network, \d+ {what}")]
+        rows = table[table["what"].str.fullmatch(rf"ms per epoch and network, \d+ {what}")]
         numbers = rows["what"].str.extract(r", (\d+) ")[0].astype(int)
         axis = axes_at(figure, 0.55 + 2.3 * number, 1.85, 1.75, 1.3)
         axis.plot(numbers, rows["value"], "o-", color="0.3", markersize=3.5, linewidth=1.2)
@@ -237,10 +237,10 @@ def draw(table):
 
 
 def main():
-    """Run the parts, print the table, write it and draw it."""
+    """Run the parts; print, write and draw the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all if none is named")
-    parser.add_argument("--small", action="store_true", help="a few seconds, to see that it runs; nothing is written")
+    parser.add_argument("--small", action="store_true", help="a few seconds, to check that it runs; nothing is written")
     parser.add_argument("--draw", action="store_true", help="only draw benchmarks/speed.csv again")
     arguments = parser.parse_args()
     if arguments.draw:

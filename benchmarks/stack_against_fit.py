@@ -1,10 +1,10 @@
 """Time our stack of networks against a plain Keras `fit` of the same schedule, in one run.
 
-Both train sBNN-2 of the paper on scala_2020 (simulated data of its size where that is missing) and record R2
+Both train sBNN-2 of the paper on scala_2020 (simulated data of its size if that is missing) and record R2
 on training and test cells after every epoch. Plain Keras: one network of Dense layers, compile(jit_compile=True),
 frozen layers not trainable, the better of steps_per_execution 1 and one epoch. Epochs are cut to `--epoch-factor`
 of the paper's, and the seconds of a full schedule extrapolated stage by stage from the median seconds of an epoch
-once compiled; compilation is timed apart.
+once compiled; compilation is timed separately.
 
 Usage: python benchmarks/stack_against_fit.py [--epoch-factor 0.4] [--networks 5]
 """
@@ -39,7 +39,7 @@ def load():
 
 
 def make_tasks(data, n_networks):
-    """Make one task a fold."""
+    """Make one task per fold."""
     clusters = cluster_features(data.Y, n_init=3)
     folds = make_folds(data)[:n_networks]
     return [
@@ -49,21 +49,21 @@ def make_tasks(data, n_networks):
 
 
 def epoch_seconds(stamps):
-    """Return the median seconds of an epoch, from the third on: what is compiled is compiled by then."""
+    """Return the median seconds of an epoch, from the third on, when everything has been compiled."""
     return np.median(np.diff(stamps)[1:])
 
 
 def seconds_an_epoch(stage, stamps):
-    """Return the median seconds of an epoch of ours: the calls that a stage is cut into, without the first."""
+    """Return the median seconds of an epoch of ours: of the calls into which a stage is divided, without the first."""
     lengths = np.array([records * between for records, between in stage.parts()])
     if len(lengths) < 2:
-        raise ValueError(f"stage {stage.name!r} of {stage.epochs} epochs is one call: nothing is left to time")
+        raise ValueError(f"stage {stage.name!r} of {stage.epochs} epochs is a single call: nothing is left to time")
     ends = np.array(stamps)[np.cumsum(lengths) - 1]
     return np.median(np.diff(ends) / lengths[1:])
 
 
 def time_stack(data, tasks, schedule):
-    """Return seconds an epoch and network by stage, and seconds of everything."""
+    """Return seconds per epoch and network by stage, and seconds in total."""
     stamps = {stage.name: [] for stage in schedule}
     start = time.perf_counter()
     train_stack(data.X, data.Y, tasks, schedule, on_epoch=lambda stage, _: stamps[stage].append(time.perf_counter()))
@@ -72,14 +72,14 @@ def time_stack(data, tasks, schedule):
 
 
 class EpochR2(keras.callbacks.Callback):
-    """Plain Keras's record of R2 on training and test cells after every epoch, and of the time."""
+    """Record R2 of plain Keras on training and test cells after every epoch, and the time."""
 
     def __init__(self, X, Y, n_train, record):
         super().__init__()
         self.X, self.Y, self.n_train, self.record, self.stamps, self.r2 = X, Y, n_train, record, [], []
 
     def on_epoch_end(self, epoch, logs=None):
-        """Predict all cells in one batch, as fast as Keras does it."""
+        """Predict all cells in one batch, as fast as Keras can."""
         if self.record:
             outputs = np.asarray(self.model.predict_on_batch(self.X))
             for part in (slice(None, self.n_train), slice(self.n_train, None)):
@@ -89,7 +89,7 @@ class EpochR2(keras.callbacks.Callback):
 
 
 def time_plain_fit(data, task, schedule, whole_epochs):
-    """Return seconds an epoch by stage of a plain network trained by `Model.fit`."""
+    """Return seconds per epoch by stage for a plain network trained by `Model.fit`."""
     cells = np.concatenate([task.train_cells, task.test_cells])
     n_train = len(task.train_cells)
     X, Y = data.X[cells] - data.X[task.train_cells].mean(0), data.Y[cells] - data.Y[task.train_cells].mean(0)
@@ -126,7 +126,7 @@ def time_plain_fit(data, task, schedule, whole_epochs):
 
 
 def plain_network(n_inputs, n_features, stage, weights):
-    """Build the network of a stage around the weights of the stage before."""
+    """Build the network of a stage with the weights of the previous stage."""
     pretrain = stage.name == "pretrained"
     n_outputs = N_CLUSTERS if pretrain else n_features
     penalty = 0.0 if stage.name == "pruned" else GROUP_LASSO
@@ -153,7 +153,7 @@ def main():
     full = SCHEDULES["paper"]
     schedule = full.shortened(arguments.epoch_factor)
     if min(stage.epochs for stage in schedule) < 20:
-        parser.error("--epoch-factor must leave at least 20 epochs a stage")
+        parser.error("--epoch-factor must leave at least 20 epochs per stage")
     tasks = make_tasks(data, arguments.networks)
     columns = {}
     columns["ours, stacked"], total = time_stack(data, tasks, schedule)
@@ -163,16 +163,16 @@ def main():
     columns["ours, again"] = again
 
     print(f"\n{data.name}: {data.n_cells} cells x {data.n_genes} genes, {len(tasks)} networks, {schedule.name}")
-    print(f"{'ms an epoch, network':24s}" + "".join(f"{name:>15s}" for name in columns))
+    print(f"{'ms per epoch, network':24s}" + "".join(f"{name:>15s}" for name in columns))
     for stage in full:
         values = "".join(f"{1e3 * seconds[stage.name]:15.1f}" for seconds in columns.values())
         print(f"{stage.name:24s}{values}")
     whole = {name: sum(stage.epochs * seconds[stage.name] for stage in full) for name, seconds in columns.items()}
-    print(f"{'s a network, all stages':24s}" + "".join(f"{value:15.1f}" for value in whole.values()))
+    print(f"{'s per network, all stages':24s}" + "".join(f"{value:15.1f}" for value in whole.values()))
     compiling = total - sum(stage.epochs * columns["ours, stacked"][stage.name] * len(tasks) for stage in schedule)
     ours = (whole["ours, stacked"] + whole["ours, again"]) / 2
     plain = min(whole["fit, 1 step"], whole["fit, 1 epoch"])
-    print(f"compilation of the stack and start: {compiling:.1f} s once a session")
+    print(f"compilation of the stack and start: {compiling:.1f} s once per session")
     print(f"ratio to the better plain fit: {plain / ours:.2f}")
 
 

@@ -1,6 +1,6 @@
-"""Settings of Sphinx, and the pages of the reference: written from the package at every build (`make docs`).
+"""Settings of Sphinx, and the pages of the reference: generated from the package at every build (`make docs`).
 
-Rooms are the packages below sbnn. No module is named here: what moves, moves in the documentation too.
+Rooms are the packages below sbnn. No module is named here: the documentation follows when modules move.
 """
 
 import importlib
@@ -15,7 +15,7 @@ from sphinx.addnodes import desc_annotation
 
 import sbnn
 
-#: Characters of the value of a constant that are shown.
+#: Longest value of a constant that is shown, in characters.
 LONGEST_VALUE = 200
 
 project = "sBNN"
@@ -28,7 +28,7 @@ autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 numpydoc_validation_checks = {"PR02", "GL07"}  # arguments that do not exist, sections out of order
 maximum_signature_line_length = 100
-default_role = "py:obj"  # what stands in single backticks is a link where it is one of our names, code where it is not
+default_role = "py:obj"  # text in single backticks is a link if it is one of our names, else code
 
 html_theme = "furo"
 html_title = f"sBNN {release}"
@@ -45,7 +45,7 @@ def modules():
 
 
 def room_of(module_name):
-    """Return the package directly below sbnn that holds a module, or is it; "sbnn" for a module outside of rooms."""
+    """Return the package directly below sbnn that contains or is a module; "sbnn" for a module outside of rooms."""
     room = ".".join(module_name.split(".")[:2])
     return room if hasattr(importlib.import_module(room), "__path__") else "sbnn"
 
@@ -68,7 +68,7 @@ def directive(name, argument, lines=(), **options):
 
 
 def page_of_name(name):
-    """Return the page of a public name; of a class with the methods that it has from classes of sbnn."""
+    """Return the page of a public name; for a class, with the methods that it inherits from classes of sbnn."""
     value = getattr(sbnn, name)
     if not isinstance(value, type):
         return page(name, directive("autofunction", f"sbnn.{name}"))
@@ -77,7 +77,7 @@ def page_of_name(name):
 
 
 def page_of_module(name, public):
-    """Return the page of a module: what it holds beside the public names, which have pages of their own."""
+    """Return the page of a module: its content without the public names, which have separate pages."""
     blocks = [directive("automodule", name, exclude_members=", ".join(public) or "__init__")]
     if public:
         blocks.append("Imported from sbnn itself: " + ", ".join(f":obj:`sbnn.{one}`" for one in public) + ".")
@@ -85,7 +85,7 @@ def page_of_module(name, public):
 
 
 def listing(values):
-    """Return a list of pages with the first line of each docstring; `values`: name of the page -> what it is about."""
+    """Return a list of pages with the first line of each docstring; `values`: name of the page -> its object."""
     lines = [f"- :doc:`{name}`: {summary_of(value)}" for name, value in values.items()]
     return "\n".join(lines) + "\n\n" + directive("toctree", "", values, hidden="")
 
@@ -116,7 +116,7 @@ def pages():
 
 
 def write_pages(app):
-    """Write the pages below the other sources, and remove those of what is gone."""
+    """Write the pages below the other sources, and remove outdated ones."""
     folder = Path(app.srcdir) / "reference"
     folder.mkdir(exist_ok=True)
     written = pages()
@@ -130,13 +130,13 @@ def write_pages(app):
 
 
 def skip_foreign(app, what, name, value, skip, options):
-    """Leave out what others wrote: imported functions, and methods that scikit-learn adds to its estimators."""
+    """Leave out foreign members: imported functions, and methods that scikit-learn adds to its estimators."""
     foreign = callable(value) and not str(getattr(value, "__module__", "sbnn")).startswith("sbnn")
-    return True if foreign else None  # None: as Sphinx decides
+    return True if foreign else None  # None: Sphinx decides
 
 
 def leave_out_long_values(app, domain, kind, content):
-    """Take values off the page that nobody reads there, such as the addresses of all files."""
+    """Remove long values from the page, such as the addresses of all files."""
     for part in list(content.parent.findall(desc_annotation)):
         if len(part.astext()) > LONGEST_VALUE:
             part.parent.remove(part)

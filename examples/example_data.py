@@ -1,4 +1,4 @@
-"""The data of the examples: another cohort, tables in the place of the reader's own, simulated ones where missing."""
+"""The data of the examples: another cohort, example tables in place of the user's own, simulated ones if missing."""
 
 from contextlib import chdir
 
@@ -19,13 +19,13 @@ def load_cohorts(reference, cohort):
     Parameters
     ----------
     reference, cohort : str
-        Names of data sets. Of "simulated", the cells of eight donors stand in for another cohort.
+        Names of data sets. For "simulated", the cells of eight donors serve as the other cohort.
 
     Returns
     -------
     reference, cohort : PairedData
     counts : CountTable
-        All three are None where one of them cannot be had, which is said.
+        All three are None if one of them is not available; a message is printed.
     """
     if reference == cohort == "simulated":
         data = helpers.load(reference)
@@ -39,20 +39,20 @@ def load_cohorts(reference, cohort):
 
 
 def own_tables(dataset, tables):
-    """Return the reader's own tables, or an example of them, and where results go.
+    """Return the user's own tables, or those of the example, and the folder of results.
 
     Parameters
     ----------
     dataset : str
         Folder of results.
     tables : dict or None
-        "counts", "features" and "cells" -> path of a CSV file; None for the example: files of scala_2020_phys_temp,
-        or, where they cannot be had or `dataset` is "simulated", simulated ones of the same form.
+        "counts", "features" and "cells" -> path of a CSV file; None for the example: files of scala_2020_phys_temp, or
+        simulated ones of the same form if these are not available or `dataset` is "simulated".
 
     Returns
     -------
     dataset : str
-        "simulated" where the example is, which is said.
+        "simulated" if the example is simulated; a message is printed.
     tables : dict
     """
     if tables is not None:
@@ -70,7 +70,7 @@ def own_tables(dataset, tables):
 
 
 def _simulated_tables(folder):
-    """Write tables of simulated cells as a laboratory has them: a row per gene, missing values, cells without type."""
+    """Write tables of simulated cells in the form used by laboratories: one row per gene, missing values and types."""
     data, _ = simulate_patchseq(n_cells=200, n_genes=300, n_donors=8)
     features = pd.DataFrame(data.features, data.cell_names, data.feature_names)
     features.iloc[[0, 1], 0] = np.nan

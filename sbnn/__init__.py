@@ -32,7 +32,7 @@ __all__ = [*_PUBLIC, "__version__"]
 
 
 def __getattr__(name):
-    """Import public names when they are first asked for: networks pull in Keras, data do not."""
+    """Import public names on first access: networks pull in Keras, data do not."""
     if name not in _PUBLIC:
         raise AttributeError(f"module 'sbnn' has no attribute {name!r}")
     return getattr(importlib.import_module(f"sbnn.{_PUBLIC[name]}"), name)

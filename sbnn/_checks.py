@@ -1,4 +1,4 @@
-"""Checks made at the door: each raises an error that names the argument, what is expected and what came."""
+"""Checks of arguments: each raises an error that names the argument, what is expected and what was given."""
 
 import math
 import numbers
@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-#: Rows of a matrix looked at in one go.
+#: Rows of a matrix checked at a time.
 CHECKED_AT_ONCE = 4096
-#: Text that stands for a type, family or donor that is not known, in lower case.
+#: Text that stands for an unknown type, family or donor, in lower case.
 UNKNOWN_LABELS = frozenset(("", "na", "n/a", "#n/a", "nan", "<na>", "none", "null", "n.d.", "unknown"))
-#: Characters that a name may have.
+#: Most characters that a name may have.
 LONGEST_NAME = 1000
 #: Text that stands for a missing value, in lower case.
 _MARKERS = "na n/a #n/a n.a. n.a nan -nan <na> null none nil n.d. n.d nd missing ? - -- – ."
@@ -85,7 +85,7 @@ def check_weights(sample_weight, length, name="sample_weight"):
 
 
 def check_rows(cells, n_cells, name):
-    """Return row numbers from a mask of all cells, or from row numbers in range that come once."""
+    """Return row numbers from a mask of all cells, or from row numbers that are in range and unique."""
     cells = np.asarray(cells)
     if cells.dtype == bool:
         if cells.shape != (n_cells,):
@@ -100,7 +100,7 @@ def check_rows(cells, n_cells, name):
         raise ValueError(f"{name} must be rows between 0 and {n_cells - 1}, got {cells.min()} to {cells.max()}")
     rows, number = np.unique(cells, return_counts=True)
     if len(rows) < len(cells):
-        raise ValueError(f"{name} names {preview(rows[number > 1], 3)} more than once: every cell must be there once")
+        raise ValueError(f"{name} names {preview(rows[number > 1], 3)} more than once: every cell must occur once")
     return cells
 
 
@@ -146,7 +146,7 @@ def _bad_places(matrix, start, allow_nan):
 def check_targets(Y, dtype=np.float64, feature_names=None, cell_names=None, name="Y"):
     """Return Y as a 2-D array in which every feature and every cell has at least one value that is not NaN."""
     for axis, what, names in ((0, "feature", feature_names), (1, "cell", cell_names)):
-        # Asked of names first, so that an error can give them.
+        # Checked first where names are known, so that the error can give them.
         infinite = np.isinf(Y).any(axis=axis) if names is not None else np.zeros(0, dtype=bool)
         if infinite.any():
             raise ValueError(
@@ -165,7 +165,7 @@ def check_targets(Y, dtype=np.float64, feature_names=None, cell_names=None, name
 def check_counts(counts, name="counts", names=None):
     """Return counts (dense or CSR / CSC) after checking that they are 2-D, finite and not negative.
 
-    `names` of cells and genes say where a bad value stands.
+    `names` of cells and genes, if given, say in the error where a bad value is.
     """
     if np.ma.isMaskedArray(counts):
         raise ValueError(f"{name} is a masked array: leave out what is masked")
@@ -179,7 +179,7 @@ def check_counts(counts, name="counts", names=None):
     if bad.any():
         raise ValueError(
             f"{name} holds {int(bad.sum())} NaN or infinite value(s), the first {_first_place(counts, bad, names)}, "
-            "where counts are asked for: remove or correct"
+            "where counts are expected: remove or correct"
         )
     if values.size and values.min() < 0:
         overflow = ": an integer overflow?" if np.issubdtype(values.dtype, np.integer) else ""
@@ -191,7 +191,7 @@ def check_counts(counts, name="counts", names=None):
 
 
 def _first_place(counts, bad, names):
-    """Say where the first of the bad values stands, by names (cells, genes) where they are known."""
+    """Describe where the first bad value is, by names (cells, genes) if they are known."""
     if sparse.issparse(counts):
         stored = counts.tocoo()
         if len(stored.data) != len(bad):
@@ -205,7 +205,7 @@ def _first_place(counts, bad, names):
 
 
 def warn(message, category=UserWarning):
-    """Warn at the line outside this package that led here, however deep."""
+    """Attribute the warning to the line outside this package that led here, however deep the call."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == "sbnn":
         level, frame = level + 1, frame.f_back
@@ -213,13 +213,13 @@ def warn(message, category=UserWarning):
 
 
 def warn_of_fractions(counts, name):
-    """Warn where counts are no whole numbers: logarithms would be taken twice of what is log-normalised."""
+    """Warn if counts are not whole numbers: log-normalised values would be log-transformed a second time."""
     values = counts.data if sparse.issparse(counts) else np.asarray(counts)[:CHECKED_AT_ONCE]
     values = values[: CHECKED_AT_ONCE**2]  # enough to tell
     if np.issubdtype(values.dtype, np.floating) and (values != np.rint(values)).any():
         example = values[values != np.rint(values)].flat[0]
         warn(
-            f"{name} holds fractions such as {example:.4g} and is taken for counts all the same: depth is divided out "
+            f"{name} holds fractions such as {example:.4g} but is treated as counts: depth is divided out "
             "and logarithms are taken. Right for estimated counts (RSEM, salmon); wrong for normalised values: give "
             "raw counts, for example a layer of the AnnData"
         )
@@ -227,42 +227,42 @@ def warn_of_fractions(counts, name):
 
 def check_named(names, what):
     """Return `names` as a string array after checking that none is missing."""
-    # A list of text and NaN would become text at once, and NaN the name 'nan'.
+    # Converted directly, a list of text and NaN would become text, and NaN the name 'nan'.
     names = np.asarray(names) if hasattr(names, "dtype") else np.asarray([*names], dtype=object)
     if names.ndim != 1:
         raise ValueError(f"{what} must be a list of names, got shape {names.shape}")
     missing = np.asarray(pd.isna(names)) if names.dtype.kind not in "SU" else np.zeros(len(names), dtype=bool)
     if names.dtype == object and max((len(name) for name in names if isinstance(name, str)), default=0) > LONGEST_NAME:
         raise ValueError(
-            f"{what} hold one of more than {LONGEST_NAME} characters: is a quotation mark open in the file?"
+            f"{what} include one of more than {LONGEST_NAME} characters: is a quotation mark left open in the file?"
         )
     texts = names.astype(str)
     missing |= np.char.strip(texts) == ""
     if missing.any():
         raise ValueError(
-            f"{int(missing.sum())} of {len(names)} {what} are missing or blank, the first in place "
+            f"{int(missing.sum())} of {len(names)} {what} are missing or blank, the first at position "
             f"{int(np.argmax(missing))}: give every one a name, or leave it out"
         )
     return texts
 
 
 def check_unique(names, what):
-    """Return `names` as a string array after checking that none is missing and none comes twice."""
+    """Return `names` as a string array after checking that none is missing or duplicated."""
     names = check_named(names, what)
     unique, number = np.unique(names, return_counts=True)
     if (number > 1).any():
-        raise ValueError(f"duplicate {what}: {preview(unique[number > 1])}; every name must be there once")
+        raise ValueError(f"duplicate {what}: {preview(unique[number > 1])}; every name must be unique")
     return names
 
 
 def check_length(values, length, name, what):
-    """Raise ValueError unless `values` has one entry for each of the `length` things called `what`."""
+    """Raise ValueError unless `values` has one entry for each of the `length` items called `what`."""
     if len(values) != length:
         raise ValueError(f"{name} must have one entry per {what} ({length}), got {len(values)}")
 
 
 def check_same_cells(X, Y):
-    """Raise ValueError unless X and Y have equally many rows."""
+    """Raise ValueError unless X and Y have the same number of rows."""
     if len(X) != len(Y):
         raise ValueError(f"X and Y must have the same cells, got {len(X)} and {len(Y)} rows")
 

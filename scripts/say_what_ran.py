@@ -1,4 +1,4 @@
-"""Say, after `make figures`, on which data each notebook ran and where the pictures are.
+"""Report, after `make figures`, on which data each notebook ran and where the figures are.
 
 Usage: python scripts/say_what_ran.py FOLDER_OF_EXECUTED_NOTEBOOKS
 """
@@ -16,12 +16,12 @@ def printed(path):
 
 
 def main():
-    """Print a line per notebook."""
+    """Print one line per notebook."""
     for path in sorted(Path(sys.argv[1]).glob("*.ipynb")):
         text = printed(path)
         data = "real data"
         if "USES SIMULATED DATA" in text:
-            data = "SIMULATED data (the real files could not be had)"
+            data = "SIMULATED data (the real files were not available)"
         elif path.stem == "latent_visualisation" or "CANNOT BE LOADED" in text:
             data = "the results in KerasSavedModels/"
         loaded = text.count("Loaded KerasSavedModels/")

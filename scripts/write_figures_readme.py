@@ -1,6 +1,6 @@
-"""Write figures/README.md: every committed figure with a paragraph, and every number beside the authors'.
+"""Write figures/README.md: every committed figure with a paragraph, and all numbers next to the authors'.
 
-Usage: python scripts/write_figures_readme.py [--check]   (--check: change nothing, fail where the file is stale)
+Usage: python scripts/write_figures_readme.py [--check]   (--check: change nothing, fail if the file is stale)
 
 The paragraphs come from scripts/captions.toml, the numbers from KerasSavedModels/ and the authors' pickles.
 """
@@ -21,7 +21,7 @@ SCHEDULES = {"paper": "", "paper_no_pretraining": ", no pre-training", "paper_no
 
 
 def caption(dataset, stem):
-    """Return the paragraph of a figure; what to see only where the captions say it of that data set."""
+    """Return the paragraph of a figure, with what to see if the captions describe it for that data set."""
     names = [name for name in CAPTIONS["figures"] if stem.startswith(name)]
     if not names:
         sys.exit(f"scripts/captions.toml has no caption for {dataset}/{stem}")
@@ -58,7 +58,7 @@ def network_rows(scores):
 
 
 def linear_rows(scores, alphas):
-    """Return the same for relaxed sRRR at about 25 genes; there is no best epoch, but a number of genes."""
+    """Return the same for relaxed sRRR at about 25 genes, with the number of genes and without a best epoch."""
     rows = {}
     for model, alpha in alphas.items():
         chosen = relaxed_at(scores, model, alpha)
@@ -68,7 +68,7 @@ def linear_rows(scores, alphas):
 
 
 def numbers(dataset):
-    """Return the table of a data set: the authors' numbers beside ours."""
+    """Return the table of a data set: the authors' numbers next to ours."""
     authors, here = {}, {}
     if dataset in AUTHOR_FOLDERS:
         scores = read_author_results(find_author_results(dataset))["scores"]
@@ -91,7 +91,7 @@ def interval(row, value, digits=3):
 
 
 def external_scores(result):
-    """Return the table of models of the other cohort."""
+    """Return the table of models, scored on the other cohort."""
     scores, differences = result["scores"], result["differences"].set_index(["model", "scoring"])
     heads = ("model", "scored", "R² around the cohort's mean", "sBNN-2 minus this", "mean correlation")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
@@ -106,7 +106,7 @@ def external_scores(result):
 
 
 def external_features(result):
-    """Return the table of features of the other cohort."""
+    """Return the table of the features of the other cohort."""
     shifts = result["shifts"].set_index("feature")
     of_model = result["scores"].query("model == 'sBNN-2'").set_index(["feature", "scoring"])
     heads = ("feature", "R², training", "centred", "cohort", "correlation", "shift", "shift within families")
@@ -120,7 +120,7 @@ def external_features(result):
 
 
 def external_votes(result):
-    """Return the table of families named by neighbours, and the score of always naming the largest."""
+    """Return the table of families predicted by neighbours, and the score of always predicting the largest."""
     votes = result["family_votes"]
     recalls = votes.pivot(index=["model", "standardise"], columns="family", values="recall")
     n_cells = votes.groupby("family")["n_cells"].first()
@@ -162,7 +162,7 @@ def main():
     try:
         new = text()
     except FileNotFoundError as error:
-        print(f"figures/README.md stays as it is: {error}")
+        print(f"figures/README.md is not changed: {error}")
         return
     if "--check" in sys.argv:
         sys.exit(None if path.exists() and path.read_text() == new else "figures/README.md is stale: run `make table`")

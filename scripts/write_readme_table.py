@@ -1,8 +1,8 @@
 """Write the tables "paper / here" from the committed results and data/published_results.csv.
 
-All numbers go to KerasSavedModels/README.md, the ten that say most to README.md.
+All numbers go to KerasSavedModels/README.md, the most informative ten to README.md.
 
-Usage: python scripts/write_readme_table.py [--check]   (--check: change nothing, fail where a table is stale)
+Usage: python scripts/write_readme_table.py [--check]   (--check: change nothing, fail if a table is stale)
 """
 
 import sys
@@ -22,7 +22,7 @@ from sbnn.validation.comparison import (
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- table of results: written by `make table` -->", "<!-- end of table -->"
-#: Rows of README.md: what the full table calls them -> what README calls them, and how many genes they read.
+#: Rows of README.md: their names in the full table -> their names in README.md, and how many genes they read.
 CHOSEN = {
     "family mean of the training cells, no gene": ("mean of the cell's RNA family (9)", "none: its label"),
     "type mean of the training cells, no gene": ("mean of the cell's RNA type (77)", "none: its label"),
@@ -43,7 +43,7 @@ tables of a file. This page is written by `make table`. The same numbers for oth
 
 
 def our_value(row, network, linear, seeds, chosen_alpha):
-    """Return the number of this repository that stands beside a published one, as text."""
+    """Return the number of this repository that corresponds to a published one, as text."""
     if row["model"].startswith("sRRR"):
         alpha = chosen_alpha[row["model"]]
         scores = relaxed_at(linear["scores"], row["model"], alpha)["r2_test"]
@@ -63,7 +63,7 @@ def our_value(row, network, linear, seeds, chosen_alpha):
 
 
 def linear_rows(linear, chosen_alpha):
-    """Return the rows of what the paper does not have: class means, and ranks of sRRR between 2 and full."""
+    """Return the rows of models that are not in the paper: class means, and ranks of sRRR between 2 and full."""
     rows = []
     for model in ("family mean", "type mean"):
         scores = linear["scores"].query("model == @model")["r2_test"]

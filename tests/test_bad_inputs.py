@@ -258,7 +258,7 @@ TABLES = [
         "decimal commas",
         COUNTS,
         changed(FEATURES, (3, 1), "1,5"),
-        "features holds numbers with commas, as '1,5' .* sep=';', decimal=',', index_col",
+        "features holds numbers with commas, such as '1,5' .* sep=';', decimal=',', index_col",
     ),
     ("dates for features", COUNTS, FEATURES.assign(day=pd.Timestamp(0)), "column.s. 'day' hold text, dates"),
     ("a gene without a name", renamed(COUNTS, 1, 3, NAN), FEATURES, "1 of 30 columns of counts are missing or blank"),
@@ -312,28 +312,28 @@ FILES = {
     ),
     "semicolons and commas": (
         "cell;a;b\nc0;1,5;2,5\nc1;0,5;3,5\n",
-        "t holds numbers with commas, as '1,5' in column.*sep=';', decimal=',', index_col",
+        "t holds numbers with commas, such as '1,5' in column.*sep=';', decimal=',', index_col",
     ),
     "thousands": ('cell,a,b\nc0,"2,184",2\nc1,"11,638",4\n', "as '2,184' in column.*sep=',', thousands=',', index_col"),
     "thousands and decimals": (
         "cell;a;b\nc0;1.234,50;2\nc1;7,25;4\n",
         "sep=';', decimal=',', thousands='.', index_col",
     ),
-    "a marker beside words": ("cell,a,b\nc0,1,n.d.\nc1,3,high\n", "column.s. 'b' .*, as 'high'"),
+    "a marker beside words": ("cell,a,b\nc0,1,n.d.\nc1,3,high\n", "column.s. 'b' .*, such as 'high'"),
     "a spreadsheet under another name": (b"PK\x03\x04\xff\xff", "is a zip or a spreadsheet"),
     "HDF5": (b"\x89HDF\r\n\x1a\n\xff", "is an HDF5 file"),
     "Latin-1 with semicolons": ("cell;größe;b\nc0;1;2\n".encode("latin-1"), "sep=';', encoding='latin-1'"),
     "UTF-16 with tabs": ("cell\ta\tb\nc0\t1\t2\n".encode("utf-16"), r"sep='\\t', encoding='utf-16'"),
     "a last row cut short": ("cell,a,b\nc0,1,2\nc1,3\n", "row 2 of .* has 2 of 3 entries: cut short"),
     "a row cut short in the middle": ("cell,a,b\nc0,1,2\nc1,3\nc2,4,5\n", "row 2 of .* has 2 of 3 entries"),
-    "NUL bytes": (b"cell,a,b\nc0,1\x002,2\nc1,3,4\n", "is damaged or no table.*NUL"),
+    "NUL bytes": (b"cell,a,b\nc0,1\x002,2\nc1,3,4\n", "is damaged or not a table.*NUL"),
     "one decimal comma": ("cell,a\nc0,1,5\nc1,2,5\n", "2 names above 3 columns: are there decimal commas"),
     "the name of the names twice": ("a,a,b\nc0,1,2\n", "has two columns called 'a'"),
     "an open quotation mark": ("cell,a,b\n" + '"' + "c0,1,2\n" * 400, "(?s)."),
-    "a row too long": ("cell,a,b\nc0,1,2\nc1,3,4,5\n", "is damaged or no table"),
-    "nothing": ("", "is no table"),
+    "a row too long": ("cell,a,b\nc0,1,2\nc1,3,4,5\n", "is damaged or not a table"),
+    "nothing": ("", "is not a table"),
     "a header alone": ("cell,a,b\n", "is empty: it has no row below its first line"),
-    "no separator": ("hello\nworld\n", "is no table, its first line has no commas"),
+    "no separator": ("hello\nworld\n", "is not a table, its first line has no commas"),
     "words": ("cell,a,b\nc0,1,high\nc1,3,4\n", "must hold real numbers only, but column.s. 'b' .* as 'high'"),
     "a row without a name": ("cell,a,b\nc0,1,2\n,3,4\n", "1 of 2 rows of t are missing or blank"),
     "a column without a name": ("cell,a,\nc0,1,2\nc1,3,4\n", "1 of 2 columns of t are missing or blank"),
@@ -411,13 +411,13 @@ CALLS = [
     ("units as text", lambda: replace(DATA, feature_units="mVms"), "feature_units must be a sequence of text or None, got 'mVms'"),
     ("units as a dict", lambda: replace(DATA, feature_units=dict.fromkeys("abcd")), "feature_units must be a sequence"),
     ("a gene name NaN in a list", lambda: replace(DATA, gene_names=[NAN, *DATA.gene_names[1:]]), "gene names are missing or blank"),
-    ("a table in another order", lambda: replace(DATA, X=pd.DataFrame(X, DATA.cell_names, DATA.gene_names).iloc[::-1]), "X has rows named otherwise"),
+    ("a table in another order", lambda: replace(DATA, X=pd.DataFrame(X, DATA.cell_names, DATA.gene_names).iloc[::-1]), "X has rows that differ from cell_names"),
     ("a mask in another order", lambda: DATA.subset(pd.Series(CELLS < 7, DATA.cell_names).iloc[::-1]), "cells is a Series whose index is not"),
     ("validation genes in another order", lambda: network().fit(*ORDERED, validation_data=(ORDERED[0].iloc[:, ::-1], Y)), "validation_data should have the genes of X"),
     ("a path of NaN ridge", lambda: regularisation_path(DATA, network(ridge=NAN)), "ridge must be finite"),
     ("a path of an array", lambda: regularisation_path(X, network()), "data must be PairedData"),
     ("a table with an index", lambda: save_results("r.pickle", {"t": COUNTS}), "an index without a name"),
-    ("two columns of one name", lambda: save_results("r.pickle", {"t": pd.DataFrame([[1, 2]], columns=["a", "a"])}), "come once"),
+    ("two columns of one name", lambda: save_results("r.pickle", {"t": pd.DataFrame([[1, 2]], columns=["a", "a"])}), "text and unique"),
     ("a note that the file needs", lambda: save_results("r.pickle", {}, format="png"), "'format' is a name that the file needs"),
     ("a file for a store", lambda: validate(store=__file__), "store must be a folder, .* is a file"),
     ("no gene of the model", lambda: MODEL.predict(COUNTS.add_prefix("x")), "have none of the 30 genes of the model"),
@@ -428,8 +428,8 @@ CALLS = [
     ("no file of a model", lambda: load_model("none.sbnn"), "none.sbnn"),
     ("no file of results", lambda: load_results("none.pickle"), "none.pickle is missing: run `make train`"),
     ("results of objects", lambda: save_results("r.pickle", {}, value=object()), "plain values and arrays only"),
-    ("a path that falls", lambda: regularisation_path(DATA, network(), [0.2, 0.1]), "penalties that grow"),
-    ("a path of NaN", lambda: regularisation_path(DATA, network(), [0.1, NAN]), "penalties that grow"),
+    ("a path that falls", lambda: regularisation_path(DATA, network(), [0.2, 0.1]), "increasing penalties"),
+    ("a path of NaN", lambda: regularisation_path(DATA, network(), [0.1, NAN]), "increasing penalties"),
     ("a path of Ridge", lambda: regularisation_path(DATA, Ridge()), "estimator should be a SparseBottleneckRegressor"),
     ("a path of 1.5 epochs", lambda: regularisation_path(DATA, network(), epochs=1.5), "epochs .*must be a whole number"),
     ("n_genes of 0", lambda: select_variable_genes(DATA.counts, 0), "n_genes must be at least 1, got 0"),
@@ -510,11 +510,9 @@ def test_a_file_is_refused(what, tmp_path):
 def test_a_spreadsheet_is_refused(ending, tmp_path):
     path = tmp_path / f"t{ending}"
     path.write_bytes(b"PK\x03\x04")
-    with pytest.raises(
-        ValueError, match="counts: .* is a file of a spreadsheet: save it as CSV UTF-8 there, or read it"
-    ):
+    with pytest.raises(ValueError, match="counts: .* is a spreadsheet file: save it as CSV UTF-8 there, or read it"):
         pair(path)
-    with pytest.raises(ValueError, match="cells: .* is a file of a spreadsheet"):
+    with pytest.raises(ValueError, match="cells: .* is a spreadsheet file"):
         pair(cells=path, cell_types="type")
 
 
@@ -540,7 +538,7 @@ NOTED = {
     ),
     "a table of R": (
         lambda path: numbers("a,b\nc0,1,2\nc1,3,4\n", path),
-        "2 names above 3 columns: taken for a table of R",
+        "2 names above 3 columns: read as a table written by R",
         lambda table: table.columns.tolist() == ["a", "b"] and table.loc["c1"].tolist() == [3, 4],
     ),
     "sentinels": (
@@ -590,7 +588,7 @@ NOTED = {
     ),
     "no curve for this number of genes": (
         lambda path: pair(pd.concat([COUNTS, COUNTS.add_suffix("b")], axis=1), genes=21),
-        "genes=21: no curve selects exactly 21 genes, the nearest selects 2[02]: these are taken",
+        "genes=21: no curve selects exactly 21 genes, the nearest selects 2[02], which are taken",
         lambda data: data.n_genes in (20, 22),
     ),
     "NaN predictions": (

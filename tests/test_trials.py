@@ -60,7 +60,7 @@ def test_one_more_penalty_trains_its_networks_and_leaves_the_committed_file(help
 
     more = run(helpers, data, (0.01, 0.03, 0.1))
     said = capsys.readouterr().out
-    assert "group_lasso 0.01, 0.1 on disk, 0.01, 0.03, 0.1 asked for" in said
+    assert "group_lasso 0.01, 0.1 on disk, 0.01, 0.03, 0.1 requested" in said
     assert "4 taken from KerasSavedModels/here/cv.pickle, 2 computed" in said
     assert more["path"] == tmp_path / "trials/KerasSavedModels/here/cv.pickle"
     assert list(dict.fromkeys(more["scores"]["group_lasso"])) == [0.01, 0.03, 0.1]
@@ -86,7 +86,7 @@ def test_other_settings_of_the_same_name_are_never_shown_under_the_new_ones(help
     run(helpers, data, (0.1,))
     capsys.readouterr()
     for settings, words in (
-        ({"n_selected": 20}, "n_selected 10 on disk, 20 asked for"),
+        ({"n_selected": 20}, "n_selected 10 on disk, 20 requested"),
         (
             {"schedule": replace(SCHEDULE, stages=[replace(s, learning_rate=0.01) for s in SCHEDULE])},
             "learning_rate of",
@@ -120,7 +120,7 @@ def test_models_that_tables_cannot_tell_apart_are_refused(helpers, small):
         {"schedule": replace(SCHEDULE, stages=[replace(s, batch_size=64) for s in SCHEDULE])},
     ):
         models = {"sBNN-2": [network(0.1), network(0.1, **other)]}
-        with pytest.raises(ValueError, match="two models called 'sBNN-2' differ in nothing that the tables hold"):
+        with pytest.raises(ValueError, match="two models called 'sBNN-2' have the same values in the tables"):
             helpers.cross_validated("here", "cv", data, models, tables=["scores"], folds=FOLDS)
         with pytest.raises(ValueError, match="give them different names"):
             cross_validate(data, models, FOLDS, progress=False)
@@ -145,7 +145,7 @@ def test_other_values_under_the_same_names_are_other_data(helpers, small, capsys
     other = replace(data, Y=data.Y[::-1].copy(), features=None)
     run(helpers, other, (0.1, 0.01))
     said = capsys.readouterr().out
-    assert "other measurements of the same cells" in said and "4 computed" in said and "taken from" not in said
+    assert "different measurements of the same cells" in said and "4 computed" in said and "taken from" not in said
     assert helpers.find_result("here", "map", {"a": 1}, other).missing
     rounded = replace(data, X=data.X * (1 + 1e-7))  # a machine that rounds differently
     assert rounded.fingerprint != data.fingerprint and not run(helpers, rounded, (0.1,))["computed"]
@@ -174,10 +174,10 @@ def test_results_of_other_cells_or_folds_are_no_results(helpers, small, capsys):
     capsys.readouterr()
     run(helpers, data.subset(np.arange(100)), (0.1,))
     said = capsys.readouterr().out
-    assert "other cells, genes or features" in said and "2 computed" in said
+    assert "different cells, genes or features" in said and "2 computed" in said
     models = {"sBNN-2": network(0.1)}
     helpers.cross_validated("here", "cv", data, models, tables=["scores"], folds=FOLDS, within_fold=True)
-    assert "another protocol" in capsys.readouterr().out
+    assert "a different protocol" in capsys.readouterr().out
 
 
 def test_figures_of_trials_go_to_trials(helpers, small, tmp_path):
@@ -202,7 +202,7 @@ def test_a_result_is_found_by_its_settings(helpers, small, tmp_path, capsys):
     assert not helpers.find_result("here", "map", {"perplexity": 30}, data).missing
     capsys.readouterr()
     other = helpers.find_result("here", "map", {"perplexity": 50}, data)
-    assert other.missing and other.trial and "perplexity 30 on disk, 50 asked for" in capsys.readouterr().out
+    assert other.missing and other.trial and "perplexity 30 on disk, 50 requested" in capsys.readouterr().out
     other.save(table, data)
     assert helpers.find_result("here", "map", {"perplexity": 50}, data) == replace(other, missing=False)
     assert helpers.find_result("here", "map", {"perplexity": 30}, data).path == first.path
@@ -236,5 +236,5 @@ def test_differences_are_said_in_words():
     assert list_differences(models, models) == []
     later = describe_models([("a", network(0.1, schedule="paper"))], 3)
     lines = list_differences(models, later)
-    assert f"schedule {SCHEDULE.name} on disk, paper asked for" in lines
-    assert list_differences({"k": 1}, {"k": 1, "new": "x"}) == ["new not on disk, x asked for"]
+    assert f"schedule {SCHEDULE.name} on disk, paper requested" in lines
+    assert list_differences({"k": 1}, {"k": 1, "new": "x"}) == ["new not on disk, x requested"]

@@ -1,4 +1,4 @@
-"""Accidents that tables of numbers suffer on their way: names that a spreadsheet changed, numbers that mean missing."""
+"""Common damage to tables of numbers: names changed by a spreadsheet, numbers that stand for missing values."""
 
 import re
 
@@ -7,7 +7,7 @@ import pandas as pd
 
 from sbnn._checks import MISSING_MARKERS, preview, warn
 
-#: Months that spreadsheets read into names of genes, and the genes (human, mouse).
+#: Months that spreadsheets see in names of genes, and the genes (human, mouse).
 _MONTHS = {
     "mar": "MARCHF{0}, once MARCH{0} (Marchf{0})",
     "sep": "SEPTIN{0}, once SEPT{0} (Septin{0})",
@@ -31,7 +31,7 @@ _FOREIGN_MONTHS = {
     "mrz": "mar", "mär": "mar", "mars": "mar", "avr": "apr", "abr": "apr", "mai": "may", "sept": "sep", "okt": "oct",
     "dez": "dec", "déc": "dec", "dic": "dec", "ago": "aug", "ene": "jan",
 }  # fmt: skip
-#: What stands in brackets for many things, and is taken for no unit.
+#: What can mean many things in brackets, and is not taken as a unit.
 _AMBIGUOUS = {"M", "L", "l", "J", "W", "g", "h", "F", "m", "S", "min"}
 #: Numbers that often stand for a missing value.
 _ROUND = ("99", "888", "999", "9999", "99999", "999999", "1e10", "1e20")
@@ -39,7 +39,7 @@ _SENTINELS = np.array(
     [sign * float(number) for sign in (-1, 1) for number in _ROUND]
     + [-1000.0, -9999.99, -32768.0, 32767.0, 2147483647.0]
 )
-#: A sentinel is this many times as large as every other value of its column.
+#: A sentinel is at least this many times as large as every other value of its column.
 _FAR = 3
 #: Units of electrophysiology, morphology and molecules, with prefixes, products and quotients.
 _SIMPLE_UNIT = (
@@ -53,7 +53,7 @@ _UNIT = re.compile(
 
 
 def warn_of_dates(gene_names, where):
-    """Warn of genes whose names a spreadsheet made dates, and say which genes they may have been.
+    """Warn of genes whose names a spreadsheet turned into dates, and suggest which genes they may have been.
 
     Parameters
     ----------
@@ -71,12 +71,12 @@ def warn_of_dates(gene_names, where):
         shown = "; ".join(f"{name!r} may be {gene}" for name, gene in list(found.items())[:3])
         warn(
             f"{len(found)} genes in {where} have names that are dates, as spreadsheets make them: {shown}"
-            f"{'; ...' if len(found) > 3 else ''}. Names from before it was opened in a spreadsheet are safer"
+            f"{'; ...' if len(found) > 3 else ''}. Names from before the table was opened in a spreadsheet are safer"
         )
 
 
 def _gene_of_date(name):
-    """Gene that a name which is a date may have been; None where the name is no date."""
+    """Gene that a date-like name may have been; None if the name is not a date."""
     if _OTHER_CHANGES.fullmatch(name):
         return "any gene that looked like a date or a number"
     match = _DAY_AND_MONTH.fullmatch(name)
@@ -95,7 +95,7 @@ def _gene_of_date(name):
 
 
 def warn_of_sentinels(features):
-    """Warn of numbers such as -999 that stand apart from all others of a column.
+    """Warn of numbers such as -999 that lie apart from all others in a column.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def warn_of_sentinels(features):
 
 
 def _stands_apart(number, values):
-    """Whether a number is no value like the others of its column: far from them, or of another sign."""
+    """Whether a number is unlike the other values of its column: far from them, or of the opposite sign."""
     others = values[np.isfinite(values) & ~np.isin(values, _SENTINELS)]
     if not len(others):
         return False
@@ -126,7 +126,7 @@ def _stands_apart(number, values):
 
 
 def split_units(names):
-    """Take units out of names such as "R_in (MOhm)".
+    """Separate units from names such as "R_in (MOhm)".
 
     Parameters
     ----------
@@ -135,14 +135,14 @@ def split_units(names):
     Returns
     -------
     names : list of str
-        Without the units; as they came, where two would become the same.
+        Without the units; unchanged where two would become the same.
     units : tuple of str or None
-        None for each name without a unit; None alone where no name has one.
+        None for each name without a unit; a single None if no name has one.
     """
     names = [str(name) for name in names]
     matches = [_UNIT.fullmatch(name) for name in names]
     stems = pd.Series([re.split(r"\s*[(\[]", name)[0] for name in names])
-    # "ISI (min)" beside "ISI (max)" is no unit; nor is a single "CD4 (A)" among names without any.
+    # "ISI (min)" next to "ISI (max)" is not a unit; nor is a single "CD4 (A)" among names without any.
     shared = stems.duplicated(keep=False)
     clear = [number for number, match in enumerate(matches) if match and match["unit"] not in _AMBIGUOUS]
     clear = [number for number in clear if not shared[number]]
@@ -154,7 +154,7 @@ def split_units(names):
 
 
 def check_no_text(table, what, separator=";"):
-    """Raise ValueError where columns of a table hold no real numbers, with an example and what to do."""
+    """Raise ValueError if columns of a table do not hold real numbers, with an example and what to do."""
     others = [
         number
         for number, kind in enumerate(table.dtypes)
@@ -173,10 +173,10 @@ def check_no_text(table, what, separator=";"):
     if advice is not None:
         example = next(text for text in texts if "," in text)
         raise ValueError(
-            f"{what} holds numbers with commas, as {example!r} in column(s) {preview(names, 3)}: read it with "
+            f"{what} holds numbers with commas, such as {example!r} in column(s) {preview(names, 3)}: read it with "
             f"pandas.read_csv(path, sep={separator!r}, {advice}, index_col=0), and give the DataFrame"
         )
-    example = f", as {texts[0][:40]!r}" if texts else ""
+    example = f", such as {texts[0][:40]!r}" if texts else ""
     raise ValueError(
         f"{what} must hold real numbers only, but column(s) {preview(names)} hold text, dates, categories or complex "
         f"numbers{example}: drop or convert them"
@@ -184,7 +184,7 @@ def check_no_text(table, what, separator=";"):
 
 
 def _number_format(texts):
-    """Arguments of `pandas.read_csv` for numbers with commas; None where the texts are no such numbers."""
+    """Arguments of `pandas.read_csv` for numbers with commas; None if the texts are not such numbers."""
     with_comma = [text for text in texts if "," in text]
     if not with_comma or not all(re.fullmatch(r"[-+]?[\d.,]*\d(e[-+]?\d+)?", text, re.IGNORECASE) for text in texts):
         return None

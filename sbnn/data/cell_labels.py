@@ -20,7 +20,7 @@ def known_or_not(values):
 
 
 def modal_colors(groups, colors):
-    """Return the most frequent colour of each group of cells (the first in order where two are as frequent).
+    """Return the most frequent colour of each group of cells (the first in order if two are equally frequent).
 
     Parameters
     ----------

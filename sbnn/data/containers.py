@@ -1,4 +1,4 @@
-"""Tables, AnnData and MuData of the reader's own cells, turned into arguments of PairedData and back."""
+"""Tables, AnnData and MuData of the user's own cells, converted to arguments of PairedData and back."""
 
 import importlib
 import numbers
@@ -26,18 +26,18 @@ from sbnn.data.preprocessing import gene_statistics, nearest_number, select_abov
 
 #: What has colours, and where PairedData keeps them.
 _COLORS = {"cell_types": "type_colors", "cell_families": "family_colors"}
-#: What may be known of cells, beside counts and features, and the column of `obs` that `to_anndata` puts it in.
+#: What may be known about cells besides counts and features, and the column of `obs` in which `to_anndata` puts it.
 OBS_COLUMNS = {"cell_types": "cell_type", "cell_families": "cell_family", "donors": "donor"}
-#: What `pair` takes beside what it names.
+#: What `pair` takes in addition to its named arguments.
 _SETTINGS = {*OBS_COLUMNS, *_COLORS.values(), "feature_units"}
-#: Part by which the number of variable genes may differ from what is asked for.
+#: Fraction by which the number of variable genes may differ from the number requested.
 FARTHEST = 0.2
-#: Rows of a dense table on disk that are read at once.
+#: Rows of a dense table on disk that are read at a time.
 ROWS_AT_ONCE = 1000
 
 
 def _take_columns(settings, table, where):
-    """Replace names of columns among the settings by the columns."""
+    """Replace names of columns among the settings with the columns."""
     for key in OBS_COLUMNS:
         if isinstance(settings.get(key), str):
             settings[key] = table[_present([settings[key]], table, where)[0]]
@@ -88,7 +88,7 @@ def pair_anndata(adata, features, counts=None, genes=1000, **settings):
 
 
 def _of_uns(adata, key, columns):
-    """Names or units of the columns of a table in `obsm`: `adata.uns[key]` where it is there, else the columns."""
+    """Names or units of the columns of a table in `obsm`: `adata.uns[key]` if present, else the columns."""
     found = adata.uns.get(key, columns)
     if isinstance(found, str) or len(found) != len(columns):
         raise ValueError(f"adata.uns[{key!r}] must have one entry per feature ({len(columns)}), got {found!r}")
@@ -112,7 +112,7 @@ def pair_mudata(mdata, x="rna", y="ephys", counts=None, genes=1000, **settings):
 
 
 def _pair_genes(adata, table, what, layer, genes, settings, where="adata"):
-    """Pair the counts of an AnnData with a table of features, with the columns of obs that are asked for."""
+    """Pair the counts of an AnnData with a table of features, with the requested columns of obs."""
     if isinstance(genes, str):
         marked = adata.var[_present([genes], adata.var, f"{where}.var")[0]]
         if marked.dtype != bool:
@@ -137,13 +137,13 @@ def _pair_genes(adata, table, what, layer, genes, settings, where="adata"):
 
 
 def _dense(values):
-    """Values of features as an array, wherever they are: in memory, on disk, sparse."""
+    """Values of features as an array, whether they are in memory, on disk or sparse."""
     values = values.to_memory() if hasattr(values, "to_memory") else values
     return values.toarray() if sparse.issparse(values) else np.asarray(values)
 
 
 def _units(units):
-    """Units as PairedData has them: None where there is none."""
+    """Units in the form that PairedData has: None for none."""
     return tuple(None if pd.isna(unit) or not str(unit) else str(unit) for unit in units)
 
 
@@ -156,7 +156,7 @@ def _present(names, table, where):
 
 
 def counts_of(adata, layer, where="adata"):
-    """Return counts in memory: sparse where they are, or where they come from disk."""
+    """Return counts in memory: sparse if they are sparse already, or come from disk."""
     if layer is not None and layer not in adata.layers:
         raise ValueError(
             f"{where}.layers lacks {layer!r} (counts); it has {preview(adata.layers)}; None stands for {where}.X"
@@ -197,7 +197,7 @@ def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **m
         raise TypeError(f"unknown argument(s) {preview(unknown)}: expected among {preview(sorted(_SETTINGS), 12)}")
     if not features.size:
         raise ValueError(f"features is empty: {features.shape[0]} rows and {features.shape[1]} columns")
-    warn_of_dates(table.gene_names, "counts")  # first: two genes that became one date have one name
+    warn_of_dates(table.gene_names, "counts")  # first: two genes turned into the same date have the same name
     gene_names = check_unique(table.gene_names, "genes in counts")
     cells = _match(check_unique(table.cell_names, "cells in counts"), features.index)
     rows = pd.Index(table.cell_names).get_indexer(cells)
@@ -212,7 +212,7 @@ def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **m
         raise ValueError(f"none of the {len(cells)} cells has a count of the chosen genes")
     if empty.any():
         warn(
-            f"{empty.sum()} of {len(cells)} cells are left out, without any count of the chosen genes: "
+            f"{empty.sum()} of {len(cells)} cells have no count of the chosen genes and are left out: "
             f"{preview(cells[empty], 3)}"
         )
         counts, cells = counts[~empty], cells[~empty]
@@ -235,7 +235,7 @@ def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **m
 
 
 def _match(cells, measured):
-    """Cells that both tables have, in the order of the features; warns of the others."""
+    """Cells that are in both tables, in the order of the features; warns of the others."""
     measured = check_unique(measured, "cells in features")
     common = measured[np.isin(measured, cells)]
     if not len(common):
@@ -258,7 +258,7 @@ def _choose_genes(counts, gene_names, genes, detection_threshold):
         detected = np.flatnonzero(np.asarray(counts.sum(axis=0)).ravel() > 0)
         if genes is None and len(detected) < len(gene_names):
             silent = np.delete(gene_names, detected)
-            warn(f"{len(silent)} of {len(gene_names)} genes are left out, without any count: {preview(silent, 3)}")
+            warn(f"{len(silent)} of {len(gene_names)} genes have no count and are left out: {preview(silent, 3)}")
         if genes is not None and check_whole(genes, "genes") > len(detected):
             warn(f"genes={genes}: counts has {len(detected)} genes with any count, and all of them are taken")
         if genes is None or genes >= len(detected):
@@ -276,7 +276,7 @@ def _choose_genes(counts, gene_names, genes, detection_threshold):
 
 
 def _most_variable(counts, genes, detection_threshold):
-    """Places of the most variable genes, as many as there are curves for."""
+    """Places of the most variable genes, as close to the requested number as the curves allow."""
     statistics = gene_statistics(counts, detection_threshold)
     eligible = int(statistics["zero_rate"].notna().sum())
     if genes > eligible:
@@ -289,8 +289,8 @@ def _most_variable(counts, genes, detection_threshold):
     differs = nearest_number(genes, selection, "genes")
     if differs and abs(selection.mask.sum() - genes) > FARTHEST * genes:
         raise ValueError(
-            f"genes={genes}: no curve selects about as many, the nearest selects {selection.mask.sum()}. Are these "
-            "counts, as measured? Give another number, names of genes, or None for all"
+            f"genes={genes}: no curve selects about that many, the nearest selects {selection.mask.sum()}. Are these "
+            "raw counts? Give another number, names of genes, or None for all"
         )
     if differs:
         warn(differs)
@@ -298,7 +298,7 @@ def _most_variable(counts, genes, detection_threshold):
 
 
 def _colors_of(names, given):
-    """Colours of types or families: those given, or as many as there are names; grey for cells without one."""
+    """Colours of types or families: those given, or one for each name; grey for cells without a name."""
     grey = {UNKNOWN: UNKNOWN_COLOR} if UNKNOWN in names else {}
     if given is None:
         from seaborn import color_palette
@@ -311,13 +311,13 @@ def _colors_of(names, given):
 def _aligned(series, cells, what):
     """Values of a Series for the named cells."""
     series = series.set_axis(series.index.astype(str))
-    series = series[series.index.isin(cells)]  # only these must be there, once
+    series = series[series.index.isin(cells)]  # only these must be present, once each
     check_unique(series.index, f"cells in {what}")
     missing = cells[~np.isin(cells, series.index)]
     if len(missing):
         raise ValueError(
-            f"{what} lacks {len(missing)} of the {len(cells)} cells: {preview(missing, 3)}; name them there, without a "
-            "value where it is not known"
+            f"{what} lacks {len(missing)} of the {len(cells)} cells: {preview(missing, 3)}; add them, with a missing "
+            "value where it is unknown"
         )
     return known_or_not(series.loc[cells].astype(object).to_numpy())
 
@@ -349,7 +349,7 @@ def make_anndata(data):
 
 
 def put_in_obsm(adata, key, table):
-    """Put a table into `obsm`: as it is, or where files could not hold its names ("/") with them in `uns`."""
+    """Put a table into `obsm`: unchanged, or with its names in `uns` if files could not hold them ("/")."""
     if any("/" in name or name == "_index" for name in table.columns):
         adata.obsm[key], adata.uns[f"{key}_names"] = table.to_numpy(), table.columns.to_numpy(str)
     else:
@@ -369,7 +369,7 @@ def make_mudata(data):
 
 
 def import_extra(package):
-    """Import a package of the extra "anndata", or say how to get it."""
+    """Import a package of the extra "anndata", or raise an error that tells how to get it."""
     try:
         return importlib.import_module(package)
     except ImportError as error:

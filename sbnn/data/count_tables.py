@@ -1,4 +1,4 @@
-"""Reading published tables: counts of whole transcriptomes, columns that must be there, cells that must match."""
+"""Reading published tables: counts of whole transcriptomes, required columns, cells that must match."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ class CountTable(NamedTuple):
 
 
 def read_counts(source, sep=",", what=None, cell_name=str):
-    """Read a table of genes (rows) x cells (columns) and turn it to cells x genes.
+    """Read a table of genes (rows) x cells (columns) and transpose it to cells x genes.
 
     Parameters
     ----------
@@ -28,17 +28,17 @@ def read_counts(source, sep=",", what=None, cell_name=str):
     what : str, optional
         Name of the table in errors; the path if None.
     cell_name : callable
-        From a column's name to the name of the cell.
+        Maps the name of a column to the name of the cell.
 
     Returns
     -------
     CountTable
-        Dense; int32 where all values are whole.
+        Dense; int32 if all values are whole numbers.
 
     Raises
     ------
     ValueError
-        Missing values, text, negative counts, names that come twice.
+        Missing values, text, negative counts, duplicate names.
     """
     what = what or getattr(source, "name", source)
     table = pd.read_csv(source, sep=sep, index_col=0)
@@ -68,7 +68,7 @@ def rows_of(table, cells):
     Raises
     ------
     ValueError
-        Where the table lacks a cell.
+        The table lacks a cell.
     """
     rows = pd.Index(table.cell_names).get_indexer(cells)
     if (rows < 0).any():
@@ -77,14 +77,14 @@ def rows_of(table, cells):
 
 
 def require_columns(table, columns, path):
-    """Raise ValueError where the table read from `path` lacks a column."""
+    """Raise ValueError if the table read from `path` lacks a column."""
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise ValueError(f"{path} lacks the column(s) {preview(missing)}; it has {preview(table.columns, 12)}")
 
 
 def require_same_cells(cells, expected, cells_from, expected_from):
-    """Raise ValueError where two tables are not about the same cells."""
+    """Raise ValueError if two tables do not describe the same cells."""
     missing, surplus = sorted(set(expected) - set(cells)), sorted(set(cells) - set(expected))
     if missing or surplus:
         raise ValueError(

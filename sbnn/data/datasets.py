@@ -1,4 +1,4 @@
-"""The data sets by name: from the public files to PairedData, and what was kept on the way."""
+"""The data sets by name: from the public files to PairedData, and how many cells were kept at each step."""
 
 from dataclasses import replace
 
@@ -25,17 +25,17 @@ def load_dataset(name, data_dir=None, drop_spike_ins=False):
     name : str
         "scala_2020": 1213 neurons of mouse motor cortex, 1000 genes, 16 features (Scala et al. 2020).
         "scala_2020_ion_channels": the same cells with the 423 ion-channel genes of a GO list; needs the table of
-        all genes, a large archive that is downloaded where it is missing.
-        "scala_2020_phys_temp": 176 neurons of the same laboratory recorded at 33-34 C, same features, the 1000
-        genes most variable in them; "scala_2020_phys_temp_ion_channels": with the ion-channel genes.
+        all genes, a large archive that is downloaded if it is missing.
+        "scala_2020_phys_temp": 176 neurons of the same laboratory recorded at 33-34 C, same features, their 1000
+        most variable genes; "scala_2020_phys_temp_ion_channels": with the ion-channel genes.
         "gouwens_2020": 3395 interneurons of mouse visual cortex, 1252 genes, 55 features (Gouwens et al. 2020).
         "stoeckius_2017": 7652 cord blood cells, 1000 genes, 13 surface proteins (CITE-seq, Stoeckius et al. 2017).
         "ctcl_2019": 500 cells of a T-cell lymphoma, 1001 genes, 49 surface proteins (CITE-seq, Mimitou et al. 2019).
-        "simulated": `simulate_patchseq()`, embedded, for trying things out.
+        "simulated": `simulate_patchseq()`, needs no files, for trying things out.
     data_dir : path-like, optional
         Folder of the data; else $SBNN_DATA, else data/. Missing files are downloaded and verified.
     drop_spike_ins : bool
-        Leave out the ERCC spike-ins, which are no genes; the paper kept the three among its 1000 of scala_2020.
+        Leave out the ERCC spike-ins, which are not genes; the paper kept the three among its 1000 of scala_2020.
 
     Returns
     -------
@@ -44,9 +44,9 @@ def load_dataset(name, data_dir=None, drop_spike_ins=False):
     Raises
     ------
     ValueError
-        Unknown name; or a file that is not the published one, or tables that do not fit together.
+        Unknown name; a file that is not the published one; or tables that do not match.
     FileNotFoundError
-        A file is missing and cannot be downloaded; says where to put it.
+        A file is missing and cannot be downloaded; the message tells where to put it.
 
     See Also
     --------
@@ -68,7 +68,7 @@ def load_dataset(name, data_dir=None, drop_spike_ins=False):
 
 def _without_spike_ins(data):
     """Leave out ERCC spike-ins and normalise again over the genes that remain."""
-    genes = ~np.char.startswith(data.gene_names, "ERCC-")  # not ERCC1 and its like, which are genes
+    genes = ~np.char.startswith(data.gene_names, "ERCC-")  # not ERCC1 and the like, which are genes
     if genes.all():
         return data
     counts = data.counts[:, genes]
@@ -103,7 +103,7 @@ def cell_selection(data, data_dir=None):
 
 
 def measured_features(data, data_dir=None):
-    """Return the features of a data set as the files hold them, before any transformation.
+    """Return the features of a data set as in the files, before any transformation.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def measured_features(data, data_dir=None):
     Returns
     -------
     DataFrame
-        One row a cell, one column a feature.
+        One row per cell, one column per feature.
     """
     if data.name in _SCALA:
         table = scala.raw_scala_features(scala.cohort_of(data.name), data_dir)
@@ -135,8 +135,8 @@ def whole_transcriptomes(name, data_dir=None):
     -------
     dict
         Name of the table -> (CountTable, detection threshold). For scala_2020 that is the table of all 42184 genes
-        where its archive is there, else that of 1978 genes (`scala_wide.read_wide_counts`). Empty for gouwens_2020,
-        whose genes were chosen by its authors. A table that cannot be had is left out with a warning.
+        if its archive is available, else that of 1978 genes (`scala_wide.read_wide_counts`). Empty for gouwens_2020,
+        whose genes were chosen by its authors. A table that cannot be obtained is left out with a warning.
     """
     if name == "simulated":
         data = simulate_patchseq()[0]

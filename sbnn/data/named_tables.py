@@ -1,4 +1,4 @@
-"""Tables with names that the reader brings: DataFrames, or CSV files with commas, semicolons or tabs."""
+"""Tables with names that the user brings: DataFrames, or CSV files with commas, semicolons or tabs."""
 
 import csv
 import gzip
@@ -13,17 +13,17 @@ import pandas as pd
 from sbnn._checks import MISSING_MARKERS, check_named, check_unique, preview, warn
 from sbnn.data.accidents import check_no_text
 
-#: What goes wrong with a file that is cut, packed otherwise, or no table.
+#: Errors raised for a file that is truncated, compressed in another way, or not a table.
 _UNREADABLE = (EOFError, gzip.BadGzipFile, pd.errors.EmptyDataError, pd.errors.ParserError, csv.Error)
-#: Files of spreadsheets, which are no text.
+#: Spreadsheet files, which are not text.
 _SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
-#: How files begin that are no text.
+#: First bytes of files that are not text.
 _BINARY = {
-    b"\x1f\x8b": "packed by gzip (its name should end in .gz)",
+    b"\x1f\x8b": "compressed by gzip (its name should end in .gz)",
     b"PK\x03\x04": "a zip or a spreadsheet (.xlsx)",
     b"\x89HDF": "an HDF5 file (.h5, .h5ad)",
 }
-#: How the first column of a table is called, which tables of R leave without a name.
+#: Usual names of the first column of a table, which R leaves unnamed.
 _NAMES_OF_NAMES = {"", "cell", "cells", "cell_id", "cellid", "barcode", "gene", "genes", "gene_id", "name", "id"}
 
 
@@ -33,8 +33,8 @@ def read_table(table, what):
     Parameters
     ----------
     table : DataFrame or path-like
-        A path of a file with commas, semicolons or tabs, whichever its first line has most of (.tsv: tabs), .gz or
-        not; its first column holds the names of the rows.
+        The path of a file with commas, semicolons or tabs, whichever is most frequent in its first line (.tsv: tabs),
+        .gz or not; its first column holds the names of the rows.
     what : str
         Name of the argument in errors.
 
@@ -46,8 +46,8 @@ def read_table(table, what):
     Raises
     ------
     ValueError
-        No table at all, an empty one, a file that is damaged or of a spreadsheet, columns that hold no real numbers,
-        names that are missing or come twice.
+        Not a table, an empty one, a file that is damaged or a spreadsheet, columns that do not hold real numbers,
+        missing or duplicate names.
     """
     require_table(table, what)
     table = _without_markers(table, what) if isinstance(table, pd.DataFrame) else _read_numbers(table, what)
@@ -55,7 +55,7 @@ def read_table(table, what):
         raise ValueError(f"{what} is empty: {table.shape[0]} rows and {table.shape[1]} columns")
     for names, axis in ((table.index, "rows"), (table.columns, "columns")):
         if isinstance(names, pd.MultiIndex):
-            raise ValueError(f"the {axis} of {what} have names of several levels (MultiIndex): join them to one")
+            raise ValueError(f"the {axis} of {what} have names of several levels (MultiIndex): join them into one")
     check_no_text(table, what)
     nullable = [
         column
@@ -79,21 +79,21 @@ def require_table(table, what):
         )
     if Path(table).suffix.lower() in _SPREADSHEETS:
         raise ValueError(
-            f"{what}: {table} is a file of a spreadsheet: save it as CSV UTF-8 there, or read it with "
+            f"{what}: {table} is a spreadsheet file: save it as CSV UTF-8 there, or read it with "
             "pandas.read_excel(path, index_col=0) and give the DataFrame (look for gene names that became dates)"
         )
 
 
 def _read_numbers(path, what):
-    """Read a file whose first column holds names: text, even where they look like numbers or a missing value."""
+    """Read a file whose first column holds names: kept as text, even if they look like numbers or a missing value."""
     separator, header, first = _begin(path, what)
     options = {"sep": separator, "converters": {0: str}, "encoding": "utf-8-sig"}
     n_columns = len(first)
     nameless = len(first) == len(header) + 1 and header[0].strip().lower() not in _NAMES_OF_NAMES
     if nameless:  # as R writes tables: no name above the names of the rows
         warn(
-            f"{what}: {path} has {len(header)} names above {len(first)} columns: taken for a table of R, whose first "
-            "column has no name"
+            f"{what}: {path} has {len(header)} names above {len(first)} columns: read as a table written by R, whose "
+            "first column has no name"
         )
         options |= {"names": ["", *header], "header": None, "skiprows": 1}
         header = options["names"]
@@ -104,7 +104,7 @@ def _read_numbers(path, what):
         )
     if header[0] and header[0] in header[1:]:
         raise ValueError(f"{what}: {path} has two columns called {header[0]!r}: rename one")
-    check_unique(check_named(header[1:], f"columns of {what}"), f"columns in {what}")  # pandas would number them
+    check_unique(check_named(header[1:], f"columns of {what}"), f"columns in {what}")  # pandas would rename duplicates
     _check_rows(path, what, separator, n_columns)
     with _damage_explained(path, what):
         table = pd.read_csv(path, keep_default_na=False, na_values=[""], low_memory=False, **options)
@@ -114,7 +114,7 @@ def _read_numbers(path, what):
 
 
 def _check_rows(path, what, separator, n_columns):
-    """Raise ValueError where a row of a file is short, which pandas would take for missing values, or has NUL bytes."""
+    """Raise ValueError if a row of a file is short, which pandas would read as missing values, or has NUL bytes."""
     with _damage_explained(path, what), _open_text(path) as file:
         for number, row in enumerate(csv.reader(_without_nul(file), delimiter=separator)):
             if number and len(row) < n_columns and any(entry.strip() for entry in row):
@@ -124,7 +124,7 @@ def _check_rows(path, what, separator, n_columns):
 
 
 def _without_nul(lines):
-    """Pass lines on; csv.Error at the first with a NUL byte, behind which pandas reads nothing."""
+    """Yield lines; raise csv.Error at the first with a NUL byte, after which pandas reads nothing."""
     for line in lines:
         if "\0" in line:
             raise csv.Error("it holds NUL bytes, as damaged files and binary ones do")
@@ -132,13 +132,13 @@ def _without_nul(lines):
 
 
 def _open_text(path):
-    """Open a file of text, packed by gzip or not."""
+    """Open a text file, compressed by gzip or not."""
     open_text = gzip.open if str(path).endswith(".gz") else open
     return open_text(path, "rt", newline="", encoding="utf-8-sig")
 
 
 def _without_markers(table, what):
-    """Put NaN where text such as "n.d." or "#N/A" says that a value is missing, and say so."""
+    """Replace text such as "n.d." or "#N/A", which marks missing values, with NaN, and warn."""
     found, changed = Counter(), {}
     for number, kind in enumerate(table.dtypes):
         if not pd.api.types.is_object_dtype(kind):
@@ -163,22 +163,22 @@ def _without_markers(table, what):
 
 @contextmanager
 def _damage_explained(path, what):
-    """Say which file of which argument cannot be read."""
+    """Raise an error that names the file and the argument which cannot be read."""
     try:
         yield
     except UnicodeDecodeError:
         raise ValueError(f"{what}: {path} {_what_it_is(path)}") from None
     except _UNREADABLE as error:
-        raise ValueError(f"{what}: {path} is damaged or no table, .gz or plain ({error})") from None
+        raise ValueError(f"{what}: {path} is damaged or not a table, .gz or plain ({error})") from None
 
 
 def _what_it_is(path):
-    """Say what a file that is not written in UTF-8 may be, and how to read it."""
+    """Describe what a file that is not written in UTF-8 may be, and how to read it."""
     with (gzip.open if str(path).endswith(".gz") else open)(path, "rb") as file:
         begins = file.read(4096)
     for magic, kind in _BINARY.items():
         if begins.startswith(magic):
-            return f"is {kind}, not a table of text: read it with what is made for it, and give the DataFrame"
+            return f"is {kind}, not a table of text: read it with a reader for this format, and give the DataFrame"
     encoding = "utf-16" if begins[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
     line = begins[: len(begins) // 2 * 2].decode(encoding, "replace").splitlines()[0]
     separator = max(",;\t", key=line.count)
@@ -195,7 +195,7 @@ def _begin(path, what):
     tabs = "\t" in lines[0] and str(path).removesuffix(".gz").endswith((".tsv", ".txt"))
     separator = "\t" if tabs else max(",;\t", key=lines[0].count)
     if separator not in lines[0]:
-        raise ValueError(f"{what}: {path} is no table, its first line has no commas, semicolons or tabs")
+        raise ValueError(f"{what}: {path} is not a table, its first line has no commas, semicolons or tabs")
     if not lines[1].strip():
         raise ValueError(f"{what}: {path} is empty: it has no row below its first line")
     header, first = (next(csv.reader([line], delimiter=separator), []) for line in lines)
@@ -203,23 +203,23 @@ def _begin(path, what):
 
 
 def require_named_rows(table, what):
-    """Raise ValueError where a DataFrame numbers its rows instead of naming them."""
+    """Raise ValueError if a DataFrame numbers its rows instead of naming them."""
     if not isinstance(table, pd.DataFrame) or table.index.name is not None:
         return
     if isinstance(table.index, pd.RangeIndex) or pd.api.types.is_integer_dtype(table.index.dtype):
         raise ValueError(
-            f"{what} has no names in its index, only numbers of rows: name them with set_index, or read the file with "
-            "index_col=0. Where these numbers are the names, say so: table.index.name = 'cell'"
+            f"{what} has no names in its index, only row numbers: name them with set_index, or read the file with "
+            "index_col=0. If these numbers are the names, give the index a name: table.index.name = 'cell'"
         )
 
 
 def read_descriptions(cells, names):
-    """Return what is known of cells, indexed by the column (or the index) that holds their names.
+    """Return what is known about cells, indexed by the column (or the index) that holds their names.
 
     Parameters
     ----------
     cells : DataFrame or path-like
-        A column a property, as text or as numbers.
+        One column per property, as text or as numbers.
     names : sequence of str
         The cells in question.
 
@@ -230,7 +230,7 @@ def read_descriptions(cells, names):
     Raises
     ------
     ValueError
-        No column has these names, or several columns that differ have equally many of them.
+        No column has these names, or several different columns have equally many of them.
     """
     require_table(cells, "cells")
     if not isinstance(cells, pd.DataFrame):

@@ -1,4 +1,4 @@
-"""The one container that everything else takes: expression and features of the same cells."""
+"""The container that everything else takes: expression and features of the same cells."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ def check_paired(data, name="data"):
 
 @dataclass(frozen=True, eq=False)
 class PairedData:
-    """Two measurements of the same cells, checked when made.
+    """Two measurements of the same cells, checked on creation.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class PairedData:
     gene_names, feature_names, cell_names : str arrays
         Unique names of columns and rows.
     counts : array or CSR matrix, shape (n_cells, n_genes), optional
-        Counts of the same genes as measured.
+        Raw counts of the same genes.
     features : float64 array, shape (n_cells, n_features), optional
         Features as measured, in `feature_units`.
     feature_units : tuple of str or None, optional
@@ -50,7 +50,7 @@ class PairedData:
     Raises
     ------
     ValueError
-        Where shapes disagree, names come twice, X is not finite, Y is infinite or counts are negative.
+        Shapes disagree, names are duplicated, X is not finite, Y is infinite or counts are negative.
     """
 
     X: np.ndarray
@@ -93,7 +93,7 @@ class PairedData:
         self._check_colors("cell_families", "family_colors")
 
     def _check_labels(self):
-        """Refuse DataFrames whose rows or columns are named otherwise: they would be taken by their places."""
+        """Refuse DataFrames whose rows or columns have other names: they would be matched by position."""
         tables = (("X", self.gene_names), ("Y", self.feature_names), ("counts", self.gene_names))
         for name, columns in (*tables, ("features", self.feature_names)):
             table = getattr(self, name)
@@ -101,7 +101,7 @@ class PairedData:
                 continue
             for labels, names, what in ((table.index, self.cell_names, "rows"), (table.columns, columns, "columns")):
                 if not isinstance(labels, pd.RangeIndex) and list(map(str, labels)) != list(map(str, names)):
-                    raise ValueError(f"{name} has {what} named otherwise than cell_names, gene_names or feature_names")
+                    raise ValueError(f"{name} has {what} that differ from cell_names, gene_names or feature_names")
 
     def _check_measured(self, n_cells, n_genes, n_features):
         """Check the values as measured against the values as modelled."""
@@ -148,7 +148,7 @@ class PairedData:
 
     @property
     def fingerprint(self):
-        """SHA-1 of the modelled values and names: tells whether a result belongs to these data."""
+        """SHA-1 of the modelled values and names: shows whether a result belongs to these data."""
         digest = hashlib.sha1()
         for array in (self.X, self.Y):
             digest.update(memoryview(np.ascontiguousarray(array)).cast("B"))
@@ -158,7 +158,7 @@ class PairedData:
 
     @property
     def values_digest(self):
-        """Eight numbers that tell measurements apart and that rounding hardly changes, float64 array.
+        """Eight numbers that differ between measurements and hardly change with rounding, float64 array.
 
         Projections of X and Y (missing values as 0) onto fixed random directions of cells and genes (features).
         """
@@ -173,7 +173,7 @@ class PairedData:
 
     @property
     def names_hash(self):
-        """SHA-1 of the names of cells, genes and features, and of the cells' classes, which no rounding changes."""
+        """SHA-1 of the names of cells, genes and features, and of the cells' classes, unaffected by rounding."""
         digest = hashlib.sha1()
         for names in (self.cell_names, self.gene_names, self.feature_names, self.cell_types, self.cell_families):
             digest.update("\n".join(() if names is None else names).encode() + b"\0")
@@ -181,10 +181,10 @@ class PairedData:
 
     @classmethod
     def from_tables(cls, counts, features, genes=1000, detection_threshold=0, genes_as_rows=False, cells=None, **more):
-        """Pair tables of counts and of features of the reader's own cells.
+        """Pair tables of counts and of features of the user's own cells.
 
-        Cells are matched by name; those that one table lacks, or without a count of the chosen genes, are left out with
-        a warning. Genes are chosen, counts divided by depth, logarithms taken, both sides z-scored (see
+        Cells are matched by name; those missing from one table, or without a count of the chosen genes, are left out
+        with a warning. Genes are chosen, counts divided by depth and log-transformed, both sides z-scored (see
         `sbnn.Preprocessor`).
 
         Parameters
@@ -193,14 +193,14 @@ class PairedData:
         features : DataFrame or path of a CSV file, cells x features
             In their own units, NaN where not measured.
         genes : int, sequence of str or None
-            The most variable genes, this many; or these; or all that are detected.
+            This many of the most variable genes; or the named genes; or all detected genes (None).
         detection_threshold : float
-            For the choice of variable genes: a gene is detected in a cell with more counts than this (0 for UMIs, about
-            30 for full-length reads).
+            For the choice of variable genes: a gene is detected in a cell if it has more counts than this (0 for UMIs,
+            about 30 for full-length reads).
         genes_as_rows : bool
-            The table of counts has a row for each gene.
+            Whether the table of counts has one row per gene.
         cells : DataFrame or path of a CSV file, optional
-            What is known of the cells; their names are its index or one of its columns.
+            What is known about the cells; their names are its index or one of its columns.
         **more
             `name`, `feature_units`, `type_colors`, `family_colors` as in `PairedData`; `cell_types`, `cell_families`,
             `donors` as columns of `cells`, or as Series indexed by cell.
@@ -223,13 +223,13 @@ class PairedData:
     def from_anndata(cls, adata, features, counts=None, genes=1000, **more):
         """Pair what an AnnData holds, in memory or backed by a file; counts stay sparse until genes are chosen.
 
-        Its name is `uns["name"]` where that is there.
+        The name of the data set is `uns["name"]`, if present.
 
         Parameters
         ----------
         adata : anndata.AnnData
         features : str or list of str
-            Key of `adata.obsm`, or columns of `adata.obs`. Where `obsm` holds an array, `uns["<key>_names"]` names its
+            Key of `adata.obsm`, or columns of `adata.obs`. If `obsm` holds an array, `uns["<key>_names"]` names its
             columns; `uns["<key>_units"]` are units, "" for none.
         counts : str or None
             Layer that holds counts; None for `adata.X`.
@@ -237,7 +237,7 @@ class PairedData:
             As in `from_tables`; or a bool column of `adata.var`, for example "highly_variable".
         **more
             As in `from_tables`, but `cell_types`, `cell_families` and `donors` are columns of `adata.obs`; their
-            colours are taken from `adata.uns`, where scanpy leaves them.
+            colours are taken from `adata.uns`, where scanpy stores them.
 
         Returns
         -------
@@ -246,7 +246,7 @@ class PairedData:
         Raises
         ------
         ValueError
-            A key, column or layer that is not there, and as `from_tables`.
+            A key, column or layer is missing, and as in `from_tables`.
         """
         return cls(**pair_anndata(adata, features, counts, genes, **more))
 
@@ -275,8 +275,9 @@ class PairedData:
 
         Types, families and donors are columns of `obs` ("cell_type", "cell_family", "donor"), with their colours where
         scanpy looks for them. `PairedData.from_anndata(adata, "features", "counts", genes=None,
-        cell_types="cell_type", ...)` leads back: with z-scores over the cells that are there, and without genes that
-        none of them has a count of. Feature names with "/", which files cannot hold, go to `uns["features_names"]`.
+        cell_types="cell_type", ...)` converts back: with z-scores over the cells of the AnnData, and without genes
+        that have no count in any of them. Feature names with "/", which files cannot hold, go to
+        `uns["features_names"]`.
         """
         return make_anndata(self)
 
@@ -285,7 +286,7 @@ class PairedData:
         return make_mudata(self)
 
     def subset(self, cells):
-        """Return the chosen cells only.
+        """Return only the chosen cells.
 
         Parameters
         ----------
@@ -299,7 +300,7 @@ class PairedData:
         Raises
         ------
         ValueError
-            A mask of another length, or rows that do not exist or come twice.
+            A mask of the wrong length, or rows that do not exist or are repeated.
         """
         named = isinstance(cells, pd.Series) and not isinstance(cells.index, pd.RangeIndex)
         if named and list(map(str, cells.index)) != self.cell_names.tolist():
@@ -310,7 +311,7 @@ class PairedData:
         return replace(self, **taken)
 
     def __repr__(self):
-        """Say what is inside, in a few lines."""
+        """Describe the content in a few lines."""
         lines = [
             f"PairedData {self.name!r}: {self.n_cells} cells",
             f"  X {self.n_genes} genes: {preview(self.gene_names, 4)}",

@@ -18,7 +18,7 @@ class GeneSelection(NamedTuple):
 
 
 def gene_statistics(counts, threshold=0, min_cells=10):
-    """Compute how often a gene is silent and how strongly it is expressed where it is not.
+    """Compute how often a gene is not detected, and how strongly it is expressed where it is.
 
     Parameters
     ----------
@@ -31,14 +31,14 @@ def gene_statistics(counts, threshold=0, min_cells=10):
 
     Returns
     -------
-    DataFrame, one row a gene
+    DataFrame, one row per gene
         `zero_rate`: fraction of cells in which the gene is not detected;
         `mean_log`: mean of log2(count) over the cells in which it is.
 
     Raises
     ------
     ValueError
-        Where counts are not two-dimensional, negative or not finite.
+        Counts are not two-dimensional, negative or not finite.
     """
     counts = check_counts(counts)
     n_cells = counts.shape[0]
@@ -65,7 +65,7 @@ def variable_gene_curve(mean_log, offset, decay=1.5):
 
 
 def find_variable_genes(counts, n_genes=1000, threshold=0, min_cells=10, decay=1.5):
-    """Like `select_variable_genes`, returning the curve's offset beside the mask, and without its warning.
+    """Select variable genes as `select_variable_genes` does, without its warning; return the curve's offset as well.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def find_variable_genes(counts, n_genes=1000, threshold=0, min_cells=10, decay=1
 
 
 def select_above_curve(statistics, n_genes, decay=1.5):
-    """Move the curve until `n_genes` genes lie above it, or the nearest number that a curve has.
+    """Move the curve until `n_genes` genes lie above it, or the nearest possible number.
 
     Parameters
     ----------
@@ -116,19 +116,19 @@ def select_above_curve(statistics, n_genes, decay=1.5):
 
 
 def nearest_number(asked, selection, name):
-    """Say, of a selection that differs in number from what `name` asked for, that it is the nearest; else None."""
+    """Return a warning text if the number of selected genes differs from the number `asked`; else None."""
     found = int(selection.mask.sum())
     if found == asked:
         return None
-    return f"{name}={asked}: no curve selects exactly {asked} genes, the nearest selects {found}: these are taken"
+    return f"{name}={asked}: no curve selects exactly {asked} genes, the nearest selects {found}, which are taken"
 
 
 def select_variable_genes(counts, n_genes=1000, threshold=0, min_cells=10, decay=1.5):
-    """Select the genes that are silent more often than their expression level explains.
+    """Select the genes that go undetected more often than their expression level explains.
 
     A gene is selected if zero_rate > exp(-decay * (mean_log - offset)) + 0.02, where the offset is found by
-    bisection in [0, 10] so that `n_genes` genes lie above the curve. Where genes lie on one curve together no offset
-    has exactly this number: then the nearest is taken, with a warning.
+    bisection in [0, 10] so that `n_genes` genes lie above the curve. If several genes lie on the same curve, no
+    offset may give exactly this number: then the nearest is taken, with a warning.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def select_variable_genes(counts, n_genes=1000, threshold=0, min_cells=10, decay
     Raises
     ------
     ValueError
-        Where the table has too few genes, or holds anything but counts.
+        The table has too few genes, or holds anything but counts.
 
     References
     ----------
@@ -181,7 +181,7 @@ def normalise_counts(counts, median_depth=None):
     Raises
     ------
     ValueError
-        Where a cell has no counts at all, or counts are negative or not finite.
+        A cell has no counts at all, or counts are negative or not finite.
     """
     counts = check_counts(counts)
     counts = counts.toarray() if sparse.issparse(counts) else counts
@@ -209,7 +209,7 @@ class Preprocessor:
     Attributes
     ----------
     median_depth_ : float or None
-        Counts per cell; None if fitted on values that are normalised already.
+        Counts per cell; None if fitted on values that are already normalised.
     gene_shares_ : array, shape (n_genes,), or None
         Share of each gene in all counts.
     gene_means_, gene_sds_ : arrays, shape (n_genes,)
@@ -229,14 +229,14 @@ class Preprocessor:
         features : array, shape (n_cells, n_features)
             Features in their own units; may hold NaN.
         expression : array, shape (n_cells, n_genes)
-            In place of `counts`: expression that is normalised and log-transformed already.
+            Instead of `counts`: expression that is already normalised and log-transformed.
         gene_names, feature_names : sequences of str, optional
-            Named in errors.
+            Used in error messages.
 
         Returns
         -------
         Preprocessor
-            Itself.
+            The fitted instance itself.
         """
         if (counts is None) == (expression is None):
             raise ValueError("give either counts or expression, one of the two")
@@ -271,15 +271,15 @@ class Preprocessor:
     def normalise(self, counts, present=None):
         """Divide counts by the depth of their cell and take logarithms, scaled to the depth of the training cells.
 
-        Where genes are missing, cells have less depth: by the share that the genes which are there have in all counts
-        of the training cells.
+        If genes are missing, the depth is scaled down by the share of the present genes in all counts of the training
+        cells.
 
         Parameters
         ----------
         counts : array or sparse matrix, shape (n_cells, n_present)
-            Of the genes that are there, in the order of the training genes.
+            Of the genes that are present, in the order of the training genes.
         present : bool array, shape (n_genes,), optional
-            Which these are; all if None.
+            Which genes these are; all if None.
 
         Returns
         -------
@@ -294,9 +294,9 @@ class Preprocessor:
         Parameters
         ----------
         counts, expression : arrays, shape (n_cells, n_genes or n_present)
-            What it was fitted on, one of the two.
+            One of the two: the kind it was fitted on.
         present : bool array, shape (n_genes,), optional
-            Which genes are there (see `align_genes`); all if None.
+            Which genes are present (see `align_genes`); all if None.
 
         Returns
         -------
@@ -332,7 +332,7 @@ class Preprocessor:
 def fit_preprocessor(data, cells=slice(None)):
     """Fit depth, means and SDs to some cells of PairedData, and apply them to all.
 
-    Counts and features are taken as measured; X and Y where those are not known.
+    Counts and features as measured are used; X and Y if those are not known.
 
     Parameters
     ----------
@@ -359,9 +359,9 @@ class AlignedGenes(NamedTuple):
     Attributes
     ----------
     columns : int array, shape (n_present,)
-        Columns of the new cells that hold them, in the order of the training genes.
+        Columns of the new cells that hold the training genes, in the order of the latter.
     present : bool array, shape (n_genes,)
-        Which of the training genes these are.
+        Which of the training genes are present.
     """
 
     columns: np.ndarray
@@ -376,7 +376,7 @@ def align_genes(gene_names, new_names):
     gene_names : str array, shape (n_genes,)
         Of the training cells.
     new_names : str array
-        Of the new cells, in any order; the training genes among them must come once.
+        Of the new cells, in any order; the training genes among them must be unique.
 
     Returns
     -------

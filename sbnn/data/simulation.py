@@ -1,4 +1,4 @@
-"""Simulated Patch-seq data with a known answer: the embedded data set, and what tests plant and find."""
+"""Simulated Patch-seq data with a known ground truth: the built-in data set, and the basis of tests."""
 
 from typing import NamedTuple
 
@@ -10,14 +10,14 @@ from sbnn.data.preprocessing import Preprocessor
 
 
 class SimulationTruth(NamedTuple):
-    """What the simulation planted.
+    """Ground truth of the simulation.
 
     Attributes
     ----------
     informative : bool array, shape (n_genes,)
         Genes whose expression depends on the coordinates.
     coordinates : array, shape (n_cells, 2)
-        Where each cell lies on the hidden map that genes and features are functions of.
+        Position of each cell on the hidden map; genes and features are functions of it.
     """
 
     informative: np.ndarray
@@ -38,8 +38,8 @@ def simulate_patchseq(
     """Simulate counts and features that both depend on two hidden coordinates of each cell.
 
     Types are points on a plane and cells are scattered around them. Informative genes and all features are
-    smooth non-linear functions of the coordinates; the other genes vary as strongly, but with factors of their
-    own. Counts are gamma-Poisson around the expression times the depth of the cell.
+    smooth non-linear functions of the coordinates; the other genes vary as strongly, but with independent
+    factors. Counts are gamma-Poisson around the expression times the depth of the cell.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def simulate_patchseq(
     Raises
     ------
     ValueError
-        Where sizes contradict each other.
+        Sizes contradict each other.
     """
     if not 1 <= n_informative <= n_genes:
         raise ValueError(f"n_informative must be between 1 and n_genes={n_genes}, got {n_informative}")
@@ -120,7 +120,7 @@ def _smooth_functions(coordinates, n_functions, random):
 
 
 def _simulate_counts(coordinates, informative, random):
-    """Gamma-Poisson counts of genes that follow the coordinates or factors of their own."""
+    """Gamma-Poisson counts of genes that follow the coordinates or independent factors."""
     n_cells, n_genes = len(coordinates), len(informative)
     log_rate = np.empty((n_cells, n_genes))
     log_rate[:, informative] = _smooth_functions(coordinates, informative.sum(), random)

@@ -1,4 +1,4 @@
-"""The public files behind the data sets: where they lie, how they are downloaded and verified."""
+"""The public files behind the data sets: where they are, how they are downloaded and verified."""
 
 import csv
 import gzip
@@ -13,7 +13,7 @@ from pathlib import Path
 import pooch
 import requests
 
-#: Seconds after which an unreachable host is given up.
+#: Seconds after which an unreachable host is given up on.
 CONNECTION_TIMEOUT = 8
 
 
@@ -28,8 +28,8 @@ class RemoteFile:
     url : str
         Public address.
     blob_id : str
-        What `git hash-object` prints for the file; empty where none is published (a .gz file then has to be
-        whole by its own checksum).
+        What `git hash-object` prints for the file; empty if none is published (a .gz file must then be
+        intact according to its internal checksum).
     """
 
     path: str
@@ -38,7 +38,7 @@ class RemoteFile:
 
 
 def _read_registry():
-    """Read published_files.csv, which lies beside this module."""
+    """Read published_files.csv, which is next to this module."""
     text = (resources.files("sbnn.data") / "published_files.csv").read_text()
     return {row["path"]: RemoteFile(**row) for row in csv.DictReader(text.splitlines())}
 
@@ -73,7 +73,7 @@ def data_folder(data_dir=None):
 
 
 def find_file(name, data_dir=None, download=True):
-    """Return the path of a verified data file, downloading it to data/ where it is missing.
+    """Return the path of a verified data file, downloading it to data/ if it is missing.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def find_file(name, data_dir=None, download=True):
     data_dir : path-like, optional
         See `data_folder`.
     download : bool
-        If False, a missing file gives None.
+        If False, None is returned for a missing file.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def find_file(name, data_dir=None, download=True):
     Raises
     ------
     FileNotFoundError
-        The file is missing and cannot be downloaded; says where it comes from and where to put it.
+        The file is missing and cannot be downloaded; the message tells where it comes from and where to put it.
     ValueError
         The file is not the published one (truncated or changed).
     """
@@ -109,7 +109,7 @@ def find_file(name, data_dir=None, download=True):
 
 
 def locate(name, data_dir=None):
-    """Return the path of a file in the data folder, or in data/ where downloads go; None where it is in neither.
+    """Return the path of a file in the data folder, or in data/ where downloads go; None if it is in neither.
 
     Files of the authors' results ("reference/...") are also looked for in $SBNN_REFERENCE.
     """
@@ -125,7 +125,7 @@ def _download_folder(data_dir):
 
 
 def _problem(path, remote):
-    """Say what tells the file at `path` from the published one; None where nothing does."""
+    """Describe how the file at `path` differs from the published one; None if it does not."""
     if remote.blob_id:
         found = blob_id(path)
         return None if found == remote.blob_id else f"its git blob id is {found}, expected {remote.blob_id}"
@@ -134,12 +134,12 @@ def _problem(path, remote):
             while stream.read(1 << 22):
                 pass
     except (OSError, EOFError, zlib.error) as error:
-        return f"it is no whole .gz file: {error}"
+        return f"it is not an intact .gz file: {error}"
     return None
 
 
 def _download(remote, target):
-    """Download and verify one file; nothing is left behind where that fails."""
+    """Download and verify one file; nothing is left behind if that fails."""
     try:
         _check_reachable(remote.url)
         pooch.retrieve(
@@ -168,11 +168,11 @@ class _VerifyingDownloader:
         pooch.HTTPDownloader(progressbar=True, timeout=CONNECTION_TIMEOUT)(url, output_file, pooch_instance)
         problem = _problem(output_file, self.remote)
         if problem:
-            raise ValueError(f"what came is not the published file: {problem}")
+            raise ValueError(f"the download is not the published file: {problem}")
 
 
 def _check_reachable(url):
-    """Raise within CONNECTION_TIMEOUT seconds where the host does not answer, name look-up included."""
+    """Raise within CONNECTION_TIMEOUT seconds if the host does not answer, name look-up included."""
     failures = ["no answer"]
 
     def ask():
@@ -182,7 +182,7 @@ def _check_reachable(url):
         except requests.RequestException as error:
             failures[0] = str(error)
 
-    # A name look-up knows no time limit of its own, so it runs in a thread that is left behind.
+    # A name look-up has no time limit, so it runs in a thread that is left behind.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(CONNECTION_TIMEOUT)

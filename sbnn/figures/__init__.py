@@ -1,1 +1,1 @@
-"""One function per figure, and what they share."""
+"""One function per figure, and their common parts."""

@@ -8,14 +8,14 @@ from sbnn.figures.drawing import draw_bare_cells, family_handles
 from sbnn.figures.labels import axes_size, push_apart
 from sbnn.figures.style import FULL_WIDTH, MUTED, OUTLINE, axes_at, family_colors, freeze, panel_title
 
-_REACH = np.array([5.2, 4.69])  # SDs of the components that are drawn at least, to each side
+_REACH = np.array([5.2, 4.69])  # range of the components that is drawn at least, in SDs to each side
 _RADIUS = 2.6  # of the circle of correlation 1, in SDs
 _SIZE = 6.2  # of names
 _AXES = (3.05, 3.05 * 4.69 / 5.2)  # in inches
 
 
 def biplot_tables(model, data):
-    """Return what a double biplot draws: cells as genes and as features place them, and correlations.
+    """Return the tables for a double biplot: cells placed by genes and by features, and correlations.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def _draw_axes(axis, reach):
 
 
 def _draw_arrows(axis, arrows, style, reach):
-    """Arrows to the correlations, their names in two columns beside the circle."""
+    """Draw arrows to the correlations, with their names in two columns next to the circle."""
     tips = arrows[["r1", "r2"]].to_numpy(dtype=float) * _RADIUS
     for tip, place, name in zip(tips, _label_places(axis, tips, reach), arrows["name"], strict=True):
         axis.annotate(
@@ -121,7 +121,7 @@ def _draw_arrows(axis, arrows, style, reach):
 
 
 def _label_places(axis, tips, reach):
-    """Places just outside the circle, left and right, as many names on each side, none covering another."""
+    """Positions just outside the circle, left and right, with space for all names and without overlap."""
     gap = 1.25 * _SIZE / axes_size(axis)[1] * 2 * reach
     order = np.argsort(tips[:, 0].round(6), kind="stable")
     sides = np.ones(len(tips))

@@ -1,4 +1,4 @@
-"""The picture of another cohort: its cells in the maps of the first, and how well its features are predicted."""
+"""The figure of another cohort: its cells in the maps of the first, and how well its features are predicted."""
 
 from itertools import product
 from string import ascii_lowercase
@@ -12,26 +12,26 @@ from sbnn.figures.style import FULL_WIDTH, axes_at, freeze, model_styles, panel_
 from sbnn.validation.transfer import ALL_FEATURES, STANDARDISATIONS
 
 _WHERE = {"training": "genes z-scored\nas in training", "cohort": "genes z-scored\nwithin the cohort"}
-#: How predictions are scored: colour (none of a model) and name.
+#: How predictions are scored: colour (not that of a model) and name.
 _SCORINGS = {
     "training": ("#7ab8dc", "z-scored as in training"),
     "centred": ("#2f7fbc", "the same, cohort mean removed"),
     "cohort": ("#08306b", "z-scored within the cohort, mean removed"),
 }
 _MAPS = 2.75  # height of the maps with their legend in inches
-_LOWEST = -2  # R2 below it is written, not drawn
-_FEWEST_NAMED = 20  # cells of a family whose name is drawn
+_LOWEST = -2  # lower R2 is written, not drawn
+_FEWEST_NAMED = 20  # cells that a family needs for its name to be drawn
 
 
 def plot_external_cohort(training_latents, latents, cells, scores, model):
     """Draw the cells of another cohort in the maps of the first, and R2 by feature and by model.
 
-    Its message: whether new animals lie where the map expects them, and what the models know about them.
+    Its message: whether new animals lie where the map expects them, and how well the models predict them.
 
     Parameters
     ----------
     training_latents : DataFrame
-        `model`, `cell_family`, `z1`, `z2` of the cells that models were fitted on; a map for each model.
+        `model`, `cell_family`, `z1`, `z2` of the cells that models were fitted on; one map per model.
     latents : DataFrame
         `model`, `standardise`, `cell`, `z1`, `z2` of the cohort (`transfer.validate_externally`).
     cells : DataFrame
@@ -39,7 +39,7 @@ def plot_external_cohort(training_latents, latents, cells, scores, model):
     scores : DataFrame
         `transfer.ExternalValidation.scores`.
     model : str
-        Whose features are drawn one by one.
+        The model whose scores are drawn feature by feature.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def _draw_scores(figure, by_feature, pooled, height, letters):
     model = by_feature["model"].iloc[0]
     features = by_feature[by_feature["scoring"] == "cohort"].sort_values("r2")["feature"].tolist()
     models = list(dict.fromkeys(pooled["model"]))[::-1]
-    # Correlations do not see means: "training" and "centred" are one.
+    # Correlations do not depend on means: "training" and "centred" are the same.
     correlations = pooled[pooled["scoring"] != "centred"]
     parts = (
         (1.05, 1.75, f"{model}, by feature", by_feature, "feature", features, "r2", "R² around the cohort's mean"),
@@ -95,7 +95,7 @@ def _draw_scores(figure, by_feature, pooled, height, letters):
 
 
 def _draw_cohort(axis, training, new):
-    """Grey training cells with the names of their families, new cells in the colours of theirs."""
+    """Draw training cells in grey with the names of their families, new cells in the colours of their families."""
     draw_bare_cells(axis, training[["z1", "z2"]].to_numpy(), "0.87", size=2)
     limits = axis.get_xlim(), axis.get_ylim()
     axis.scatter(new["z1"], new["z2"], s=6, c=new["family_color"], linewidths=0, rasterized=True)
@@ -105,7 +105,7 @@ def _draw_cohort(axis, training, new):
 
 
 def _draw_intervals(axis, table, rows, order, value):
-    """Points with intervals, one line a name and one colour a scoring; what lies below _LOWEST is written."""
+    """Draw points with intervals, one line per name and one colour per scoring; values below _LOWEST are written."""
     scorings = [scoring for scoring in _SCORINGS if (table["scoring"] == scoring).any()]
     shifts = np.linspace(0.26, -0.26, len(scorings))
     for scoring, shift in zip(scorings, shifts, strict=True):

@@ -1,4 +1,4 @@
-"""Training curves: what penalty, pre-training and bottleneck do, here and in the authors' results."""
+"""Training curves: the effects of penalty, pre-training and bottleneck, here and in the authors' results."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,14 +23,14 @@ from sbnn.storage.author_results import CURVE_NOTE
 
 _STEP = 0.05  # R2 axes begin and end at multiples of it
 _DEEPEST = 0.6  # no R2 axis begins further below its end
-_BAR_STEP = 0.035  # of the axis, between the SDs of one curve and the next
+_BAR_STEP = 0.035  # distance between the SD bars of successive curves, as a fraction of the axis
 _NOT_PRETRAINED = (0, (3, 1.5))
 
 
 def plot_training_curves(curves, gene_norms, references=None, n_selected=25, authors=None):
-    """Figure 1: test R2 during training for each penalty, and the row norms that pruning cuts.
+    """Figure 1: test R2 during training for each penalty, and the row norms by which genes are pruned.
 
-    Its message: how strong a penalty must be for pruning to cost nothing, and where that ends among other models.
+    Its message: how strong a penalty must be for pruning to cost nothing, and how it compares with other models.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def plot_training_curves(curves, gene_norms, references=None, n_selected=25, aut
     n_selected : int
         Genes kept by pruning.
     authors : dict, optional
-        Their curves and linear models, `comparison.figure_curves`, in a panel of their own: their R2 is another.
+        Their curves and linear models, `comparison.figure_curves`, in a separate panel: their R2 is defined otherwise.
 
     Returns
     -------
@@ -69,20 +69,20 @@ def plot_training_curves(curves, gene_norms, references=None, n_selected=25, aut
 
 
 def draw_penalty_curves(axis, curves, references=None, keep_limits=False, names=True):
-    """Draw test R2 by epoch, mean and SD over folds, one shade of the model's colour a penalty; darker is stronger.
+    """Draw test R2 by epoch, mean and SD over folds, one shade of the model's colour per penalty; darker is stronger.
 
     Parameters
     ----------
     axis : Axes
-        In its final place.
+        In its final position.
     curves : DataFrame
         `group_lasso`, `fold`, `stage`, `epoch`, `r2_test`.
     references : dict, optional
         Name -> R2 of other models.
     keep_limits : bool
-        The R2 axis has its limits already.
+        Whether the R2 axis already has its limits.
     names : bool
-        Name the curves beside the axes.
+        Name the curves next to the axes.
     """
     if not keep_limits:
         _share_r2([axis], [(curves, references or {})], "group_lasso")
@@ -99,9 +99,9 @@ def draw_penalty_curves(axis, curves, references=None, keep_limits=False, names=
 
 
 def plot_bottleneck_comparison(curves, references=None, authors=None):
-    """Figure 2: what pre-training and the bottleneck change.
+    """Figure 2: the effects of pre-training and of the bottleneck.
 
-    Its message: what two dimensions cost, what pre-training gains, and how far means of classes get without any gene.
+    Its message: what two dimensions cost, what pre-training gains, and what means of classes reach without any gene.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def plot_bottleneck_comparison(curves, references=None, authors=None):
     references : dict, optional
         Name -> R2 of other models.
     authors : dict, optional
-        Their curves and linear models, `comparison.figure_curves`, in a panel of their own: their R2 is another.
+        Their curves and linear models, `comparison.figure_curves`, in a separate panel: their R2 is defined otherwise.
 
     Returns
     -------
@@ -139,15 +139,15 @@ def draw_bottleneck_curves(axis, curves, references=None, keep_limits=False, nam
     Parameters
     ----------
     axis : Axes
-        In its final place.
+        In its final position.
     curves : DataFrame
         `bottleneck_dim`, `schedule`, `fold`, `stage`, `epoch`, `r2_test`.
     references : dict, optional
         Name -> R2 of other models.
     keep_limits : bool
-        The R2 axis has its limits already.
+        Whether the R2 axis already has its limits.
     names : bool
-        Name the curves beside the axes.
+        Name the curves next to the axes.
     """
     groups = ["bottleneck_dim", "schedule"]
     if not keep_limits:
@@ -168,9 +168,9 @@ def draw_bottleneck_curves(axis, curves, references=None, keep_limits=False, nam
 
 
 def plot_published_curves(authors, here):
-    """Figures 1 and 2 of every data set, as the authors have them and as they came out here.
+    """Figures 1 and 2 of every data set, from the authors' results and as reproduced here.
 
-    Its message: what the paper found, and that it comes out here as well.
+    Its message: what the paper found, and that it is reproduced here.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def plot_published_curves(authors, here):
 
 
 def _head_columns(axes, columns):
-    """Name data set and source over each column."""
+    """Write data set and source above each column."""
     for axis, (dataset, source) in zip(axes, columns, strict=True):
         name = dataset.replace("_ion_channels", "\nion channels")
         axis.set_title(f"{name}\n{source}", fontsize=6.5, pad=3)
@@ -254,7 +254,7 @@ def _penalty_colors(table):
 
 
 def _draw_mean(axis, curves, color, linestyle="-", place=0):
-    """Mean over folds of R2 by epoch, with their SD at `place` bars from the end; returns where it ends."""
+    """Draw mean R2 over folds by epoch, with SD bars `place` steps from the end; return the last value."""
     by_epoch = curves.groupby("epoch")["r2_test"].agg(["mean", "std"])
     axis.plot(by_epoch.index, by_epoch["mean"], color=color, linestyle=linestyle, linewidth=1.2, zorder=2)
     number = max(len(by_epoch) - 1 - round(_BAR_STEP * (place + 0.5) * len(by_epoch)), 0)
@@ -265,14 +265,14 @@ def _draw_mean(axis, curves, color, linestyle="-", place=0):
 
 
 def _mark_stages(axis, curves):
-    """Dashed lines where a stage ends."""
+    """Draw dashed lines at the ends of stages."""
     ends = curves.groupby("stage", sort=False)["epoch"].max()
     for end in sorted(ends)[:-1]:
         axis.axvline(end, color="0.75", linestyle="--", linewidth=0.6, zorder=0)
 
 
 def _draw_references(axis, references):
-    """Horizontal lines of other models; returns their labels."""
+    """Draw horizontal lines of other models; return their labels."""
     styles = model_styles(references)
     for name, r2 in references.items():
         axis.axhline(r2, color=styles[name].color, linestyle=styles[name].linestyle, linewidth=0.9, zorder=1.5)
@@ -280,9 +280,9 @@ def _draw_references(axis, references):
 
 
 def _share_r2(axes, sources, groups):
-    """Give axes the same R2 limits: from a little below the lowest end to the highest value of all curves and lines.
+    """Give axes the same R2 limits: from a little below the lowest final value to the highest value of all curves.
 
-    Curves that are lower on their way run out at the bottom.
+    Curves that are lower before the end are cut off at the bottom.
     """
     ends, highest = [], []
     for curves, references in sources:
@@ -302,7 +302,7 @@ def _share_r2(axes, sources, groups):
 
 
 def _name_axes(axis, curves):
-    """Name the axes, and say where that of R2 starts."""
+    """Label the axes, and state where the R2 axis starts."""
     start = f"{axis.get_ylim()[0]:.2f}".replace("-", "−")
     axis.set(
         xlabel="epoch after pre-training",
@@ -312,7 +312,7 @@ def _name_axes(axis, curves):
 
 
 def _draw_norms(axis, gene_norms, n_selected):
-    """Sorted row norms of the first layer, one shade a penalty."""
+    """Draw sorted row norms of the first layer, one shade per penalty."""
     colors = _penalty_colors(gene_norms)
     ends = []
     for penalty, part in gene_norms.groupby("group_lasso"):

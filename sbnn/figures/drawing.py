@@ -1,4 +1,4 @@
-"""What pictures of cells are made of: points, names of families, contours of values over the cells."""
+"""Elements of pictures of cells: points, names of families, contours of values over the cells."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,14 +14,14 @@ from sbnn.figures.style import MUTED, family_colors, wrapped
 _EMPTY = 2.5
 #: ... which is the distance to this neighbour, and counts for no more than this many times that of a typical cell.
 _NEIGHBOUR, _SPARSEST = 5, 2.0
-#: Holes with edges below this many times the typical spacing are no gaps between continents.
+#: Holes with edges below this many times the typical spacing are not gaps between continents.
 _HOLE = 10.0
 _MARGIN = 0.04  # of a map, around the cells
 CMAP = "inferno"
 
 
 def bare_map(axis, coordinates):
-    """Make a map without ticks, frame or distortion, with limits that hold all cells whatever the shape of the axes."""
+    """Set up a map without ticks, frame or distortion, with limits that include all cells for any shape of the axes."""
     axis.set(xticks=[], yticks=[])
     axis.patch.set_visible(False)
     for spine in axis.spines.values():
@@ -60,21 +60,21 @@ def draw_bare_cells(axis, coordinates, colors, size=4):
 
 
 def draw_cells(axis, coordinates, cells, size=4, label_size=6.5, color_by="type"):
-    """Draw cells with the names of their families where these are densest; no name covers another.
+    """Draw cells with the names of families where these are densest; names do not overlap.
 
     Parameters
     ----------
     axis : Axes
-        In its final place: names are laid out for its present size.
+        In its final position: names are laid out for its current size.
     coordinates : array, shape (n_cells, 2)
     cells : DataFrame
-        `type_color`, `cell_family` and, where it is there, `family_color` of the same cells.
+        `type_color`, `cell_family` and, if available, `family_color` of the same cells.
     size : float
         Area of a cell in points squared.
     label_size : float or None
         Size of the names of families in points; None leaves them out.
     color_by : {"type", "family"}
-        Whose colours cells have.
+        Whether cells have the colours of types or of families.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def draw_cells(axis, coordinates, cells, size=4, label_size=6.5, color_by="type"
 
 
 def family_handles(cells, numbers=False):
-    """Return legend handles of the families in their colours, with their numbers of cells if wanted."""
+    """Return legend handles of the families in their colours, with their numbers of cells if requested."""
     sizes = cells["cell_family"].value_counts()
     return [
         Line2D([], [], marker="o", linestyle="", markersize=4, markeredgewidth=0, color=color,
@@ -103,15 +103,15 @@ def family_handles(cells, numbers=False):
 def masked_triangulation(coordinates, n_longest=20):
     """Triangulate cells and mask the triangles over places without cells.
 
-    Masked are the triangles with the longest edges, as in the paper, and those with an edge much longer than the
-    distances between cells at their corners, so that gaps between continents are empty with few cells as well. Small
-    holes within a continent are closed.
+    Triangles with the longest edges are masked, as in the paper, and those with an edge much longer than the distances
+    between cells at their corners, so that gaps between continents are empty with few cells as well. Small holes within
+    a continent are closed.
 
     Parameters
     ----------
     coordinates : array, shape (n_cells, 2)
     n_longest : int
-        The triangles whose longest edge is among this many longest ones are masked in any case.
+        This many triangles, those with the longest edges, are always masked.
 
     Returns
     -------
@@ -168,7 +168,7 @@ def enclosed(neighbours, empty):
 
 
 def draw_contours(axis, triangulation, values, limit):
-    """Draw filled contours of values over the cells; beyond the limits the colours stay at their ends."""
+    """Draw filled contours of values over the cells; beyond the limits the extreme colours are used."""
     contours = axis.tricontourf(
         triangulation,
         steady(values),
@@ -182,12 +182,12 @@ def draw_contours(axis, triangulation, values, limit):
 
 
 def name_overlay(axis, name, style, width=14, size=6.5):
-    """Write the name of an overlay above it, in as many lines as it takes."""
+    """Write the name of an overlay above it, in as many lines as needed."""
     axis.set_title(wrapped(name, width), fontsize=size if len(str(name)) <= width else 6, pad=1.5, style=style, y=1)
 
 
 def draw_z_scale(axis, limit, label="z-score"):
-    """Draw the scale of the overlays as a horizontal colour bar, whose axes are given."""
+    """Draw the scale of the overlays as a horizontal colour bar in the given axes."""
     norm = plt.Normalize(-limit, limit)
     bar = axis.figure.colorbar(plt.cm.ScalarMappable(norm, CMAP), cax=axis, orientation="horizontal")
     bar.set_ticks([-limit, 0, limit], labels=[f"−{limit:g}", "0", f"{limit:g}"])

@@ -1,6 +1,6 @@
-"""Places for text in figures: beside curves and over clusters, so that no label covers another.
+"""Positions of text in figures: next to curves and over clusters, without overlap.
 
-Sizes and places are in points and rounded: they do not depend on resolution or on the last bits of a processor.
+Sizes and positions are in points and rounded: they do not depend on resolution or on rounding errors of a processor.
 """
 
 import numpy as np
@@ -10,11 +10,11 @@ from matplotlib.textpath import text_to_path
 from sbnn.figures.style import OUTLINE
 
 _GAP = 1.0  # points between labels
-_FEW = 12  # points that a name would hide: it is written above them
+_FEW = 12  # names of clusters of at most this many points are written above them, to hide none
 
 
 def text_size(text, size, weight="normal", style="normal"):
-    """Return width and height of a text in points; lines are 1.2 times their size apart."""
+    """Return width and height of a text in points; the line spacing is 1.2 times the size."""
     font = FontProperties(size=size, weight=weight, style=style)
     widths = [text_to_path.get_text_width_height_descent(line, font, False)[0] for line in text.split("\n")]
     return round(max(widths), 3), round(1.2 * size * len(widths), 3)
@@ -26,14 +26,14 @@ def axes_size(axis):
 
 
 def push_apart(heights, gap, low=-np.inf, high=np.inf):
-    """Return the smallest shifts that leave at least `gap` between neighbours, centred where they were.
+    """Return heights shifted as little as possible to leave at least `gap` between neighbours.
 
     Parameters
     ----------
     heights : array, ascending
     gap : float
     low, high : float
-        Where the places end.
+        Limits of the heights.
 
     Returns
     -------
@@ -47,16 +47,16 @@ def push_apart(heights, gap, low=-np.inf, high=np.inf):
 
 
 def spread_boxes(anchors, sizes, limits):
-    """Place boxes one after the other as near to where they would be as others leave room, within the limits.
+    """Place boxes one after another as near to their anchors as space permits, within the limits.
 
     Parameters
     ----------
     anchors : array, shape (n_boxes, 2)
-        Where the centres would be; the first box has the first choice.
+        Preferred centres; the first box has the first choice.
     sizes : array, shape (n_boxes, 2)
         Width and height.
     limits : array, shape (2,)
-        Boxes stay between zero and these, where they fit.
+        Boxes stay between zero and these, if they fit.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def spread_boxes(anchors, sizes, limits):
 
 
 def _spiral(reach):
-    """Shifts in all directions, point by point, up to a reach; the first is none."""
+    """Shifts in all directions, in steps of one point up to a maximum; the first is zero."""
     radii = np.arange(1, int(reach) + 1)
     angles = np.pi / 2 + 2 * np.pi * np.arange(24) / 24
     circles = radii[:, None, None] * np.column_stack([np.cos(angles), np.sin(angles)])
@@ -89,7 +89,7 @@ def _spiral(reach):
 
 
 def place_of_cluster(points):
-    """Return the middle of the densest part of a cluster, which a median over two islands would miss."""
+    """Return the centre of the densest part of a cluster, which a median over two islands would miss."""
     points = np.asarray(points, dtype=float)
     n_near = max(1, len(points) // 4)
     distances = np.linalg.norm(points[:, None] - points[None], axis=2).round(6)
@@ -104,7 +104,7 @@ def label_clusters(axis, clusters, size=6.5, color="black"):
     Parameters
     ----------
     axis : Axes
-        In its final place, with its final limits.
+        In its final position, with its final limits.
     clusters : dict
         Name -> points (n, 2).
     size : float
@@ -122,7 +122,7 @@ def label_clusters(axis, clusters, size=6.5, color="black"):
     centres = np.array([place_of_cluster(points) for points in clusters.values()])
     anchors = (centres - limits[:, 0]) / (limits[:, 1] - limits[:, 0]) * box
     few = np.array([len(points) <= _FEW for points in clusters.values()])
-    above = anchors + np.column_stack([np.zeros(len(few)), 0.9 * size * few])  # the only cells of a family stay visible
+    above = anchors + np.column_stack([np.zeros(len(few)), 0.9 * size * few])  # the few cells of a family stay visible
     places = spread_boxes(above, [text_size(name, size, "bold") for name in clusters], box)
     line = {"arrowstyle": "-", "linewidth": 0.5, "color": "0.25", "shrinkA": 0, "shrinkB": 0}
     look = {"fontsize": size, "fontweight": "bold", "color": color, "ha": "center", "va": "center", "zorder": 5}
@@ -135,14 +135,14 @@ def label_clusters(axis, clusters, size=6.5, color="black"):
 
 
 def label_at_right(axis, labels, size=6.5):
-    """Name curves and lines beside the axes, at the height where they end; what ends below them says its value.
+    """Write the names of curves and lines next to the axes, at their last height; values below the axes are stated.
 
     Parameters
     ----------
     axis : Axes
-        In its final place, with its final limits.
+        In its final position, with its final limits.
     labels : list of (float, str, colour)
-        Height in data, text, colour.
+        Height in data coordinates, text, colour.
     size : float
         Of the text in points.
     """
@@ -152,7 +152,7 @@ def label_at_right(axis, labels, size=6.5):
         for value, text, color in labels
     ]
     labels = sorted(labels, key=lambda label: round(label[0], 6))
-    scale = axis.yaxis.get_transform().transform  # logarithms where the axis is logarithmic
+    scale = axis.yaxis.get_transform().transform  # logarithms if the axis is logarithmic
     limits, values = scale(axis.get_ylim()), scale([value for value, *_ in labels])
     ends = np.clip((values - limits[0]) / (limits[1] - limits[0]), 0, 1) * height
     places = push_apart(ends, 1.25 * size, 0, height + size).round(3)

@@ -1,4 +1,4 @@
-"""Pictures of cells: latent spaces with overlays, t-SNE, runs side by side, the legend of types."""
+"""Figures of cells: latent spaces with overlays, t-SNE, runs side by side, the legend of types."""
 
 from string import ascii_lowercase
 
@@ -33,7 +33,7 @@ __all__ = [
     "plot_type_legend",
 ]
 
-#: Characters after which the name of an overlay goes on in the next line.
+#: Characters after which the name of an overlay continues on the next line.
 _NAME_WIDTH = 13
 _BLOCK, _CENTRE, _SMALL = 2.2, 2.3, 0.71  # widths in inches: nine overlays, the map, one overlay
 
@@ -41,14 +41,14 @@ _BLOCK, _CENTRE, _SMALL = 2.2, 2.3, 0.71  # widths in inches: nine overlays, the
 def plot_latent_space(panels, cells):
     """Figure 3: the cells in latent space, with decoded genes to the left and predicted features to the right.
 
-    Its message: where families lie in the map, and which genes and which physiology belong to each place of it.
+    Its message: where families lie in the map, and which genes and which physiology belong to each part of it.
 
     Parameters
     ----------
     panels : list of dict
-        One a row: `title`; `coordinates` (n_cells, 2); `genes` and `features` (DataFrames of up to nine columns
-        each, z-scores to draw over the cells); `n_longest` triangles to mask in any case; `gene_limit` of the colours
-        of genes.
+        One per row: `title`; `coordinates` (n_cells, 2); `genes` and `features` (DataFrames of up to nine columns
+        each, z-scores to draw over the cells); `n_longest` triangles that are always masked; `gene_limit` of the
+        colours of genes.
     cells : DataFrame
         `type_color`, `cell_family` of the cells.
 
@@ -66,18 +66,18 @@ def plot_latent_space(panels, cells):
 
 
 def _lines_of_names(panel):
-    """How many lines the longest name of an overlay takes."""
+    """Count the lines of the longest name of an overlay."""
     names = [*panel["genes"].columns[:9], *panel["features"].columns[:9]]
     return max(wrapped(name, _NAME_WIDTH).count("\n") + 1 for name in names)
 
 
 def _block_height(n_lines):
-    """Height of three rows of overlays with names of so many lines."""
+    """Height of three rows of overlays with names of the given number of lines."""
     return 3 * (0.6 + 0.1 * n_lines + 0.05)
 
 
 def _draw_row(figure, panel, cells, top, n_lines, letters):
-    """One map between its overlays: a letter for the row, or one for each of its three parts."""
+    """Draw one map between its overlays, with a letter for the row, or one for each of its three parts."""
     lefts = {"genes": 0.06, "map": 0.06 + _BLOCK + 0.14, "features": FULL_WIDTH - 0.06 - _BLOCK}
     titles = {"genes": "decoded genes", "map": panel["title"], "features": "predicted features"}
     for part, letter in zip(lefts, letters.ljust(3), strict=True):
@@ -98,7 +98,7 @@ def _draw_row(figure, panel, cells, top, n_lines, letters):
 
 
 def _draw_overlays(figure, left, top, triangulation, values, limit, n_lines):
-    """3 x 3 contour pictures of values over the cells, their names above them."""
+    """Draw 3 x 3 contour plots of values over the cells, with their names above them."""
     step = (_BLOCK - _SMALL) / 2
     for number, name in enumerate(values.columns[:9]):
         row, column = divmod(number, 3)
@@ -109,7 +109,7 @@ def _draw_overlays(figure, left, top, triangulation, values, limit, n_lines):
 
 
 def align(coordinates, reference):
-    """Centre, turn, mirror and scale coordinates so that they lie over a reference (Procrustes).
+    """Translate, rotate, reflect and scale coordinates onto a reference (Procrustes).
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def align(coordinates, reference):
 def plot_seeds(latents, cells, frequencies):
     """Figure 5: the latent space of nine runs that differ in their seed, and how often genes were selected.
 
-    Its message: how much of the map, and how many of its genes, come again with another seed.
+    Its message: how much of the map, and how many of its genes, are reproduced with another seed.
 
     Parameters
     ----------
@@ -173,12 +173,12 @@ def plot_seeds(latents, cells, frequencies):
 def plot_embeddings(panels, cells):
     """Figure 6: t-SNE of each modality, coloured by type.
 
-    Its message: how well each modality alone tells families and types apart.
+    Its message: how well each modality alone separates families and types.
 
     Parameters
     ----------
     panels : dict
-        Title -> coordinates (n_cells, 2); panels get letters where there are several.
+        Title -> coordinates (n_cells, 2); panels get letters if there are several.
     cells : DataFrame
         `type_color`, `cell_family`.
 
@@ -206,7 +206,7 @@ def plot_type_legend(cells, n_rows=18):
     cells : DataFrame
         `cell_type`, `cell_family`, `type_color`.
     n_rows : int
-        Lines a column; more where the page is not wide enough.
+        Lines per column; more if the page is not wide enough.
 
     Returns
     -------
@@ -234,7 +234,7 @@ def plot_type_legend(cells, n_rows=18):
 
 
 def _legend_lines(cells, n_rows):
-    """Text and colour of each line; None is the colour of a family's name, which never ends a column."""
+    """Text and colour of each line; the colour is None for names of families, which never end a column."""
     lines = []
     families_are_types = (cells["cell_family"] == cells["cell_type"]).all()
     for family, part in [("", cells)] if families_are_types else cells.groupby("cell_family"):

@@ -1,4 +1,4 @@
-"""The README's picture: from genes to a map to physiology."""
+"""The figure of the README: from genes to a map to physiology."""
 
 import matplotlib.pyplot as plt
 from matplotlib.patches import FancyArrowPatch
@@ -12,7 +12,7 @@ _TOP, _ROW = 0.62, 0.98
 
 
 def plot_overview(panel, cells):
-    """Draw the README's picture: genes, the map that is made of them, and the physiology that is read off it.
+    """Draw the figure of the README: genes, the map that is made from them, and the physiology that it predicts.
 
     Its message: a network goes from genes to a map of the cells to their physiology, and was never told of families.
 
@@ -20,7 +20,7 @@ def plot_overview(panel, cells):
     ----------
     panel : dict
         `title` of the map; `coordinates` (n_cells, 2); `genes` and `features` (DataFrames of z-scores, the first six
-        columns are drawn); `n_longest` triangles to mask in any case; `n_genes` that the map is made of.
+        columns are drawn); `n_longest` triangles that are always masked; `n_genes` that the map is made from.
     cells : DataFrame
         `cell_family`, and `family_color` or `type_color`.
 

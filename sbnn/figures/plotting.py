@@ -40,7 +40,7 @@ __all__ = [
 def plot_gene_frequencies(frequencies):
     """Figure 5, histogram: how many genes were selected in how many runs.
 
-    Its message: how many genes every run agrees on, and how many come once.
+    Its message: on how many genes all runs agree, and how many occur only once.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def draw_gene_frequencies(axis, frequencies):
 def plot_variable_genes(statistics, selected, offset, decay=1.5, labels=None, title=None):
     """Figure 7: zero rate against mean expression, with the curve that separates variable genes.
 
-    Its message: selected are genes that are strong where they are there and absent elsewhere.
+    Its message: the selected genes are strongly expressed in some cells and absent in others.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def plot_variable_genes(statistics, selected, offset, decay=1.5, labels=None, ti
     offset, decay : float
         The curve.
     labels : dict, optional
-        Row -> name of genes to name.
+        Row -> name, of the genes to label.
     title : str, optional
 
     Returns
@@ -123,7 +123,7 @@ def plot_variable_genes(statistics, selected, offset, decay=1.5, labels=None, ti
 
 
 def _name_points(axis, statistics, labels):
-    """Names of genes to the upper right of their points, none over another."""
+    """Write names of genes to the upper right of their points, without overlap."""
     if not labels:
         return
     points = statistics.loc[list(labels), ["mean_log", "zero_rate"]].to_numpy(dtype=float)
@@ -142,14 +142,14 @@ def _name_points(axis, statistics, labels):
 
 
 def plot_feature_distributions(before, after, units=None):
-    """Distributions of all features before and after transformation and z-scoring.
+    """Plot distributions of all features before and after transformation and z-scoring.
 
     Its message: what the network predicts is nearly symmetric, with few outliers.
 
     Parameters
     ----------
     before : DataFrame
-        Features as measured, one column a feature.
+        Features as measured, one column per feature.
     after : DataFrame
         The same, transformed and z-scored.
     units : dict, optional

@@ -1,4 +1,4 @@
-"""The picture of one fold: how R2 rises in training, and where the cells that were held out land."""
+"""The figure of one fold: how R2 rises in training, and where held-out cells lie in the map."""
 
 import matplotlib.pyplot as plt
 
@@ -9,12 +9,12 @@ from sbnn.figures.style import MODEL_STYLES, MUTED, axes_at, family_colors, free
 def plot_one_fold(result, cells):
     """Draw training and test R2 of one network by epoch, and its map with the held-out cells.
 
-    Its message: what one setting does, within seconds, before all folds are run.
+    Its message: the effect of one setting, within seconds, before all folds are run.
 
     Parameters
     ----------
     result : CrossValidation
-        Of one network in one fold, with `curves` and `latents`; the map is drawn where the bottleneck has two units.
+        Of one network in one fold, with `curves` and `latents`; the map is drawn if the bottleneck has two units.
     cells : DataFrame
         `cell`, `cell_family`, and `family_color` or `type_color`, of all cells.
 
@@ -44,7 +44,7 @@ def plot_one_fold(result, cells):
 
 
 def _draw_r2(axis, curves):
-    """R2 of training and test cells after every epoch, stages parted by lines."""
+    """R2 of training and test cells after every epoch, with lines between stages."""
     epochs = curves["epoch"].to_numpy()
     styles = {"r2_train": (MUTED, "training cells"), "r2_test": (MODEL_STYLES["sBNN-2"].color, "test cells")}
     for column, (color, name) in styles.items():
@@ -61,7 +61,7 @@ def _draw_r2(axis, curves):
 
 
 def _draw_map(axis, latents, cells):
-    """Training cells small and pale, test cells in the colours of their families."""
+    """Draw training cells small and pale, test cells in the colours of their families."""
     held_out = latents["held_out"].to_numpy(dtype=bool)
     places = steady(latents[["z1", "z2"]])
     draw_bare_cells(axis, places, "0.85", size=3)

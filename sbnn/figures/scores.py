@@ -7,27 +7,27 @@ from matplotlib.lines import Line2D
 
 from sbnn.figures.style import MUTED, axes_at, freeze, model_styles, name_powers
 
-#: Name of the row that holds all features together.
+#: Name of the row of all features together.
 POOLED = "all features"
-_LOWEST = -0.4  # R2 of a feature below it is written, not drawn
-_BELOW_BEST = 0.1  # the R2 axis starts so far below the best of the weakest curve, unless a network scores less
+_LOWEST = -0.4  # lower R2 of a feature is written, not drawn
+_BELOW_BEST = 0.1  # the R2 axis starts this far below the maximum of the weakest curve, unless a network scores less
 _BAR = {"linestyle": "none", "linewidth": 0.8, "elinewidth": 0.8, "capsize": 0}
 
 
 def plot_feature_scores(feature_scores, pooled, authors=None):
     """Figure 4: how well each feature is predicted, by both networks and by means of classes.
 
-    Its message: which features genes say something about, and where the networks say more than a cell's family.
+    Its message: which features genes predict, and where the networks predict more than a cell's family does.
 
     Parameters
     ----------
     feature_scores : DataFrame
         `model`, `fold`, `feature`, `r2_test` of several models; rows are sorted by the first of `pooled`.
     pooled : dict or DataFrame
-        R2 of all features together: model -> R2, or `model`, `fold`, `r2_test`, which gives SDs as well. The models
-        that are drawn, in this order, and then those of `feature_scores` alone.
+        R2 of all features together: model -> R2, or `model`, `fold`, `r2_test`, which gives SDs as well. Its
+        models are drawn in this order, followed by those that are only in `feature_scores`.
     authors : DataFrame, optional
-        `model`, `feature`, `r2_test`, `r2_test_sd` of `read_author_results`, hollow markers beside ours.
+        `model`, `feature`, `r2_test`, `r2_test_sd` of `read_author_results`, drawn as hollow markers next to ours.
 
     Returns
     -------
@@ -76,12 +76,12 @@ def _score_table(feature_scores, pooled):
 
 
 def _shifts(n_models):
-    """Heights of models within a row."""
+    """Vertical offsets of models within a row."""
     return np.linspace(-0.3, 0.3, n_models) if n_models > 1 else [0.0]
 
 
 def _draw_points(axis, values, places, deviations, style, marker="o"):
-    """Points with bars of one SD; what lies below the axis is written at its edge."""
+    """Draw points with bars of one SD; values below the axis are written at its edge."""
     values, places, deviations = (np.asarray(numbers, dtype=float) for numbers in (values, places, deviations))
     inside = values >= _LOWEST
     face = style.color if style.filled else "white"
@@ -102,7 +102,7 @@ def _handle(name, style, marker="o"):
 
 
 def _dress_features(axis, rows, table):
-    """Rows, limits and names of the axes of figure 4."""
+    """Set rows, limits and labels of the axes of figure 4."""
     low = (table["mean"] - table["std"].fillna(0)).min()
     high = max((table["mean"] + table["std"].fillna(0)).max(), 0.1)
     low = max(_LOWEST, 0.1 * np.floor(min(low, 0) / 0.1 - 0.01))
@@ -118,9 +118,9 @@ def _dress_features(axis, rows, table):
 
 
 def plot_linear_path(scores, chosen=None, networks=None):
-    """R2 of linear models against the number of genes they select, and networks at theirs.
+    """Plot R2 of linear models against the number of genes they select, and that of networks at their number.
 
-    Its message: at the same number of genes, what does a network know that a linear model does not?
+    Its message: at the same number of genes, how much more does a network predict than a linear model?
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def plot_linear_path(scores, chosen=None, networks=None):
 
 
 def _draw_paths(axis, scores, chosen, styles):
-    """Draw linear models over their grids; returns handles, and heights that the axis should hold."""
+    """Draw linear models over their grids; return handles, and heights that the axis should include."""
     handles, contest = [], []
     for (model, relaxed), part in scores.groupby(["model", "relaxed"], sort=False):
         path, color = _mean_path(part), styles[model].color
@@ -174,7 +174,7 @@ def _draw_paths(axis, scores, chosen, styles):
 
 
 def _mean_path(part):
-    """Mean number of genes, mean and SD of R2 by alpha; alphas that lack a fold are left out."""
+    """Mean number of genes, mean and SD of R2 by alpha; alphas without a score in every fold are left out."""
     groups = part.groupby("alpha")
     path = groups["r2_test"].agg(mean=lambda values: values.mean(skipna=False), std="std")
     path["n_selected"] = groups["n_selected"].mean()
@@ -182,7 +182,7 @@ def _mean_path(part):
 
 
 def _draw_networks(axis, networks, styles):
-    """Networks as points with bars, side by side where they have as many genes; returns handles and ends of bars."""
+    """Draw networks as points with bars, side by side; return handles and ends of bars."""
     table = networks.groupby(["model", "n_selected"], sort=False)["r2_test"].agg(["mean", "std"]).reset_index()
     handles, ends = [], []
     shifts = dict(zip(table["model"].unique(), 1.08 ** np.linspace(-1, 1, table["model"].nunique()), strict=True))

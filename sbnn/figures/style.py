@@ -1,4 +1,4 @@
-"""The style of all figures: sizes, colours of models and families, panel letters, and layouts that stay."""
+"""The style of all figures: sizes, colours of models and families, panel letters, and fixed layouts."""
 
 import textwrap
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from sbnn.data.cell_labels import modal_colors
 
-#: Width of a page in inches, and the smallest text in points: no figure is wider, no text smaller.
+#: Width of a page in inches, and the smallest text in points: no figure is wider, no text is smaller.
 FULL_WIDTH, SMALLEST_TEXT = 7.1, 6
 
 STYLE = {
@@ -40,7 +40,7 @@ STYLE = {
 
 
 class ModelStyle(NamedTuple):
-    """How a model looks in every figure."""
+    """The style of a model in every figure."""
 
     color: str
     linestyle: object = "-"
@@ -48,7 +48,7 @@ class ModelStyle(NamedTuple):
 
 
 _DASHED = (0, (4, 1.5))
-#: The one place that gives models their colours; means of classes, which know no gene, are grey.
+#: The single definition of the colours of models; means of classes, which use no genes, are grey.
 MODEL_STYLES = {
     "sBNN-2": ModelStyle("#1b9e77"),
     "sBNN-64": ModelStyle("#e6761c"),
@@ -62,12 +62,12 @@ MODEL_STYLES = {
     "family mean": ModelStyle("#4d4d4d"),
     "type mean": ModelStyle("#8a8a8a", _DASHED, filled=False),
 }
-#: Colours of models that have none, in the order in which they come.
+#: Colours of models without an assigned one, in order of occurrence.
 SPARE_COLORS = ("#33658a", "#a23b3b", "#5f8a2d", "#6b6b9a", "#b08d00")
 
-#: What is not about a model: names and lines in the background, what is picked out of many points.
+#: Colours not related to models: names and lines in the background, pale points, highlighted points.
 MUTED, PALE, HIGHLIGHT = "#666666", "#c8c8c8", "#c0392b"
-#: White rim that keeps text over points legible.
+#: White outline that keeps text over points legible.
 OUTLINE = [patheffects.withStroke(linewidth=1.6, foreground="white")]
 
 
@@ -121,8 +121,7 @@ def family_colors(cells):
     Parameters
     ----------
     cells : DataFrame
-        `cell_family`, and `family_color`; where that is not there, `type_color`: a family then has the colour of its
-        most frequent type.
+        `cell_family`, and `family_color`, or else `type_color`: a family then has the colour of its most frequent type.
 
     Returns
     -------
@@ -135,7 +134,7 @@ def family_colors(cells):
 
 
 def penalty_label(group_lasso):
-    """Return a penalty as the figures write it: 0.1, 1, or a power of ten."""
+    """Return a penalty as text for figures: 0.1, 1, or a power of ten."""
     if group_lasso == 0:
         return "0"
     exponent = np.log10(group_lasso)
@@ -145,12 +144,12 @@ def penalty_label(group_lasso):
 
 
 def _power_of_ten(exponent):
-    """10 with its exponent in letters of full size: those of mathtext are too small."""
+    """10 with its exponent in Unicode superscripts: those of mathtext are too small."""
     return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def name_powers(axis):
-    """Label a logarithmic axis (`Axes.xaxis` or `.yaxis`, with its limits) with numbers that stay legible."""
+    """Label a logarithmic axis (`Axes.xaxis` or `.yaxis`, with its limits) with legible numbers."""
     low, high = np.log10(axis.get_view_interval())
 
     def name(value, _):
@@ -167,41 +166,41 @@ def wrapped(name, width=15):
 
 
 def axes_at(figure, left, top, width, height, **settings):
-    """Add axes at a place in inches from the upper left corner of the figure."""
+    """Add axes at a position in inches from the upper left corner of the figure."""
     full_width, full_height = figure.get_size_inches()
     box = (left / full_width, 1 - (top + height) / full_height, width / full_width, height / full_height)
     return figure.add_axes(box, **settings)
 
 
 def text_at(figure, left, top, text, **settings):
-    """Write text at a place in inches from the upper left corner of the figure."""
+    """Write text at a position in inches from the upper left corner of the figure."""
     width, height = figure.get_size_inches()
     return figure.text(left / width, 1 - top / height, text, **settings)
 
 
 def panel_title(figure, left, top, letter, title=""):
-    """Write the bold letter of a panel and its title, their baseline `top` inches below the figure's upper edge."""
+    """Write the bold letter of a panel and its title, with the baseline `top` inches below the figure's upper edge."""
     text_at(figure, left, top, letter, fontsize=8.5, fontweight="bold", va="baseline", gid="panel letter")
     if title:
         text_at(figure, left + 0.16, top, title, va="baseline")
 
 
 def freeze(figure):
-    """Lay a figure out once and for all: everything that is saved or shown later is this picture.
+    """Fix the layout of a figure: everything that is saved or shown later is identical.
 
-    Saving turns the layout engine off and then on again. A figure without one is given that of `plt.rcParams` in its
-    place, so that whatever was saved second was laid out anew: PNG, PDF and the picture in the notebook differed. Here
-    an engine that does nothing takes its place.
+    Saving turns the layout engine off and then on again. A figure without an engine is given that of `plt.rcParams`
+    instead, so that anything saved later had another layout: PNG, PDF and the figure in the notebook differed. Here an
+    engine that does nothing is set.
 
     Parameters
     ----------
     figure : Figure
-        Complete: what is added later is not laid out.
+        Complete: later additions are not laid out.
 
     Returns
     -------
     Figure
-        The same.
+        The same figure.
     """
     figure.draw_without_rendering()
     engine = figure.get_layout_engine()
@@ -210,11 +209,11 @@ def freeze(figure):
 
 
 def show_whole_figures():
-    """Have notebooks show figures as they are saved: Jupyter crops them otherwise."""
+    """Make notebooks show figures as they are saved: by default Jupyter crops them."""
     try:
         from IPython import get_ipython
         from matplotlib_inline.config import InlineBackend
-    except ImportError:  # no notebook
+    except ImportError:  # not in a notebook
         return
     shell = get_ipython()
     if shell is not None:

@@ -1,4 +1,4 @@
-"""Keras, with its backend started without a word; every module that needs Keras takes it from here."""
+"""Keras, with its backend started silently; every module that needs Keras imports it from here."""
 
 import os
 import sys
@@ -6,13 +6,13 @@ from contextlib import contextmanager
 
 from sbnn.models.compilation_cache import use_compilation_cache
 
-#: Where compiled functions are kept; None: nowhere.
+#: Folder in which compiled functions are kept, or None.
 COMPILED = use_compilation_cache()
 
 
 @contextmanager
 def _silent_stderr():
-    """Send what C++ libraries write to stderr nowhere: TensorFlow's first messages heed no log level."""
+    """Discard what C++ libraries write to stderr: TensorFlow's first messages ignore the log level."""
     try:
         stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     except OSError:  # a process without stderr has nothing to silence
@@ -36,10 +36,10 @@ def _start():
 
 
 def _start_quietly():
-    """Start Keras; its own messages show where the reader asked for them, or started TensorFlow before."""
+    """Start Keras; its messages are shown if the user asked for them, or started TensorFlow before."""
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3") in ("0", "1", "2"):
         return _start()
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # XLA would go on with messages while it compiles
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # XLA would otherwise write messages while it compiles
     if "tensorflow" in sys.modules:
         return _start()
     with _silent_stderr():

@@ -10,7 +10,7 @@ from sbnn.models.engine import Batches, StackData
 
 
 class StageTables(NamedTuple):
-    """Device tables of a stage, and for each network the row of each of its own cells in them."""
+    """Device tables of a stage, and for each network the rows of its own cells in them."""
 
     data: StackData
     input_rows: np.ndarray
@@ -28,7 +28,7 @@ def cut_into_steps(array, n_steps):
 
 
 def batches_of(tables, order, weights, n_steps):
-    """Translate positions among own cells to rows of the tables, and cut them into steps."""
+    """Translate positions among a network's own cells to rows of the tables, and cut them into steps."""
     return Batches(
         cut_into_steps(np.take_along_axis(tables.input_rows, order, axis=1), n_steps),
         cut_into_steps(np.take_along_axis(tables.target_rows, order, axis=1), n_steps),
@@ -37,7 +37,7 @@ def batches_of(tables, order, weights, n_steps):
 
 
 def shuffled_batches(tasks, stage, tables, shuffles, train_weights, n_epochs):
-    """Shuffle every network's cells for some epochs and cut them into steps; the last of an epoch is padded."""
+    """Shuffle every network's cells for some epochs and cut them into steps; the last step of an epoch is padded."""
     cells = [task.stage_cells(stage) for task in tasks]
     n_steps = -(-len(cells[0]) // stage.batch_size)
     order = np.zeros((len(tasks), n_epochs, n_steps * stage.batch_size), dtype=np.int32)

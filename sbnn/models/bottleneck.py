@@ -37,18 +37,18 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
     n_selected : int or None
         Genes kept by pruning; None keeps all.
     hidden : tuple of int
-        Widths of the layers before the bottleneck, mirrored behind it.
+        Widths of the layers before the bottleneck, mirrored after it.
     schedule : str, Schedule, or sequence of Stage
-        A key of `sbnn.models.schedules.SCHEDULES` ("paper" for what the paper did), or stages of your own.
+        A key of `sbnn.models.schedules.SCHEDULES` ("paper" for that of the paper), or custom stages.
     random_state : int, RandomState or None
-        Determines initial weights and the order of cells; None draws a number.
+        Determines initial weights and the order of cells; None draws a seed.
 
     Attributes
     ----------
     n_features_in_ : int
         Number of genes.
     feature_names_in_ : str array, shape (n_genes,)
-        Their names, where X was a DataFrame.
+        Their names, if X was a DataFrame.
     selected_ : bool array, shape (n_genes,)
         Genes that the network reads.
     gene_norms_ : array, shape (n_genes,)
@@ -56,14 +56,14 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
     history_ : DataFrame
         `stage`, `epoch`, `r2_train`, `r2_test`.
     network_ : keras.Model
-        The trained network: takes the selected genes of X, gives Y. Centring is part of its biases; it has no
-        penalties, so that a saved file is an ordinary Keras model.
+        The trained network: maps the selected genes of X to Y. Centring is part of its biases; it has no penalties,
+        so that a saved file is an ordinary Keras model.
 
     Notes
     -----
-    A scikit-learn estimator: it passes `check_estimator` but for the equivalence of weighted and repeated cells,
-    because it learns from batches of cells in single precision. Expression and features are taken as they are: for
-    counts in, units out, and genes matched by name see `sbnn.PairedModel`.
+    A scikit-learn estimator: it passes `check_estimator` except for the equivalence of weighted and repeated cells,
+    because it learns from batches of cells in single precision. Expression and features are used as given: for a
+    model that takes counts, matches genes by name and predicts in the features' units see `sbnn.PairedModel`.
 
     References
     ----------
@@ -105,19 +105,19 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         Returns
         -------
         SparseBottleneckRegressor
-            Itself.
+            The fitted instance itself.
 
         Raises
         ------
         ValueError
-            An argument out of range, X that is not finite, shapes that disagree, weights that are negative or all
-            zero; training that diverges, because X or Y are far from z-scores or the learning rate is too large.
+            An argument is out of range, X is not finite, shapes disagree, weights are negative or all zero; or
+            training diverges, because X or Y are far from z-scores or the learning rate is too large.
         """
         X, Y = self._check_training(X, y, np.float32)
         self.check_settings(X.shape[1])
         if sample_weight is not None:
             weights = check_weights(sample_weight, len(X))
-            sample_weight = (weights / weights.mean()).astype(np.float32)  # of any scale
+            sample_weight = (weights / weights.mean()).astype(np.float32)  # their scale does not matter
         starts = get_schedule(self.schedule).cluster_starts
         clusters = cluster_features(Y, starts) if starts else None
         n_train = len(X)
@@ -141,7 +141,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         return self.adopt(trained, X[:n_train])
 
     def _with_validation_cells(self, X, Y, validation_X, validation_Y):
-        """Put validation cells behind the training cells."""
+        """Append validation cells to the training cells."""
         named = getattr(self, "feature_names_in_", None)
         if named is not None and list(getattr(validation_X, "columns", named)) != list(named):
             raise ValueError("X of validation_data should have the genes of X, in their order, as its columns")
@@ -157,12 +157,12 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         return np.concatenate([X, validation_X]), np.concatenate([Y, validation_Y])
 
     def check_settings(self, n_genes=None, n_features=None):
-        """Raise ValueError for arguments of the constructor that cannot be trained with.
+        """Raise ValueError if the network cannot be trained with the arguments of the constructor.
 
         Parameters
         ----------
         n_genes : int, optional
-            Genes of the data, which n_selected must not exceed.
+            Number of genes in the data, which n_selected must not exceed.
         n_features : int, optional
             Not needed by networks.
 
@@ -187,13 +187,13 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
                 raise ValueError(f"n_selected must be between 1 and the {n_genes} genes, got {self.n_selected}")
 
     def seed(self):
-        """Return a whole number for `random_state`, as scikit-learn reads it."""
+        """Return a whole number for `random_state`, interpreted as in scikit-learn."""
         if isinstance(self.random_state, numbers.Integral):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31))
 
     def __sklearn_tags__(self):
-        """Say that a few epochs on a small table need not reach the R2 that scikit-learn asks of regressors."""
+        """Declare that a few epochs on a small table need not reach the R2 that scikit-learn requires of regressors."""
         tags = super().__sklearn_tags__()
         tags.regressor_tags.poor_score = True
         return tags
@@ -209,7 +209,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         }
 
     def adopt(self, trained, X, cells=slice(None)):
-        """Take over a network that `train_stack` trained.
+        """Adopt a network trained by `train_stack`.
 
         Parameters
         ----------
@@ -221,7 +221,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         Returns
         -------
         SparseBottleneckRegressor
-            Itself.
+            The instance itself.
         """
         self.selected_, self.gene_norms_ = trained.selected, trained.gene_norms
         self.history_ = trained.history
@@ -245,7 +245,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         return apply_layers(encoder, self.weights_[: 2 * len(encoder)], centred)
 
     def _layers(self, n_outputs=None):
-        """Return the layers of the network; with another output, if n_outputs says so."""
+        """Return the layers of the network, with `n_outputs` outputs if given."""
         n_outputs = len(self.y_mean_) if n_outputs is None else n_outputs
         return network_layers(n_outputs, self.bottleneck_dim, tuple(self.hidden))
 
@@ -257,7 +257,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
     def decode_genes(self, Z):
         """Return the expression of the selected genes decoded from latent coordinates.
 
-        The decoder is trained when first asked for: its hidden layers start from those that decode features.
+        The decoder is trained on first use: its hidden layers start from those that decode features.
 
         Parameters
         ----------
@@ -266,7 +266,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         Returns
         -------
         float64 array, shape (n_cells, n_selected)
-            In the order of the selected genes in X, in the units of X.
+            In the order of the selected genes in X, on the scale of X.
         """
         decoder = decoder_of(self._layers(int(self.selected_.sum())))
         return apply_layers(decoder, self._gene_decoder, Z) + self.x_mean_[self.selected_]

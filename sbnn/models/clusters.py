@@ -1,4 +1,4 @@
-"""k-means clusters of the features: what the network is pre-trained on."""
+"""k-means clusters of the features: the targets of pre-training."""
 
 from functools import lru_cache
 
@@ -10,20 +10,20 @@ N_CLUSTERS = 20
 
 
 def cluster_features(Y, n_init=1000, random_state=17):
-    """Cluster cells by their features with k-means, as the paper does.
+    """Cluster cells by their features with k-means, as in the paper.
 
     Parameters
     ----------
     Y : array, shape (n_cells, n_features)
         z-scored features; missing values (NaN) count as the mean.
     n_init : int
-        Number of starts, of which the best is kept.
+        Number of starts; the best is kept.
     random_state : int
 
     Returns
     -------
     int array, shape (n_cells,)
-        Cluster of each cell. There are 20 clusters, fewer where that leaves less than 20 cells a cluster.
+        Cluster of each cell. There are 20 clusters, or fewer if that left fewer than 20 cells per cluster.
     """
     Y = np.ascontiguousarray(Y, dtype=np.float64)
     return _cluster(Y.tobytes(), Y.shape, n_init, random_state).copy()
@@ -31,7 +31,7 @@ def cluster_features(Y, n_init=1000, random_state=17):
 
 @lru_cache(maxsize=16)
 def _cluster(content, shape, n_init, random_state):
-    """Cluster once a session what is asked for many times: a cross-validation and every network beside it."""
+    """Cluster once per session what is needed many times: in a cross-validation, and by single networks."""
     Y = np.frombuffer(content).reshape(shape)
     Y = np.where(np.isnan(Y), np.nanmean(Y, axis=0), Y)
     n_clusters = max(1, min(N_CLUSTERS, len(Y) // 20))
@@ -53,9 +53,9 @@ def fold_clusters(views, n_init, within_fold, all_cells):
     n_init : int
         Starts of k-means.
     within_fold : bool
-        Cluster the training cells of each fold alone, not all cells once.
+        Cluster the training cells of each fold separately, instead of all cells once.
     all_cells : bool
-        There is one fold, of all cells: no small cluster is left out.
+        There is a single fold of all cells: no small cluster is left out.
 
     Returns
     -------

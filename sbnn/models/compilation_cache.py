@@ -1,7 +1,8 @@
-"""Compiled functions kept on disk, so that only the first process ever pays for compiling them.
+"""Compiled functions kept on disk, so that only the first process has to compile them.
 
-The folder is that of the user's caches, or what the environment variable SBNN_COMPILATION_CACHE names; "off" keeps
-nothing. TensorFlow and JAX write each file under another name and rename it, so that processes can share the folder.
+The folder is in the user's cache folder, or is named by the environment variable SBNN_COMPILATION_CACHE; "off" keeps
+nothing. TensorFlow and JAX write each file under a temporary name and rename it, so that processes can share the
+folder.
 """
 
 import hashlib
@@ -13,19 +14,19 @@ from pathlib import Path
 
 import pooch
 
-#: Bytes that must be free on the disk, and bytes after which the oldest functions are deleted.
+#: Bytes that must be free on the disk, and size of the cache in bytes above which the oldest functions are deleted.
 LEAST_FREE, MOST_KEPT = 500 * 2**20, 2**30
-#: Kept are functions that take longer than this to compile, in seconds (JAX).
+#: Functions that take longer than this to compile are kept, in seconds (JAX).
 _LEAST_SECONDS = "0.1"
 
 
 def use_compilation_cache():
-    """Tell TensorFlow and JAX, before they start, where to keep compiled functions; what the reader has set stays.
+    """Tell TensorFlow and JAX, before they start, where to keep compiled functions; existing settings are kept.
 
     Returns
     -------
     Path or None
-        The folder; None where nothing is kept.
+        The folder; None if nothing is kept.
     """
     folder = _usable_folder()
     if folder is None:
@@ -40,13 +41,13 @@ def use_compilation_cache():
 
 
 def clear(folder):
-    """Delete what is kept: it was damaged, or written by something else."""
+    """Delete the content of the cache, which was damaged or written by another program."""
     for file in folder.iterdir():
         file.unlink(missing_ok=True)
 
 
 def _usable_folder():
-    """Return the folder for this machine and these versions; None where it is switched off or cannot be written."""
+    """Return the folder for this machine and these versions; None if the cache is switched off or not writable."""
     place = os.environ.get("SBNN_COMPILATION_CACHE", "")
     if place.lower() in ("off", "0", "false", "none"):
         return None
@@ -81,7 +82,7 @@ def _machine_hash():
 
 
 def _delete_oldest(place):
-    """Delete the functions that were written first, where there are too many."""
+    """Delete the oldest functions if the cache is too large."""
     try:
         files = [(file.stat().st_mtime, file.stat().st_size, file) for file in place.glob("*/*") if file.is_file()]
         total = sum(size for _, size, _ in files)
@@ -90,5 +91,5 @@ def _delete_oldest(place):
                 break
             file.unlink(missing_ok=True)
             total -= size
-    except OSError:  # another process deletes as well
+    except OSError:  # another process is deleting as well
         return

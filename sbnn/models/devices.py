@@ -1,4 +1,4 @@
-"""What differs between TensorFlow and JAX: the only module that knows them apart."""
+"""What differs between TensorFlow and JAX: the only module that distinguishes them."""
 
 import logging
 from functools import lru_cache
@@ -9,7 +9,7 @@ import numpy as np
 from sbnn.models.backend import COMPILED, keras, ops
 from sbnn.models.compilation_cache import clear
 
-#: Bytes that an accelerator is taken to have where the backend does not say.
+#: Memory of an accelerator in bytes, assumed if the backend does not report it.
 UNKNOWN_MEMORY = 8 * 2**30
 
 
@@ -21,12 +21,12 @@ class BackendTools(NamedTuple):
     jit : callable
         Compiles a function.
     gradient : callable
-        Turns a function of weights into that of its gradient.
+        Turns a function of weights into its gradient.
     take : callable
-        Takes rows of a tensor by their numbers, which must exist (`keras.ops.take` also knows negative ones, for ten
-        operations more each).
+        Takes rows of a tensor by their numbers, which must exist (`keras.ops.take` also handles negative ones, at the
+        cost of ten more operations each).
     take_over : callable
-        Makes a tensor of an aligned array on the CPU without a copy.
+        Turns an aligned array on the CPU into a tensor without a copy.
     """
 
     jit: object
@@ -41,7 +41,7 @@ def backend_tools():
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        # Every shape of stack is compiled once, on purpose: TensorFlow's advice against it would fill notebooks.
+        # Every shape of stack is compiled once, on purpose: TensorFlow's warnings about it would fill notebooks.
         logging.getLogger("tensorflow").addFilter(lambda record: "retracing" not in record.getMessage())
 
         def gradient(function):
@@ -72,7 +72,7 @@ def backend_tools():
 
 
 def _recovering(compiled):
-    """Call a function of TensorFlow again, compiled anew, where what is kept of it on disk is damaged."""
+    """Recompile a TensorFlow function and call it again if its compiled version on disk is damaged."""
     import tensorflow as tf
 
     def call(*arguments):
@@ -86,8 +86,8 @@ def _recovering(compiled):
         except tf.errors.OpError as error:
             if COMPILED is not None and str(COMPILED) in str(error):
                 error.add_note(
-                    f"Compiled functions cannot be kept in {COMPILED}: free its disk, or set the environment variable "
-                    "SBNN_COMPILATION_CACHE to another folder or to off"
+                    f"Compiled functions cannot be kept in {COMPILED}: free disk space, or set the environment "
+                    "variable SBNN_COMPILATION_CACHE to another folder or to off"
                 )
             raise
 
@@ -95,10 +95,10 @@ def _recovering(compiled):
 
 
 def on_device(array):
-    """Return an array as a tensor, at the price of one copy; both backends by themselves make two of a large one."""
+    """Return an array as a tensor, at the cost of one copy; by default both backends make two of a large array."""
     if accelerator_memory() is not None or not array.size:
         return ops.convert_to_tensor(array)
-    # Memory that starts at a multiple of 64 bytes is taken over as it is.
+    # Memory that starts at a multiple of 64 bytes is used without a copy.
     memory = np.empty(array.nbytes + 64, dtype=np.uint8)
     start = -memory.ctypes.data % 64
     aligned = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
@@ -107,7 +107,7 @@ def on_device(array):
 
 
 def accelerator_memory():
-    """Return the bytes that may be filled on the GPU (or TPU) of the backend; None where it computes on the CPU."""
+    """Return the bytes available on the GPU (or TPU) of the backend; None if it computes on the CPU."""
     if keras.backend.backend() == "jax":
         import jax
 

@@ -1,4 +1,4 @@
-"""The elastic net on whole rows of coefficients: one problem, and the two packages that solve it."""
+"""The elastic net on whole rows of coefficients: one problem, and two packages that solve it."""
 
 import numpy as np
 from sklearn.linear_model import enet_path
@@ -9,23 +9,23 @@ SOLVERS = ("sklearn", "glmnet")
 
 #: Duality gap, relative to the response, at which scikit-learn's elastic net counts as solved.
 SOLVER_TOLERANCE = 1e-7
-#: glmnet stops when no step lowers the objective by more than this part of its value with no gene. glmnet's own 1e-7
-#: leaves coefficients of scala_2020 (19 alphas, ranks 2 and 16) wrong by 1e-3, and a gene in or out by chance; this one
-#: leaves 2e-6, for two to three times the time.
+#: glmnet stops when no step lowers the objective by more than this fraction of its value without any gene. With
+#: glmnet's default of 1e-7, coefficients of scala_2020 (19 alphas, ranks 2 and 16) are off by 1e-3, and single genes
+#: are in or out by chance; this value leaves 2e-6, in two to three times the time.
 GLMNET_TOLERANCE = 1e-13
-#: Passes over the genes that glmnet may take for each alpha; its own default, there for a whole path.
+#: Passes over the genes that glmnet may take for each alpha; its own default, which it applies to a whole path.
 GLMNET_PASSES = 100_000
 
 
 def check_solver(solver):
-    """Raise ValueError unless `solver` is one of SOLVERS, ImportError where its package is not here."""
+    """Raise ValueError unless `solver` is one of SOLVERS, ImportError if its package is not installed."""
     check_choice(solver, SOLVERS, "solver")
     if solver == "glmnet":
         _import_glmnet()
 
 
 def solve_rows(X, target, alphas, l1_ratio, solver, start=None):
-    r"""Solve a multi-response elastic net whose lasso takes or leaves whole genes, for descending penalties.
+    r"""Solve a multi-response elastic net whose lasso includes or excludes whole genes, for descending penalties.
 
     Minimises, with :math:`\rho` the l1_ratio,
 
@@ -39,22 +39,22 @@ def solve_rows(X, target, alphas, l1_ratio, solver, start=None):
     target : float64 array, shape (n_cells, n_targets)
         The responses T, centred.
     alphas : sequence of float
-        Penalties, the largest first; each starts at the solution before.
+        Penalties, the largest first; each starts at the solution of the one before.
     l1_ratio : float, more than 0 and at most 1
         Share of the row-wise lasso.
     solver : {"sklearn", "glmnet"}
     start : array, shape (n_genes, n_targets), optional
-        Where the first alpha starts; glmnet takes none.
+        Where the first alpha starts; not used by glmnet.
 
     Returns
     -------
     list of float64 array, shape (n_genes, n_targets)
-        One W an alpha.
+        One W per alpha.
 
     Raises
     ------
     RuntimeError
-        Where glmnet does not converge.
+        glmnet does not converge.
 
     References
     ----------
@@ -74,8 +74,8 @@ def solve_rows(X, target, alphas, l1_ratio, solver, start=None):
 def _rows_of_sklearn(X, target, alpha, l1_ratio, start):
     """Solve by scikit-learn's coordinate descent on the genes that matter.
 
-    Genes come in where the gradient exceeds the penalty (the condition for a row of zeros to be optimal is broken),
-    until none does: the solution is that of all genes, for a fraction of the time.
+    Genes are added where the gradient exceeds the penalty (the condition for a row of zeros to be optimal is violated),
+    until there are none: the solution is that for all genes, in a fraction of the time.
     """
     W = np.array(start)
     working, solved = W.any(axis=1), False
@@ -90,13 +90,13 @@ def _rows_of_sklearn(X, target, alpha, l1_ratio, start):
 
 
 def _coordinate_descent(X, target, alpha, l1_ratio, start):
-    """Solve for a few genes; with fewer genes than cells on the triangle of X = QR, where the problem is the same."""
+    """Solve for a few genes; with fewer genes than cells, R of X = QR replaces X, which is an equivalent problem."""
     n_cells, n_genes = X.shape
     tolerance = SOLVER_TOLERANCE
     if n_genes < n_cells:
         Q, X = np.linalg.qr(X)
         squares, target = np.sum(target**2), Q.T @ target
-        # Both count per row and relative to the target, which is shorter now.
+        # Both are per row and relative to the target, which is shorter now.
         alpha, tolerance = alpha * n_cells / n_genes, tolerance * squares / max(np.sum(target**2), 1e-300)
     _, coefficients, _ = enet_path(
         np.asfortranarray(X),
@@ -111,12 +111,12 @@ def _coordinate_descent(X, target, alpha, l1_ratio, start):
 
 
 def _import_glmnet():
-    """Return glmnet's multi-response model and its settings; imported here because it brings statsmodels along."""
+    """Return glmnet's multi-response model and its settings; imported here because it imports statsmodels."""
     try:
         from glmnet import MultiGaussNet
         from glmnet.paths.fastnet import FastNetControl
     except ImportError as error:
-        # Other packages call their module glmnet too; those have no MultiGaussNet.
+        # Other packages also have a module glmnet, without MultiGaussNet.
         raise ImportError(
             f'solver="glmnet" needs the package glmstar, whose module is called glmnet ({error}): pip install glmstar, '
             'or the extra sbnn[glmnet]; solver="sklearn" solves the same problem without it'
@@ -125,12 +125,12 @@ def _import_glmnet():
 
 
 def _path_of_glmnet(X, target, alphas, l1_ratio):
-    """Solve for all alphas in one call of glmnet, which starts each at the one before but takes no start itself."""
+    """Solve for all alphas in one call of glmnet, which starts each at the one before but accepts no start itself."""
     n_targets = target.shape[1]
     gradient = np.linalg.norm(X.T @ target, axis=1).max() / len(X)
-    if gradient <= min(alphas) * l1_ratio:  # no gene comes in; glmnet does not converge where X or T is zero
+    if gradient <= min(alphas) * l1_ratio:  # no gene enters; glmnet does not converge if X or T is zero
         return [np.zeros((X.shape[1], n_targets)) for _ in alphas]
-    if n_targets == 1:  # glmnet's multi-response model wants two; one of zeros changes no norm of a row
+    if n_targets == 1:  # glmnet's multi-response model needs two; a target of zeros does not change the norms of rows
         target = np.column_stack([target, np.zeros(len(target))])
     multi_response, control = _import_glmnet()
     passes = GLMNET_PASSES * len(alphas)
@@ -142,7 +142,7 @@ def _path_of_glmnet(X, target, alphas, l1_ratio):
         fit_intercept=False,
         control=control(thresh=GLMNET_TOLERANCE, maxit=passes),
     ).fit(X, target)
-    if len(fit.coefs_) < len(alphas):  # it leaves out what did not converge
+    if len(fit.coefs_) < len(alphas):  # it omits alphas that did not converge
         raise RuntimeError(
             f"glmnet had not converged at alpha={alphas[len(fit.coefs_)]:g} after {passes} passes over the genes: "
             'raise alpha, or use solver="sklearn"'

@@ -1,4 +1,4 @@
-"""What is compiled: epochs of a whole stack as one function.
+"""The compiled part: epochs of a whole stack as one function.
 
 The functions are pure (weights in, weights out), built from a Keras model's `stateless_call`, so that TensorFlow
 (XLA) and JAX run the same code. On the paper's network an epoch compiled as a whole takes about two thirds of
@@ -51,7 +51,7 @@ class Batches(NamedTuple):
 
 
 class Dropout(NamedTuple):
-    """Which inputs are set to zero in a step: a hash of seed, step and place below the threshold.
+    """Which inputs are set to zero in a step: those whose hash of seed, step and position is below the threshold.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Dropout(NamedTuple):
 
     @classmethod
     def at(cls, rate, seeds):
-        """Return the tensors for a rate and a seed for each network."""
+        """Return the tensors for a rate and the seeds of all networks."""
         threshold = np.uint32(min(round(rate * 2**32), 2**32 - 1))
         return cls(
             *(ops.convert_to_tensor(value) for value in (np.asarray(seeds, np.uint32), threshold)),
@@ -87,21 +87,21 @@ class CompiledStack:
     Parameters
     ----------
     layers : tuple of Layer
-        A softmax at the end makes the loss a cross-entropy.
+        With a softmax at the end the loss is the cross-entropy.
     n_inputs : int
         Columns of the first layer's inputs.
     n_networks : int
         M.
     penalise_genes : bool
-        Whether the first layer is the one whose rows are genes under group lasso.
+        Whether the rows of the first layer are genes under group lasso.
     drop_inputs : bool
         Whether inputs are dropped in training.
     proximal : bool
-        Whether the group lasso acts through its proximal map, which makes rows exactly zero, instead of its gradient.
+        Whether the group lasso acts through its proximal map, which makes rows exactly zero, rather than its gradient.
     """
 
     def __init__(self, layers, n_inputs, n_networks, penalise_genes, drop_inputs=False, proximal=False):
-        # Products of two axes are faster than a stack of one (a pruned network: by a fifth).
+        # Products of matrices are faster than those of a stack of one (by a fifth for a pruned network).
         self.alone = n_networks == 1
         self.model = build_network(layers, n_inputs, None if self.alone else n_networks, for_training=True)
         self.layers = layers
@@ -114,7 +114,7 @@ class CompiledStack:
         self._take = tools.take
 
     def weights_for(self, weights):
-        """Return arrays of weights (M, ...) as the layers take them: without the axis of networks where M is 1."""
+        """Return arrays of weights (M, ...) as the layers take them: without the axis of networks if M is 1."""
         return [np.asarray(weight, np.float32)[0] for weight in weights] if self.alone else list(weights)
 
     def weights_of(self, state):
@@ -141,7 +141,7 @@ class CompiledStack:
         outputs = self._apply(weights, inputs)
         if self.classify:
             errors = -targets * ops.log(ops.maximum(outputs, 1e-7))
-            # One error a cell, spread over its classes: count each cell once.
+            # One error per cell, spread over its classes: count each cell once.
             n_observed = ops.sum(target_weights[:, :, 0], axis=1)
         else:
             errors = ops.square(targets - outputs)
@@ -156,10 +156,10 @@ class CompiledStack:
         return GroupLassoRidge(group_lasso, penalties.ridge)(*penalised)
 
     def _train(self, state, data, batches, penalties, learning_rates, dropout, residuals, evaluation):
-        """Take steps of Adam through all batches, in equal parts with an evaluation behind each.
+        """Take steps of Adam through all batches, in equal parts with an evaluation after each.
 
-        Returns the new state, and `residuals` (n_parts, M, 2, n_outputs), given as zeros, filled by `_residuals` of
-        `evaluation` (its batches and test weights; None leaves them zero).
+        Returns the new state, and `residuals` (n_parts, M, 2, n_outputs), passed in as zeros and filled by `_residuals`
+        of `evaluation` (its batches and test weights; None leaves them zero).
         """
         n_steps = batches.weights.shape[0] // residuals.shape[0]
 
@@ -184,7 +184,7 @@ class CompiledStack:
         return ops.fori_loop(0, residuals.shape[0], part, (state, residuals))
 
     def _residuals(self, weights, data, batches, test_weights):
-        """Weighted sums of squared errors (M, 2, n_outputs): with the weights of the batches, and of the test."""
+        """Weighted sums of squared errors (M, 2, n_outputs): with the weights of the batches, and those of the test."""
 
         def step(index, total):
             inputs, targets, train = self._gather(data, batches, index)
@@ -198,10 +198,10 @@ class CompiledStack:
 
 
 def drop_inputs(inputs, step, dropout):
-    """Set inputs to zero at random and scale the others up.
+    """Set inputs to zero at random and scale up the others.
 
-    The random numbers are a hash of the place and the step ("lowbias32", C. Wellons 2018), so that a network's do not
-    depend on its stack, on the backend or on the device.
+    The random numbers are a hash of the position and the step ("lowbias32", C. Wellons 2018), so that those of a
+    network do not depend on its stack, on the backend or on the device.
 
     Parameters
     ----------
@@ -228,5 +228,5 @@ def drop_inputs(inputs, step, dropout):
 
 @lru_cache(maxsize=32)
 def compiled_stack(layers, n_inputs, n_networks, penalise_genes=True, drop_inputs=False, proximal=False):
-    """Return the compiled functions for these layers, compiling them once a session."""
+    """Return the compiled functions for these layers, compiling them once per session."""
     return CompiledStack(layers, n_inputs, n_networks, penalise_genes, drop_inputs, proximal)

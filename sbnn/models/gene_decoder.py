@@ -1,4 +1,4 @@
-"""Decode genes from latent coordinates, so that expression can be drawn over the map."""
+"""Decode genes from latent coordinates, to draw expression over the map."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from sbnn.models.schedules import Stage
 from sbnn.models.tasks import TrainingTask
 from sbnn.models.training import StackRun
 
-#: Streams of random numbers, beyond those of a schedule: of the output layer, and of the order of cells.
+#: Streams of random numbers, beyond those of a schedule: for the output layer, and for the order of cells.
 _OUTPUT, _ORDER = 100, 100
 
 
@@ -21,7 +21,7 @@ def train_gene_decoder(latents, genes, start, hidden, ridge, random_state, epoch
     genes : array, shape (n_cells, n_selected)
         Centred expression to predict.
     start : list of arrays
-        Weights behind the bottleneck of the trained network; all but the output layer are the starting point.
+        Weights after the bottleneck of the trained network; all but the output layer are the starting point.
     hidden : tuple of int
     ridge : float
     random_state : int

@@ -1,4 +1,4 @@
-"""What the network and the linear model share as scikit-learn estimators."""
+"""Common parts of the network and the linear model as scikit-learn estimators."""
 
 import numpy as np
 from sklearn.base import TransformerMixin
@@ -9,12 +9,12 @@ from sbnn.models.r2 import r2
 
 
 def is_network(estimator):
-    """Whether an estimator is a sparse bottleneck network (told without importing Keras)."""
+    """Whether an estimator is a sparse bottleneck network (determined without importing Keras)."""
     return hasattr(estimator, "stack_settings")
 
 
 class LatentRegressorMixin(TransformerMixin):
-    """What network and linear model share: checks, latent coordinates, predictions decoded from them, pooled R2.
+    """Common parts of network and linear model: checks, latent coordinates, predictions decoded from them, pooled R2.
 
     Expects `_latent`, `_n_latent`, `decode_features` and the fitted `y_mean_`.
     """
@@ -31,7 +31,7 @@ class LatentRegressorMixin(TransformerMixin):
         return X, Y
 
     def _check_cells(self, X, dtype):
-        """Return X as numbers, with the genes that the model was fitted on."""
+        """Return X as numbers, checked to have the genes that the model was fitted on."""
         check_is_fitted(self, "y_mean_")
         return check_matrix(validate_data(self, X, dtype=dtype, ensure_all_finite=False, reset=False), "X", dtype)
 
@@ -70,7 +70,7 @@ class LatentRegressorMixin(TransformerMixin):
         Raises
         ------
         ValueError
-            Other features than the model predicts, or predictions that are not finite.
+            The features are not those that the model predicts, or predictions are not finite.
         """
         Y, predictions = np.asarray(y), self.decode_features(self._latent(X))
         Y = Y[:, None] if Y.ndim == 1 else Y
@@ -86,6 +86,6 @@ class LatentRegressorMixin(TransformerMixin):
         return r2(Y, predictions, self.y_mean_, sample_weight)
 
     def get_feature_names_out(self, input_features=None):
-        """Return the names of the latent coordinates, z1, z2, ..., as the tables call them."""
+        """Return the names of the latent coordinates, z1, z2, ..., as in the tables."""
         check_is_fitted(self, "y_mean_")
         return np.array([f"z{index + 1}" for index in range(self._n_latent)], dtype=object)

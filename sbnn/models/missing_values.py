@@ -1,38 +1,39 @@
-"""Fits to features of which some values are missing: the model's own predictions stand in for them."""
+"""Fits to features with missing values, which are filled with the model's own predictions."""
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from sbnn._checks import warn
 
-#: What stands in for missing values has settled when it changes by less than this, relative to Y; else after so many.
+#: Filled values have converged when they change by less than this, relative to Y; and the largest number of rounds.
 FILLING_TOLERANCE = 1e-9
 MAX_FILLINGS = 1000
 
 
 def fit_observed(X, Y, fit, start=None):
-    """Fit centred Y where it is observed, again and again, predictions standing in for what is missing.
+    """Fit centred Y where it is observed, repeatedly filling missing values with predictions.
 
-    The squared error against the filled Y lies above that over the observed values and touches it at the current
-    predictions, so that every round lowers the latter.
+    The squared error against the filled Y is an upper bound of that over the observed values, and equal to it at the
+    current predictions, so that every round lowers the latter.
 
     Parameters
     ----------
     X : float64 array, shape (n_cells, n_genes)
         Centred expression.
     Y : float64 array, shape (n_cells, n_features)
-        Features, centred by the means of the values that are there; NaN where there is none.
+        Features, centred by the means of the observed values; NaN where a value is missing.
     fit : callable
-        Takes Y with nothing missing and where to start; returns a `ReducedRankFit`, and where the next fit may start.
+        Takes Y without missing values and a starting point; returns a `ReducedRankFit`, and a starting point for the
+        next fit.
     start : object, optional
-        Where the first fit starts, as `fit` takes it.
+        Starting point of the first fit, in the form that `fit` takes.
 
     Returns
     -------
     fit : ReducedRankFit
-        With its `offset`, where something is missing.
+        With its `offset`, if values are missing.
     start : object
-        Where a fit to similar data may start.
+        Starting point for a fit to similar data.
 
     References
     ----------
@@ -53,7 +54,7 @@ def fit_observed(X, Y, fit, start=None):
             return found, start
         filled[missing] = predicted
     warn(
-        f"the values that stand in for missing ones had not settled after {MAX_FILLINGS} rounds: raise alpha",
+        f"the values filled in for missing ones had not converged after {MAX_FILLINGS} rounds: raise alpha",
         ConvergenceWarning,
     )
     return found, start

@@ -1,6 +1,6 @@
-"""The sparse bottleneck network: its layers, activations, penalties and first weights, defined here and nowhere else.
+"""The sparse bottleneck network: the single definition of its layers, activations, penalties and initial weights.
 
-Training (`sbnn.models.engine`), prediction in NumPy (`apply_layers`) and the Keras model that readers get
+Training (`sbnn.models.engine`), prediction in NumPy (`apply_layers`) and the Keras model for users
 (`build_network`) are made from the layers that `network_layers` lists.
 """
 
@@ -25,7 +25,7 @@ class Layer(NamedTuple):
     units : int
         Number of outputs.
     activation : str
-        As Keras names it.
+        Its name in Keras.
     """
 
     name: str
@@ -43,7 +43,7 @@ def network_layers(n_outputs, bottleneck_dim=2, hidden=(512, 128), output_activa
     bottleneck_dim : int
         Dimension of the latent space (2, or 64 in the paper's comparison).
     hidden : tuple of int
-        Widths of the layers before the bottleneck, mirrored behind it.
+        Widths of the layers before the bottleneck, mirrored after it.
     output_activation : {"linear", "softmax"}
         "linear" for features, "softmax" for the clusters of pre-training.
 
@@ -70,7 +70,7 @@ def encoder_of(layers):
 
 
 def decoder_of(layers):
-    """Return the layers behind the bottleneck."""
+    """Return the layers after the bottleneck."""
     return layers[_bottleneck_place(layers) + 1 :]
 
 
@@ -84,25 +84,25 @@ def layer_sizes(n_inputs, layers):
 
 
 def activate(name, values, namespace):
-    """Apply an activation to an array of NumPy or of the backend.
+    """Apply an activation to a NumPy array or a tensor of the backend.
 
     Parameters
     ----------
     name : str
-        As Keras names it.
+        Its name in Keras.
     values : array or tensor
     namespace : module
         numpy or keras.ops.
     """
     if name == "linear":
         return values
-    if name == "elu":  # without expm1, which costs a twentieth of a pruned network's step; differs by less than 1e-7
+    if name == "elu":  # without expm1, which takes a twentieth of a pruned network's step; differs by less than 1e-7
         return namespace.where(values > 0, values, namespace.exp(namespace.minimum(values, 0)) - 1)
     return keras.activations.get(name)(values)
 
 
 def apply_layers(layers, weights, inputs):
-    """Apply the layers of one network to cells, in double precision and without a backend.
+    """Apply the layers of one network to cells, in double precision and without the backend.
 
     Parameters
     ----------
@@ -125,14 +125,14 @@ def apply_layers(layers, weights, inputs):
 def row_norms(kernel):
     """Return the Euclidean norms of the rows (genes) of kernels (..., n_inputs, n_units), at least 1e-15."""
     squares = ops.square(kernel)
-    # As a matrix product, because TensorFlow's XLA does not vectorise a sum along the last axis: a third of the time.
+    # As a matrix product, in a third of the time: TensorFlow's XLA does not vectorise a sum along the last axis.
     squared_norms = ops.matmul(squares, ops.ones((kernel.shape[-1], 1), kernel.dtype))[..., 0]
     return ops.sqrt(ops.maximum(squared_norms, 1e-30))
 
 
 @keras.saving.register_keras_serializable(package="sbnn")
 class GroupLassoRidge(keras.regularizers.Regularizer):
-    r"""Penalty that switches off whole rows of a kernel (genes), with a little ridge.
+    r"""Penalty that switches off whole rows of a kernel (genes), with a small ridge penalty.
 
     .. math:: \lambda \sum_i \|W_{i\cdot}\|_2 + \rho \sum_{ij} W_{ij}^2
 
@@ -140,15 +140,15 @@ class GroupLassoRidge(keras.regularizers.Regularizer):
 
     Parameters
     ----------
-    group_lasso : float, or sequence or tensor of one for each network of a stack
-        Not negative; None: ridge alone.
+    group_lasso : float, or sequence or tensor with one value for each network of a stack
+        Not negative; None for ridge only.
     ridge : float or scalar tensor
         Not negative.
 
     Raises
     ------
     ValueError
-        Where a strength is negative.
+        A strength is negative.
     """
 
     def __init__(self, group_lasso=0.0, ridge=0.0):
@@ -158,7 +158,7 @@ class GroupLassoRidge(keras.regularizers.Regularizer):
         self.group_lasso, self.ridge = group_lasso, ridge
 
     def __call__(self, kernel, *others):
-        """Return the penalty of kernels (..., n_inputs, n_units) and of `others`, ridge alone, summed over networks."""
+        """Return the penalty of kernels (..., n_inputs, n_units) and of `others` (ridge only), summed over networks."""
         penalty = self.ridge * sum(ops.sum(ops.square(weight)) for weight in (kernel, *others))
         if self.group_lasso is not None:
             strengths = ops.convert_to_tensor(self.group_lasso, dtype="float32")
@@ -166,34 +166,34 @@ class GroupLassoRidge(keras.regularizers.Regularizer):
         return penalty
 
     def get_config(self):
-        """Return the arguments that make this penalty again."""
+        """Return the arguments that recreate this penalty."""
         group_lasso = None if self.group_lasso is None else np.asarray(self.group_lasso).tolist()
         return {"group_lasso": group_lasso, "ridge": float(self.ridge)}
 
 
 def penalised_weights(layers):
-    """Say of each weight, kernel and bias of each layer in turn, whether it has a ridge penalty.
+    """Return for each weight (kernel and bias of each layer in turn) whether it has a ridge penalty.
 
-    All have one but the bias of a linear output; the first kernel, that of the genes, has the group lasso as well
+    All but the bias of a linear output have one; the first kernel, that of the genes, also has the group lasso
     (arXiv 2006.10411, section 2).
     """
     return [True] * (2 * len(layers) - 1) + [layers[-1].activation != "linear"]
 
 
 def build_network(layers, n_inputs, n_networks=None, group_lasso=None, ridge=0.0, for_training=False):
-    """Build a network, or a stack of them, as a Keras model. Weights are zero until they are set.
+    """Build a network, or a stack of them, as a Keras model. Weights are zero until set.
 
     Parameters
     ----------
     layers : sequence of Layer
     n_inputs : int
     n_networks : int or None
-        None for one network of Keras's Dense layers, which takes (n_cells, n_inputs); M for a stack, which takes
+        None for a single network of Keras's Dense layers, which takes (n_cells, n_inputs); M for a stack, which takes
         (M, n_cells, n_inputs).
     group_lasso, ridge : float
-        Penalties that the model brings along, for Keras's own training; none by default.
+        Penalties that are part of the model, for training with Keras; none by default.
     for_training : bool
-        With the activations of `activate` instead of Keras's, which a file would not hold.
+        Use the activations of `activate` instead of Keras's; these cannot be saved to a file.
 
     Returns
     -------
@@ -226,7 +226,7 @@ def _for_training(name):
 
 @keras.saving.register_keras_serializable(package="sbnn")
 class StackedDense(keras.layers.Layer):
-    """The same dense layer of M networks: activation(inputs @ kernel + bias), network by network.
+    """One dense layer of M networks: activation(inputs @ kernel + bias), network by network.
 
     Inputs have shape (M, n_cells, n_inputs), kernel (M, n_inputs, units), bias (M, units), outputs
     (M, n_cells, units).
@@ -259,7 +259,7 @@ class StackedDense(keras.layers.Layer):
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
 
     def build(self, input_shape):
-        """Make kernel and bias; `initial_weights` gives the values."""
+        """Create kernel and bias; their values come from `initial_weights`."""
         n_networks, _, n_inputs = input_shape
         self.kernel = self.add_weight(
             shape=(n_networks, n_inputs, self.units),
@@ -283,7 +283,7 @@ class StackedDense(keras.layers.Layer):
         return (*input_shape[:-1], self.units)
 
     def get_config(self):
-        """Return the arguments that make this layer again."""
+        """Return the arguments that recreate this layer."""
         return {
             **super().get_config(),
             "units": self.units,
@@ -295,7 +295,7 @@ class StackedDense(keras.layers.Layer):
 
 
 def initial_weights(sizes, generators):
-    """Draw Glorot-uniform kernels and zero biases, each network from a generator of its own.
+    """Draw Glorot-uniform kernels and zero biases, with a separate generator for each network.
 
     Parameters
     ----------

@@ -23,8 +23,8 @@ class OptimiserState(NamedTuple):
 def adam_step(state, gradients, learning_rate):
     """Return the state after one step of Adam (Kingma & Ba 2015), with the constants of Keras.
 
-    The tests hold it against `keras.optimizers.Adam`. A second moment with one column belongs to whole rows: it is the
-    mean of the squares.
+    The tests compare it with `keras.optimizers.Adam`. A second moment with one column is shared by whole rows: it is
+    the mean of the squares.
     """
     step = state.step + 1
     corrected = _second_corrected(learning_rate, step) / (1 - ops.power(FIRST_DECAY, step))
@@ -50,7 +50,7 @@ def proximal_step(state, gradients, learning_rate, group_lasso):
     """Return the state after one step of Adam and the proximal map of the group lasso on the first kernel.
 
     The first kernel has one step size s_i for each row (gene), so that the map is that of the penalty itself: a row of
-    norm r is multiplied by max(0, 1 - s_i * group_lasso / r), and is exactly zero where the gradient cannot hold it.
+    norm r is multiplied by max(0, 1 - s_i * group_lasso / r), and becomes exactly zero where the gradient is too weak.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def proximal_step(state, gradients, learning_rate, group_lasso):
         Of the loss without the group lasso.
     learning_rate : scalar tensor
     group_lasso : tensor, shape (M,)
-        Of kernels (M, n_genes, n_units); of one kernel without that axis, shape (1,).
+        For kernels (M, n_genes, n_units); for one kernel without the axis of networks, shape (1,).
 
     Returns
     -------
@@ -80,7 +80,7 @@ def proximal_step(state, gradients, learning_rate, group_lasso):
 
 
 def start_state(weights, proximal=False):
-    """Return a fresh optimiser state around arrays of weights, for `adam_step` or `proximal_step`."""
+    """Return a fresh optimiser state for arrays of weights, for `adam_step` or `proximal_step`."""
     weights = tuple(ops.convert_to_tensor(weight, dtype="float32") for weight in weights)
     zeros = tuple(ops.zeros_like(weight) for weight in weights)
     second = (zeros[0][..., :1], *zeros[1:]) if proximal else zeros

@@ -1,4 +1,4 @@
-"""R2 as the paper defines it: pooled over features, around the means of the training cells."""
+"""R2 as defined in the paper: pooled over features, around the means of the training cells."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ def r2(Y, predictions, centre, sample_weight=None):
     Parameters
     ----------
     Y : array, shape (n_cells, n_features)
-        Truth; values that are missing (NaN) are left out of both sums.
+        True values; missing ones (NaN) are left out of both sums.
     predictions : array, shape (n_cells, n_features)
     centre : array, shape (n_features,)
         Means of the training cells.
@@ -20,13 +20,13 @@ def r2(Y, predictions, centre, sample_weight=None):
     Returns
     -------
     float
-        NaN without cells, where Y does not vary around `centre`, and where a prediction for an observed value is not
+        NaN if there are no cells, if Y does not vary around `centre`, or if a prediction for an observed value is not
         finite.
 
     Raises
     ------
     ValueError
-        Shapes that differ, weights that are negative, not finite or all zero.
+        Shapes differ, or weights are negative, not finite or all zero.
 
     References
     ----------
@@ -42,12 +42,12 @@ def feature_r2(Y, predictions, centre, sample_weight=None):
 
 
 def r2_from_sums(residual, total):
-    """Return 1 - residual / total, NaN where that has no finite value: the R2 of every score in this package.
+    """Return 1 - residual / total, or NaN if that is not finite: the R2 of every score in this package.
 
     Parameters
     ----------
     residual, total : arrays of one shape, or float
-        Sums of squares around the predictions, and around the mean that they are held against.
+        Sums of squares around the predictions, and around the mean they are compared with.
     """
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         score = 1 - residual / total
@@ -72,9 +72,9 @@ def _sums(Y, predictions, centre, sample_weight):
 
 
 def as_columns(predictions, shape, what="predictions"):
-    """Return predictions as an array of the shape of Y; ValueError where they have another.
+    """Return predictions as an array of the shape of Y; raise ValueError if they have another shape.
 
-    Regressors may predict a single feature as one axis, which NumPy would spread over all cells.
+    Regressors may predict a single feature as a one-dimensional array, which NumPy would broadcast over all cells.
     """
     predictions = np.asarray(predictions)
     if predictions.ndim == 1 and shape[1] == 1:

@@ -31,11 +31,11 @@ class ReducedRankFit(NamedTuple):
     Attributes
     ----------
     W : float64 array, shape (n_genes, rank)
-        Encoder; a gene is selected where its row is not zero.
+        Encoder; a gene is selected if its row is not zero.
     V : float64 array, shape (n_features, rank)
-        Decoder; all zero where nothing was selected.
+        Decoder; all zero if nothing was selected.
     offset : float64 array, shape (n_features,), or 0
-        Intercept beyond the means of the observed values; zero where none is missing.
+        Intercept in addition to the means of the observed values; zero if no value is missing.
     """
 
     W: np.ndarray
@@ -63,7 +63,7 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
 
     by alternating between W (a multi-response elastic net on Y V) and V (from the singular vectors of Y'XW),
     starting at the leading right singular vectors of X'Y. Full rank needs no alternation; l1_ratio = 0 has a
-    closed form. Ridge, lasso and elastic net are settings of it: `rank=None` with l1_ratio 0, 1 or between.
+    closed form. Ridge, lasso and elastic net are special cases: `rank=None` with l1_ratio 0, 1 or in between.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
     relaxed : bool
         Fit again with l1_ratio = 0 and the same alpha on the selected genes.
     solver : {"sklearn", "glmnet"}
-        What solves the elastic net: coordinate descent of scikit-learn, or glmnet's own of its authors' package
+        Solver of the elastic net: coordinate descent of scikit-learn, or that of glmnet, from its authors' package
         (`pip install glmstar`). The problem is the same.
 
     Attributes
@@ -84,7 +84,7 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
     n_features_in_ : int
         Number of genes.
     feature_names_in_ : str array, shape (n_genes,)
-        Their names, where X was a DataFrame.
+        Their names, if X was a DataFrame.
     W_ : float64 array, shape (n_genes, rank)
         Encoder, components ordered by explained variance at full rank; signs such that the entry of largest
         absolute value in each column of V is positive.
@@ -95,9 +95,9 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
     gene_norms_ : float64 array, shape (n_genes,)
         Row norms of W before relaxation.
     x_mean_, y_mean_ : arrays
-        Means of the training cells (of y: of the values that are there).
+        Means of the training cells (for y: of the observed values).
     intercept_ : float64 array, shape (n_features,)
-        Prediction for a cell at the mean of X; `y_mean_` unless values are missing.
+        Prediction for a cell at the mean of X; equal to `y_mean_` unless values are missing.
 
     References
     ----------
@@ -125,16 +125,16 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         Returns
         -------
         ReducedRankRegressor
-            Itself.
+            The fitted instance itself.
 
         Raises
         ------
         ValueError
-            Where an argument is out of range, X is not finite, Y infinite, or a feature or a cell has no value.
+            An argument is out of range, X is not finite, Y is infinite, or a feature or a cell has no value.
         ImportError
-            Where solver="glmnet" and the package glmstar is not installed.
+            solver="glmnet" and the package glmstar is not installed.
         RuntimeError
-            Where glmnet does not converge.
+            glmnet does not converge.
         """
         self.check_settings()
         X, Y = self._check_training(X, y, np.float64)
@@ -145,12 +145,12 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         return self.adopt(final, sparse.selected, sparse.norms, X.mean(axis=0), np.nanmean(Y, axis=0))
 
     def check_settings(self, n_genes=None, n_features=None):
-        """Raise ValueError for arguments that cannot be fitted with, to data of this size; ImportError without glmstar.
+        """Raise ValueError for arguments with which data of this size cannot be fitted; ImportError without glmstar.
 
         Parameters
         ----------
         n_genes, n_features : int, optional
-            Size of the data, where it is known.
+            Size of the data, if known.
         """
         if self.rank is not None:
             sizes = [size for size in (n_genes, n_features) if size is not None]
@@ -161,12 +161,12 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         check_solver(self.solver)
 
     def adopt(self, final, selected, gene_norms, x_mean, y_mean):
-        """Take over a fit of `reduced_rank_path`.
+        """Adopt a fit of `reduced_rank_path`.
 
         Parameters
         ----------
         final : ReducedRankFit
-            What predicts: the sparse fit itself, or its relaxed refit.
+            The fit used for prediction: the sparse fit itself, or its relaxed refit.
         selected, gene_norms : arrays, shape (n_genes,)
             Of the sparse fit that selected the genes.
         x_mean, y_mean : arrays
@@ -175,7 +175,7 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         Returns
         -------
         ReducedRankRegressor
-            Itself.
+            The instance itself.
         """
         self.W_, self.V_ = final.W, final.V
         self.x_mean_, self.y_mean_, self.intercept_ = x_mean, y_mean, y_mean + final.offset
@@ -196,7 +196,7 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         return Z @ self.V_.T + self.intercept_
 
     def decode_genes(self, Z):
-        """Return the expression Z pinv(W) of every gene, shape (n_cells, n_genes), in the units of X."""
+        """Return the expression Z pinv(W) of every gene, shape (n_cells, n_genes), on the scale of X."""
         return Z @ np.linalg.pinv(self.W_) + self.x_mean_
 
 
@@ -208,8 +208,8 @@ def reduced_rank_path(X, Y, alphas, rank=2, l1_ratio=1.0, solver="sklearn"):
     X : array, shape (n_cells, n_genes)
         Expression; centred here.
     Y : array, shape (n_cells, n_features)
-        Features; centred here. Where a value is missing (NaN), the model's own prediction stands in for it, and is
-        renewed until it settles: that minimises the squared error over the observed values (majorisation).
+        Features; centred here. Missing values (NaN) are filled with the model's own predictions, which are updated
+        until they converge: this minimises the squared error over the observed values (majorisation).
     alphas : sequence of float
         Penalties, in any order.
     rank, l1_ratio, solver
@@ -223,7 +223,7 @@ def reduced_rank_path(X, Y, alphas, rank=2, l1_ratio=1.0, solver="sklearn"):
     Raises
     ------
     ValueError, ImportError, RuntimeError
-        As `ReducedRankRegressor.fit`.
+        As in `ReducedRankRegressor.fit`.
     """
     X, Y = check_matrix(X, "X"), check_targets(Y)
     rank = _check_settings(X, Y, alphas, rank, l1_ratio, solver)
@@ -242,21 +242,21 @@ def reduced_rank_path(X, Y, alphas, rank=2, l1_ratio=1.0, solver="sklearn"):
     if np.isnan(Y).any():
         fits = _path_of_observed(X, Y, descending, start, rows, finish)
     else:
-        # Every alpha starts at the same V, so that the first W of all are one path.
+        # Every alpha starts at the same V, so that the first W of all alphas form one path.
         firsts = rows(Y @ start, descending)
         fits = {alpha: finish(Y, alpha, first) for alpha, first in zip(descending, firsts, strict=True)}
     return [fits[alpha] for alpha in alphas]
 
 
 def _leading_directions(X, Y, rank):
-    """V that the alternation starts at: leading right singular vectors of X'Y; at full rank Y as it is."""
+    """V at which the alternation starts: leading right singular vectors of X'Y; the identity at full rank."""
     if rank == Y.shape[1]:
         return np.eye(rank)
     return np.linalg.svd(X.T @ Y, full_matrices=False)[2][:rank].T
 
 
 def _path_of_observed(X, Y, alphas, start, rows, finish):
-    """Fit each of descending alphas to Y with missing values; the first W starts at the first W found before."""
+    """Fit descending alphas to Y with missing values; the first W of each starts at the first W of the one before."""
 
     def fit(filled, before, alpha):
         (first,) = rows(filled @ start, [alpha], start=before)
@@ -269,12 +269,12 @@ def _path_of_observed(X, Y, alphas, start, rows, finish):
 
 
 def _check_scale(X, Y):
-    """Raise ValueError where squares of the values, or sums of them, have no finite value."""
+    """Raise ValueError if squares of the values, or their sums, are not finite."""
     for values, name in ((X, "X"), (Y, "Y")):
         largest = np.nanmax(np.abs(values), initial=0)
         if largest > LARGEST_VALUE:
             raise ValueError(
-                f"{name} holds values up to {largest:.3g}, of which products overflow: z-score it (sbnn.Preprocessor)"
+                f"{name} holds values up to {largest:.3g}, whose products overflow: z-score it (sbnn.Preprocessor)"
             )
 
 
@@ -303,12 +303,12 @@ def relax(X, Y, fit, alpha):
     fit : ReducedRankFit
         The sparse fit.
     alpha : float
-        Its penalty, now a ridge penalty alone.
+        Its penalty, now used as a pure ridge penalty.
 
     Returns
     -------
     ReducedRankFit
-        Zero for the other genes; the sparse fit itself where it selects fewer genes than its rank.
+        Zero for the other genes; the sparse fit itself if it selects fewer genes than its rank.
     """
     X, Y = np.asarray(X, dtype=np.float64), np.asarray(Y, dtype=np.float64)
     rank = fit.W.shape[1]
@@ -322,15 +322,15 @@ def relax(X, Y, fit, alpha):
 
 
 def _observed_ridge(X, Y, alpha, rank):
-    """Reduced-rank ridge of Y where it is observed."""
+    """Reduced-rank ridge on the observed values of Y."""
     return fit_observed(X, Y, lambda filled, start: (_ridge(X, filled, alpha, rank), start))[0]
 
 
 def _ridge(X, Y, alpha, rank):
-    """Reduced-rank ridge as the paper has it: full ridge, then the leading components of its fit.
+    """Reduced-rank ridge as in the paper: full ridge, then the leading components of its fit.
 
-    The smaller of the two Gram matrices is solved. (Below full rank the exact minimiser of the penalised
-    objective takes the components of the fit and of the penalty together; R2 differs by 0.0005 on M1.)
+    The smaller of the two Gram matrices is used. (Below full rank, the exact minimiser of the penalised
+    objective uses the components of fit and penalty combined; R2 differs by 0.0005 on M1.)
     """
     n_cells, n_genes = X.shape
     penalty = n_cells * alpha
@@ -342,7 +342,7 @@ def _ridge(X, Y, alpha, rank):
 
 
 def _alternate(X, Y, W, alpha, rows):
-    """Alternate between V and W until the residual settles."""
+    """Alternate between V and W until the residual converges."""
     total = np.sum(Y**2)
     residual = np.inf
     V = np.zeros((Y.shape[1], W.shape[1]))

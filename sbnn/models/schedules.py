@@ -1,4 +1,4 @@
-"""Training schedules as data: what is trained, on what, for how long, how fast."""
+"""Training schedules as data: what is trained, on what, for how long and how fast."""
 
 from dataclasses import dataclass, replace
 
@@ -8,19 +8,19 @@ from sbnn._checks import check_choice, check_number, check_whole
 
 STAGE_NAMES = ("pretrained", "frozen", "finetuned", "pruned")
 DECAYS = ("constant", "cosine")
-#: Epochs that one call of a compiled function trains, with R2 recorded in between: a call costs 3 ms. It is fewer where
-#: the number of records has no such divisor, more where R2 is recorded less often.
+#: Epochs that one call of a compiled function trains, with R2 recorded in between: a call takes 3 ms. They are fewer if
+#: the number of records has no such divisor, more if R2 is recorded less often.
 EPOCHS_AT_ONCE = 10
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of training; Adam starts afresh in each, weights carry over from the last epoch.
+    """One stage of training; each starts with a fresh Adam state and with the weights of the last epoch before it.
 
     Attributes
     ----------
     name : {"pretrained", "frozen", "finetuned", "pruned"}
-        What the network is after the stage. "pretrained" learns k-means clusters of the features (softmax,
+        State of the network after the stage. "pretrained" learns k-means clusters of the features (softmax,
         cross-entropy); the others learn the features (mean squared error). "pruned" first drops all genes but
         those with the largest row norms, and trains without group lasso.
     epochs : int
@@ -31,17 +31,17 @@ class Stage:
         Leading fraction of the training cells that is used.
     batch_size : int
     cluster_starts : int
-        Starts of the k-means that "pretrained" learns from, of which the best is kept.
+        Number of starts of the k-means that "pretrained" learns from; the best is kept.
     decay : {"constant", "cosine"}
-        Whether the learning rate stays, or falls to zero along half a cosine, step by step.
+        Whether the learning rate is constant, or falls to zero along half a cosine, step by step.
     input_dropout : float
-        Probability with which each gene of each cell is set to its mean in a step of training, the others being
-        scaled up (Srivastava et al. 2014); not in a stage that freezes the hidden layers.
+        Probability with which each gene of each cell is set to its mean in a training step, while the others are
+        scaled up (Srivastava et al. 2014); not possible in a stage that freezes the hidden layers.
     proximal : bool
         The group lasso acts through its proximal map after every step, which makes genes exactly zero, instead of
         through its gradient ("finetuned" only).
     evaluate_every : int
-        R2 is recorded after every so many epochs, and after the last.
+        R2 is recorded whenever this many epochs have passed, and after the last epoch.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Stage:
         return self.learning_rate * (1 + np.cos(np.pi * done)) / 2
 
     def parts(self):
-        """Cut the stage into calls of the compiled function: list of (evaluations in the call, epochs before each).
+        """Divide the stage into calls of the compiled function: list of (evaluations in the call, epochs before each).
 
         Equal calls are compiled once, so they share a divisor of the number of evaluations.
         """
@@ -96,7 +96,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Stages under a name that tables can show; iterates over its stages.
+    """Named sequence of stages, for tables to show its name; iterates over its stages.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ class Schedule:
     stages: tuple
 
     def __post_init__(self):
-        """Check that the stages can follow each other."""
+        """Check that the stages can follow one another."""
         object.__setattr__(self, "stages", tuple(self.stages))
         if not self.stages or not all(isinstance(stage, Stage) for stage in self.stages):
             raise ValueError(f"schedule {self.name!r} needs a sequence of Stage, got {self.stages!r}")
@@ -122,7 +122,7 @@ class Schedule:
         return iter(self.stages)
 
     def shortened(self, factor, learning_rate_factor=1):
-        """Return this schedule with other lengths and rates, for trying things out.
+        """Return this schedule with different lengths and rates, for trying things out.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class Schedule:
 
     @property
     def cluster_starts(self):
-        """Starts of the k-means that the schedule pre-trains on; None where it does not."""
+        """Number of starts of the k-means that the schedule pre-trains on; None if it does not pre-train."""
         return next((stage.cluster_starts for stage in self.stages if stage.name == "pretrained"), None)
 
 
@@ -197,7 +197,7 @@ def get_schedule(schedule):
     Parameters
     ----------
     schedule : str, Schedule, or sequence of Stage
-        A key of SCHEDULES, or stages of your own.
+        A key of SCHEDULES, or custom stages.
 
     Returns
     -------
@@ -206,7 +206,7 @@ def get_schedule(schedule):
     Raises
     ------
     ValueError
-        Unknown name, no stage at all, or stages in an order that cannot be trained.
+        Unknown name, no stages, or stages in an order that cannot be trained.
     """
     if isinstance(schedule, Schedule):
         return schedule

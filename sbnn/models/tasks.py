@@ -1,4 +1,4 @@
-"""What a network of a stack is trained on, and what becomes of it."""
+"""Training tasks of the networks of a stack, and the trained networks."""
 
 from dataclasses import dataclass, field
 
@@ -48,7 +48,7 @@ class TrainingTask:
         return np.random.default_rng([self.random_state, self.fold, stream])
 
     def dropout_seed(self, stream):
-        """Return the seed of the inputs that are dropped in a stage."""
+        """Return the seed for dropping inputs in a stage."""
         return self.generator(1000 + stream).integers(2**32, dtype=np.uint32)
 
     def stage_cells(self, stage):
@@ -61,7 +61,7 @@ class TrainingTask:
         return cells[: round(stage.cell_fraction * len(cells))]
 
     def steps_per_epoch(self, schedule):
-        """Return the number of steps of an epoch in each stage; networks stack where these agree."""
+        """Return the number of steps per epoch in each stage; networks can be stacked if these agree."""
         return tuple(-(-len(self.stage_cells(stage)) // stage.batch_size) for stage in get_schedule(schedule))
 
 
@@ -78,14 +78,14 @@ class TrainedNetwork:
     gene_norms : array, shape (n_genes,)
         Row norms of the first kernel before pruning.
     x_mean, y_mean : arrays
-        Means of the training cells, subtracted before and added behind the network.
+        Means of the training cells, subtracted from the input and added to the output of the network.
     history : DataFrame
         `stage`, `epoch` (from 1, pre-training not counted), `r2_train`, `r2_test` at the end of every epoch
         that the schedule evaluates.
     feature_r2 : array, shape (n_features,)
         R2 of each feature on the test cells at the end (NaN without test cells).
     diverged_in : str or None
-        Stage in which weights or errors ceased to be finite; from there on every R2 is NaN.
+        Stage in which weights or errors ceased to be finite; every later R2 is NaN.
     """
 
     weights: list

@@ -34,7 +34,7 @@ def train_stack(
     n_selected=25,
     on_epoch=None,
 ):
-    """Train M networks at once; what each becomes does not depend on the others.
+    """Train M networks at once; each is independent of the others.
 
     Each network minimises, on its own cells, penalty and seed,
     mean (Y - prediction)^2 + group_lasso * sum_i ||W1[i, :]||_2 + ridge * (squares of the other weights).
@@ -54,8 +54,8 @@ def train_stack(
     n_selected : int or None
         Genes kept by the stage "pruned"; None keeps all.
     on_epoch : callable, optional
-        Called once an epoch, for some epochs at a time, with (stage name, R2 on test or else training cells of each
-        network, None where it is not recorded).
+        Called once per epoch, for some epochs at a time, with (stage name, R2 of each network on its test cells, or
+        training cells if it has none; None if R2 is not recorded).
 
     Returns
     -------
@@ -65,7 +65,7 @@ def train_stack(
     Raises
     ------
     ValueError
-        Where X is not finite, tasks cannot be stacked, or n_selected exceeds the number of genes.
+        X is not finite, tasks cannot be stacked, or n_selected exceeds the number of genes.
 
     References
     ----------
@@ -83,13 +83,13 @@ def train_stack(
 
 
 def check_stack(X, Y, tasks, stages, n_selected):
-    """Check that the tasks fit the data and each other."""
+    """Check that the tasks match the data and each other."""
     if not tasks:
         raise ValueError("tasks is empty: give at least one TrainingTask")
     check_same_cells(X, Y)
     steps = {task.steps_per_epoch(stages) for task in tasks}
     if len(steps) > 1:
-        raise ValueError(f"only networks with equally many steps an epoch can be stacked, got {sorted(steps)}")
+        raise ValueError(f"only networks with the same number of steps per epoch can be stacked, got {sorted(steps)}")
     if 0 in next(iter(steps)):
         raise ValueError("a stage is left without training cells: give more cells")
     if any(stage.name == "pruned" for stage in stages) and not 1 <= n_selected <= X.shape[1]:
@@ -106,7 +106,7 @@ class StageScore(NamedTuple):
 
 
 class StackRun:
-    """A stack in training: `step` trains a stage, `keep_largest` prunes, `fork` tries something out, `finish` ends.
+    """A stack in training: `step` trains a stage, `keep_largest` prunes, `fork` branches off a copy, `finish` ends.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class StackRun:
     centre : bool
         Subtract the means of the training cells.
     hide_zero_genes : bool
-        Let networks no longer see genes whose rows are zero: along a path of penalties these are gone for good.
+        Hide genes whose rows are zero from the networks: along a path of penalties they do not return.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class StackRun:
         self.train_total, self.test_total = (self._totals(w) for w in (self.train_weights, self.test_weights))
         self.generators = [task.generator(0) for task in tasks]
         self.sizes = layer_sizes(X.shape[1], layers)
-        # The output is drawn when the first stage says what it is.
+        # The output layer is drawn when the first stage determines its size.
         self.weights = initial_weights(self.sizes[:-1], self.generators) if weights is None else list(weights)
         self.target = None if weights is None else "features"
         self.selected = np.tile(np.arange(X.shape[1]), (self.n_networks, 1))
@@ -196,20 +196,20 @@ class StackRun:
         return np.stack(totals)
 
     def step(self, stage, stream, group_lasso=None):
-        """Train a stage: a new output where the target changes, pruning where the stage says so, then epochs.
+        """Train a stage: draw a new output layer if the target changes, prune if the stage does so, train its epochs.
 
         Parameters
         ----------
         stage : Stage
         stream : int
-            Tells the random numbers of this step from those of others.
+            Gives this step random numbers that differ from those of other steps.
         group_lasso : float, optional
-            Penalty of all networks; that of each one's task if None.
+            Penalty of all networks; if None, that of each network's task.
 
         Returns
         -------
         StageScore or None
-            At the end of the stage; None where it learns clusters.
+            At the end of the stage; None if it learns clusters.
         """
         self._aim_at("clusters" if stage.name == "pretrained" else "features")
         if stage.name == "pruned":
@@ -232,7 +232,7 @@ class StackRun:
         return self.history[-1] if self.target == "features" else None
 
     def fork(self):
-        """Return a run that goes on from here by itself; this one stays where it is."""
+        """Return an independent run that continues from here; this one is not changed by it."""
         fork = copy(self)
         for name in ("weights", "history", "diverged_in", "generators"):
             setattr(fork, name, deepcopy(getattr(self, name)) if name == "generators" else list(getattr(self, name)))
@@ -243,7 +243,7 @@ class StackRun:
         return [np.array(weight[network]) for weight in self.weights]
 
     def _train_epochs(self, stage, stream, stack, penalties, state):
-        """Take all epochs of a stage, some in each call of the compiled function; return the state at its end."""
+        """Train all epochs of a stage, some in each call of the compiled function; return the state at its end."""
         tables = self._tables(stage)
         shuffles = [task.generator(1 + stream) for task in self.tasks]
         dropout = Dropout.at(stage.input_dropout, [task.dropout_seed(1 + stream) for task in self.tasks])
@@ -264,19 +264,19 @@ class StackRun:
         return state
 
     def _note_divergence(self, stage, finite):
-        """Remember the stage in which values of a network (arrays of M rows) ceased to be finite."""
+        """Record the stage in which values of a network (arrays of M rows) ceased to be finite."""
         for network in range(self.n_networks):
             if self.diverged_in[network] is None and not all(values[network].all() for values in finite):
                 self.diverged_in[network] = stage.name
 
     def _current_layers(self):
-        """Return the layers as they are trained now, with the output of the target."""
+        """Return the layers as currently trained, with the output layer of the target."""
         if self.target == "features":
             return self.layers
         return (*self.layers[:-1], Layer("output", N_CLUSTERS, "softmax"))
 
     def _aim_at(self, target):
-        """Put a freshly drawn output layer behind the last hidden layer, where the target changes."""
+        """Draw a new output layer after the last hidden layer if the target changes."""
         if target == self.target:
             return
         self.target = target
@@ -292,13 +292,13 @@ class StackRun:
     def keep_largest(self, n_genes):
         """Drop all genes but those with the largest row norms of the first kernel."""
         norms = np.linalg.norm(self.weights[0], axis=2)
-        # Stable sort: of equal norms the gene that comes first in the table is kept.
+        # Stable sort: among equal norms, the gene that comes first in the table is kept.
         order = np.sort(np.argsort(-norms, axis=1, kind="stable")[:, :n_genes], axis=1)
         self.selected = np.take_along_axis(self.selected, order, axis=1)
         self.weights[0] = np.take_along_axis(self.weights[0], order[:, :, None], axis=1)
 
     def _tables(self, stage):
-        """Put on the device what the networks gather from in this stage."""
+        """Put the tables from which the networks gather in this stage on the device."""
         own_positions = np.arange(self.n_networks * self.n_own, dtype=np.int32).reshape(self.n_networks, -1)
         if self.target == "clusters":
             targets = np.zeros((self.n_networks * self.n_own, N_CLUSTERS), dtype=np.float32)
@@ -328,7 +328,7 @@ class StackRun:
         return StageTables(data, input_rows, target_rows)
 
     def _frozen_activations(self):
-        """Return the activations before the bottleneck for every network's own cells, which stay as they are."""
+        """Return the activations before the bottleneck for every network's own cells, which do not change."""
         frozen = encoder_of(self.layers)[:-1]
         stack = compiled_stack(frozen, self.weights[0].shape[1], self.n_networks)
         weights = tensors(*stack.weights_for(self.weights[: 2 * len(frozen)]))

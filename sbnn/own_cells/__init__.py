@@ -1,1 +1,1 @@
-"""Models of the reader's own cells: fitted, saved, loaded, drawn."""
+"""Models of the user's own cells: fitted, saved, loaded, drawn."""

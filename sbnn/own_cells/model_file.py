@@ -53,13 +53,13 @@ def write_model(model, path):
         "feature_units": None if model.feature_units_ is None else list(model.feature_units_),
     }
     content = pack(config, arrays)
-    _rebuild(*unpack(content))  # what could not be loaded again is not saved
+    _rebuild(*unpack(content))  # raises an error if the file could not be loaded again
     write_bytes(Path(path), content)
     return Path(path)
 
 
 class ModelParts(NamedTuple):
-    """What a model file holds, checked: attributes of a fitted PairedModel."""
+    """The checked content of a model file: attributes of a fitted PairedModel."""
 
     estimator: object
     preprocessor: Preprocessor
@@ -81,21 +81,21 @@ def read_model(path):
         raise ValueError(f"{path} {error}") from None
     except _DamagedError as error:
         raise ValueError(
-            f"{path} is no model of sbnn, or cut short or damaged ({error}): save it anew, or copy it again"
+            f"{path} is not a model of sbnn, or is truncated or damaged ({error}): save or copy it again"
         ) from None
 
 
 class _OtherFormatError(ValueError):
-    """The file is whole, but of something else."""
+    """The file is intact, but holds something else."""
 
 
 class _DamagedError(ValueError):
-    """The content of a file is not what a model has; any other ValueError is a bug, and looks like one."""
+    """The content of a file is not that of a model; any other ValueError is a bug, and is reported as such."""
 
 
 @contextmanager
 def _content_checked():
-    """Take what the checks inside refuse for damage of the file."""
+    """Report errors of the checks inside as damage of the file."""
     try:
         yield
     except _OtherFormatError:
@@ -105,7 +105,7 @@ def _content_checked():
 
 
 def _check_format(config):
-    """Raise an error unless this version of sbnn reads the file."""
+    """Raise an error unless this version of sbnn can read the file."""
     kind, version = config.get("format"), config.get("format_version")
     if kind != _FORMAT:
         raise ValueError(f"its format is {kind!r}, not {_FORMAT!r}")
@@ -125,7 +125,7 @@ def _check_format(config):
 
 
 def _rebuild(config, arrays):
-    """Put the parts of a model together again, after checking them against each other."""
+    """Reassemble the parts of a model, after checking them against each other."""
     take = _Taker(arrays)
     with _content_checked():
         names = {
@@ -144,7 +144,7 @@ def _rebuild(config, arrays):
         rank = n_features if estimator.rank is None else estimator.rank
         W, V = take("W", "f", (n_genes, rank)), take("V", "f", (n_features, rank))
         if W[~of_estimator["selected"]].any():
-            raise _DamagedError("its model reads other genes than it says")
+            raise _DamagedError("its model reads genes that are not selected")
         estimator.adopt(ReducedRankFit(W, V, take("offset", "f", (n_features,))), **of_estimator)
     parts = ModelParts(
         estimator,
@@ -160,13 +160,13 @@ def _rebuild(config, arrays):
 
 
 class _Taker:
-    """Hands out arrays by name once they have the kind, shape and values that are asked for."""
+    """Returns arrays by name after checking their kind, shape and values."""
 
     def __init__(self, arrays):
         self.arrays = dict(arrays)
 
     def __call__(self, name, kinds, shape, least=-np.inf, above=False):
-        """Return an array; None in `shape` stands for any length of at least one."""
+        """Return an array; None in `shape` stands for any positive length."""
         if name not in self.arrays:
             raise _DamagedError(f"it lacks the array {name!r}")
         array = self.arrays.pop(name)
@@ -183,13 +183,13 @@ class _Taker:
         return array
 
     def check_nothing_is_left(self):
-        """Raise ValueError where the file holds arrays that no model has."""
+        """Raise ValueError if the file holds arrays that no model has."""
         if self.arrays:
             raise _DamagedError(f"it holds an array {sorted(self.arrays)[0][:80]!r} that no such model has")
 
 
 def _make_network():
-    """Return a network as it is; imported here, so that linear models do without Keras."""
+    """Return a network with default settings; imported here, so that linear models do not need Keras."""
     from sbnn.models.bottleneck import SparseBottleneckRegressor
 
     return SparseBottleneckRegressor()
@@ -210,14 +210,14 @@ def _estimator(config, n_genes):
     missing = sorted(set(made.get_params(deep=False)) - set(settings) - {"random_state"})
     if missing:
         raise _DamagedError(f"its {kind} lacks the setting {missing[0]!r}")
-    with _content_checked(), suppress(ImportError):  # what predicts needs no solver; every other check comes before
+    with _content_checked(), suppress(ImportError):  # prediction needs no solver, which is checked last
         made.set_params(**_settings_from_plain(settings))
         made.check_settings(n_genes)
     return made
 
 
 def _of_estimator(take, n_genes, n_features):
-    """Take what both kinds of estimator keep: which genes they read, norms and means."""
+    """Take what both kinds of estimator have: selected genes, norms and means."""
     shapes = {"selected_": (n_genes,), "gene_norms_": (n_genes,), "x_mean_": (n_genes,), "y_mean_": (n_features,)}
     kinds = {"selected_": "b"}
     least = {"gene_norms_": 0}
@@ -228,7 +228,7 @@ def _of_estimator(take, n_genes, n_features):
 
 
 def _network(take, estimator, of_estimator, n_selected, n_features):
-    """Trained network, its weights of the widths that the settings say."""
+    """Trained network, with weights of the widths given by the settings."""
     n_stages = len(take.arrays.get("history stage", ()))
     history = {"stage": take("history stage", "U", (None,))}
     history["epoch"] = take("history epoch", "iu", (n_stages,))
@@ -259,7 +259,7 @@ def _preprocessor(take, config, n_genes, n_features):
 
 
 def _number(config, name, above=False):
-    """Take a number of the JSON text."""
+    """Take a number from the JSON text."""
     with _content_checked():
         return check_number(config.get(name), name, above=above)
 
@@ -284,7 +284,7 @@ def _units(units, n_features):
 
 
 def _plain_settings(estimator):
-    """Arguments of an estimator as JSON has them."""
+    """Arguments of an estimator as JSON values."""
     settings = estimator.get_params(deep=False)
     if is_network(estimator) and not isinstance(settings["schedule"], str):
         schedule = get_schedule(settings["schedule"])
@@ -301,7 +301,7 @@ def _plain_settings(estimator):
 
 
 def _settings_from_plain(settings):
-    """Arguments of an estimator from what JSON kept."""
+    """Arguments of an estimator from JSON values."""
     settings = dict(settings)
     if isinstance(settings.get("schedule"), dict):
         try:

@@ -1,4 +1,4 @@
-"""A fitted map of one's own cells: counts in, units out, genes by name, new cells judged."""
+"""A fitted map of your own cells: takes counts, matches genes by name, predicts in units, detects outliers."""
 
 from typing import NamedTuple
 
@@ -22,15 +22,15 @@ from sbnn.own_cells.model_file import read_model, write_model
 N_NEIGHBOURS = 10
 #: Colour of cells of data without types.
 PLAIN_COLOR = "#4477AA"
-#: Share of held-out training cells that are called outliers.
+#: Fraction of held-out training cells that are called outliers.
 OUTLIER_RATE = 0.01
 
 
 class _AlignedCells(NamedTuple):
     """Cells as the estimator takes them.
 
-    `X` holds those with counts of the model's genes; `has_counts` says which of the cells named these are; `present`,
-    which genes were there (the others are filled).
+    `X` holds those with counts of the model's genes; `has_counts` marks these among the named cells; `present` marks
+    the genes that were measured (the others are filled).
     """
 
     X: np.ndarray
@@ -46,12 +46,12 @@ class _AlignedCells(NamedTuple):
 
 
 class PairedModel:
-    """A network or linear model of paired data, with everything that it takes to use it on other cells.
+    """A network or linear model of paired data, with everything needed to apply it to other cells.
 
     Parameters
     ----------
     estimator : SparseBottleneckRegressor or ReducedRankRegressor, optional
-        What is fitted; a SparseBottleneckRegressor as it is if None. Anything else is a ValueError.
+        What is fitted; a SparseBottleneckRegressor with default settings if None. Anything else is a ValueError.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class PairedModel:
     preprocessor_ : Preprocessor
         Depth, means and SDs of the training cells.
     gene_names_, feature_names_ : str arrays
-        The genes it was fitted on (all are needed for the depth of a cell), and the features.
+        The genes it was fitted on (all of which are needed for the depth of a cell), and the features.
     selected_genes_ : str array
         The genes that it reads.
     feature_units_ : tuple of str or None
@@ -85,13 +85,13 @@ class PairedModel:
         Parameters
         ----------
         data : PairedData
-            With counts and features as measured: these are normalised and z-scored here, whatever X and Y are.
-            Without, new cells must come as X came, and Y goes out.
+            If it has counts and features as measured, these are normalised and z-scored here, and X and Y are not
+            used. If not, new cells must be given on the scale of X, and predictions are on the scale of Y.
 
         Returns
         -------
         PairedModel
-            Itself.
+            The fitted instance itself.
         """
         check_paired(data)
         if self.estimator is not None:
@@ -119,11 +119,11 @@ class PairedModel:
         Parameters
         ----------
         cells : DataFrame (cells x genes), AnnData or PairedData
-            Counts, or expression where the model was fitted without counts; genes are found by name, in any order.
+            Counts, or expression if the model was fitted without counts; genes are found by name, in any order.
         layer : str, optional
             Layer of an AnnData that holds the counts; its X if None.
         fill_missing : bool
-            Let the mean of the training cells stand in for genes that `cells` lack, instead of refusing them.
+            Set genes that `cells` lack to the mean of the training cells, instead of raising an error.
 
         Returns
         -------
@@ -142,7 +142,7 @@ class PairedModel:
         Returns
         -------
         DataFrame
-            One row a cell, columns z1, z2, ...
+            One row per cell, columns z1, z2, ...
         """
         return self._transform(self._align(cells, layer, fill_missing))
 
@@ -151,16 +151,16 @@ class PairedModel:
         return aligned.table(Z, list(self.estimator_.get_feature_names_out()))
 
     def outliers(self, cells, layer=None, fill_missing=False):
-        """Judge how far cells are from the training cells; arguments as for `predict`.
+        """Assess how far cells are from the training cells; arguments as for `predict`.
 
         The distance of a cell is the mean Euclidean distance to its ten nearest training cells, in z-scores of the
-        selected genes that are there. It is an outlier above what 99 % of held-out training cells stay below (five
-        folds). Training cells find themselves among their neighbours: they seem nearer than they would be.
+        selected genes that were measured. A cell is an outlier if its distance exceeds that of 99 % of held-out
+        training cells (five folds). Training cells are among their own neighbours: they seem nearer than they are.
 
         Returns
         -------
         DataFrame
-            `distance`, `is_outlier`; cells without any count of the model's genes are outliers at no distance (NaN).
+            `distance`, `is_outlier`; cells without any count of the model's genes are outliers without distance (NaN).
         """
         return self._outliers(self._align(cells, layer, fill_missing))
 
@@ -174,16 +174,16 @@ class PairedModel:
         return found.assign(is_outlier=~(found["distance"] <= limit))
 
     def annotate(self, adata, layer=None, fill_missing=False):
-        """Write what the model says of the cells of an AnnData into it.
+        """Write coordinates, predictions and outliers of the cells of an AnnData into it.
 
         `.obsm["X_sbnn"]` (coordinates, which `scanpy.pl.embedding(adata, "sbnn")` draws),
         `.obsm["sbnn_predictions"]` (features in their own units), `.obs["sbnn_outlier"]`, `.var["sbnn_selected"]` and
-        `.var["sbnn_norm"]` (row norms of the first layer; NaN for genes it never saw).
+        `.var["sbnn_norm"]` (row norms of the first layer; NaN for genes unknown to the model).
 
         Parameters
         ----------
         adata : anndata.AnnData
-            Changed in memory; the file of a backed one is not.
+            Changed in memory; the file of a backed AnnData is not.
         layer, fill_missing
             As for `predict`.
         """
@@ -199,14 +199,14 @@ class PairedModel:
         adata.var["sbnn_norm"] = norms.reindex(adata.var_names).to_numpy()
 
     def plot(self, data):
-        """Draw cells on the map (t-SNE of it where it has more than two dimensions), genes and features over it.
+        """Draw cells on the map (its t-SNE if it has more than two dimensions), with genes and features over it.
 
         Shown are the nine genes with the largest norms, and the nine features that the model predicts to vary most.
 
         Parameters
         ----------
         data : PairedData
-            Its types and families, where it has any, colour and label the cells.
+            Its types and families, if any, colour and label the cells.
 
         Returns
         -------
@@ -215,7 +215,7 @@ class PairedModel:
         Raises
         ------
         ValueError
-            A model with a single latent dimension is no map.
+            A model with a single latent dimension is not a map.
         """
         import matplotlib.pyplot as plt
 
@@ -247,7 +247,7 @@ class PairedModel:
         cells = pd.DataFrame({"type_color": colors, "cell_family": plain if families is None else families})
         if data.cell_families is not None and data.family_colors is not None:
             cells["family_color"] = [data.family_colors[name] for name in families]
-        with plt.rc_context():  # the reader's own settings stay as they are
+        with plt.rc_context():  # the user's own settings are not changed
             use_style()
             return plot_latent_space([panel], cells)
 
@@ -261,7 +261,7 @@ class PairedModel:
         if not present.any():
             raise ValueError(
                 f"the cells have none of the {len(present)} genes of the model ({preview(self.gene_names_, 3)}); they "
-                f"have {preview(genes, 3)}: give cells as rows and genes as columns, named alike"
+                f"have {preview(genes, 3)}: give cells as rows and genes as columns, with matching names"
             )
         if not present[self.estimator_.selected_].any():
             raise ValueError(f"the cells lack every gene that the model reads: {preview(self.selected_genes_)}")
@@ -278,13 +278,13 @@ class PairedModel:
             raise ValueError("none of the cells has a count of the model's genes")
         if not has_counts.all():
             empty = f"{int((~has_counts).sum())} of {len(names)} cells have no count of the model's genes"
-            warn(f"{empty}, nothing is said of them (NaN): {preview(names[~has_counts], 3)}")
+            warn(f"{empty} and are not predicted (NaN): {preview(names[~has_counts], 3)}")
         measured = {"counts" if raw else "expression": chosen[has_counts]}
         X = self.preprocessor_.transform_genes(**measured, present=present)
         return _AlignedCells(X, names, has_counts, present)
 
     def _report_lacking(self, present, fill_missing):
-        """Warn of genes that cells lack where they may be filled; raise ValueError where not."""
+        """Warn of genes that cells lack if these may be filled; else raise ValueError."""
         lacking = self.gene_names_[~present]
         n_lost = int((self.estimator_.selected_ & ~present).sum())
         report = (
@@ -306,7 +306,7 @@ class PairedModel:
         ----------
         path : path-like
             Target, for example "map.sbnn": a zip of JSON and NumPy arrays. A
-            `random_state` that is no number is not kept.
+            `random_state` that is not a number is not saved.
 
         Returns
         -------
@@ -317,10 +317,10 @@ class PairedModel:
 
 
 def load_model(path):
-    """Read a model that `PairedModel.save` wrote.
+    """Read a model written by `PairedModel.save`.
 
-    Nothing in the file is executed, and every number, name and shape in it is checked against the others: what loads,
-    predicts as the model that was saved.
+    Nothing in the file is executed, and every number, name and shape in it is checked for consistency: a loaded model
+    predicts the same as the model that was saved.
 
     Parameters
     ----------
@@ -334,7 +334,7 @@ def load_model(path):
     ------
     FileNotFoundError
     ValueError
-        The file is cut short, damaged, is no model, or was written by another major version.
+        The file is truncated, damaged, not a model, or was written by another major version.
     """
     parts = read_model(path)
     model = PairedModel(clone(parts.estimator))
@@ -345,14 +345,14 @@ def load_model(path):
 
 
 def _default_estimator():
-    """Return a network as it is; imported here, so that linear models do without Keras."""
+    """Return a network with default settings; imported here, so that linear models do not need Keras."""
     from sbnn.models.bottleneck import SparseBottleneckRegressor
 
     return SparseBottleneckRegressor()
 
 
 def _cells(cells, layer, raw):
-    """Return values (cells x genes), gene names and cell names of whatever holds cells."""
+    """Return values (cells x genes), gene names and cell names from any container of cells."""
     if isinstance(cells, PairedData):
         values = cells.counts if raw else cells.X
         if values is None:
@@ -377,7 +377,7 @@ def _distances(training, cells):
 
 
 def _calibrate(training):
-    """Distance that all but a share of held-out training cells stay below."""
+    """Distance below which all but a fraction of held-out training cells lie."""
     folds = KFold(min(5, len(training)), shuffle=True, random_state=0).split(training)
     held_out = np.concatenate([_distances(training[kept], training[left]) for kept, left in folds])
     return float(np.quantile(held_out, 1 - OUTLIER_RATE))

@@ -1,1 +1,1 @@
-"""Files: results that explain themselves, model archives, the authors' pickles."""
+"""Files: self-describing results, model archives, the authors' pickles."""

@@ -1,4 +1,4 @@
-"""A file of one JSON text and NumPy arrays, packed as a zip, and read without trusting a word of it."""
+"""A file of one JSON text and NumPy arrays, compressed as a zip, and read without trusting its content."""
 
 import json
 import re
@@ -10,8 +10,8 @@ import numpy as np
 
 from sbnn.storage.plain_arrays import NotPlainError, plain_array, plain_dtype
 
-#: Limits of what is read: members of the zip, bytes of the JSON text, bytes of everything unpacked; and unpacked bytes
-#: for each byte of the file, beyond a mebibyte.
+#: Limits on what is read: members of the zip, bytes of the JSON text, bytes of everything unpacked; and unpacked bytes
+#: per byte of the file, beyond a mebibyte.
 MAX_MEMBERS = 200
 MAX_TEXT = 2**20
 MAX_UNPACKED = 2**30
@@ -19,7 +19,7 @@ MAX_RATIO = 100
 #: Name of the JSON text.
 CONFIG = "config.json"
 
-#: What NumPy writes before the values of a plain array.
+#: Header that NumPy writes before the values of a plain array.
 _NPY = re.compile(
     rb"\x93NUMPY[\x01\x02\x03]\x00.{2,4}\{'descr': '([^']{2,12})', 'fortran_order': (False|True), "
     rb"'shape': \(((?:[0-9]{1,18}, ?)*[0-9]{0,18})\), \} *\n",
@@ -28,14 +28,14 @@ _NPY = re.compile(
 
 
 def pack(config, arrays):
-    """Return the bytes of a file with a JSON text and arrays by name, the same for the same content.
+    """Return the bytes of a file with a JSON text and arrays by name; the same content gives the same bytes.
 
     Parameters
     ----------
     config : dict
-        Of what JSON holds; NumPy numbers count as numbers.
+        Of values that JSON can hold; NumPy numbers count as numbers.
     arrays : dict of arrays
-        Of bool, numbers or text.
+        Of Booleans, numbers or text.
 
     Returns
     -------
@@ -53,13 +53,13 @@ def pack(config, arrays):
 
 
 def unpack(content, check=None):
-    """Return the JSON text and the arrays of a file that `pack` made.
+    """Return the JSON text and the arrays of a file made by `pack`.
 
     Parameters
     ----------
     content : bytes
     check : callable, optional
-        Called with the JSON text before arrays are looked at: raises an error where they should not be.
+        Called with the JSON text before arrays are read: raises an error if they should not be.
 
     Returns
     -------
@@ -69,8 +69,8 @@ def unpack(content, check=None):
     Raises
     ------
     ValueError
-        It is damaged, holds something else, or more than the limits of this module; nothing is allocated before that
-        is known.
+        It is damaged, holds something else, or exceeds the limits of this module; nothing is allocated before this is
+        checked.
     """
     try:
         with zipfile.ZipFile(BytesIO(content)) as file:
@@ -80,7 +80,7 @@ def unpack(content, check=None):
                 check(config)
             arrays = {name.removesuffix(".npy"): _array(name, _read(file, name)) for name in _arrays(file)}
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        # RuntimeError: encrypted members; NotImplementedError: packed in ways that Python does not know.
+        # RuntimeError: encrypted members; NotImplementedError: compression methods unknown to Python.
         raise ValueError(f"{type(error).__name__}: {error}") from None
     except RecursionError:
         raise ValueError(f"{CONFIG} is nested too deep") from None
@@ -90,17 +90,17 @@ def unpack(content, check=None):
 
 
 def _read(file, name):
-    """Unpack a member, not further than the size that was checked."""
+    """Unpack a member, up to the size that was checked."""
     info = file.getinfo(name)
     with file.open(info) as stream:
         content = stream.read(info.file_size + 1)
     if len(content) != info.file_size:
-        raise ValueError(f"its member {name!r} has another size than it says")
+        raise ValueError(f"its member {name!r} does not have the size that it states")
     return content
 
 
 def _check_sizes(file, n_bytes):
-    """Raise ValueError where members are too many, too large, or packed in a way that has no limit."""
+    """Raise ValueError if members are too many, too large, or compressed by a method without a limit."""
     infos = file.infolist()
     names = [info.filename for info in infos]
     if len(names) > MAX_MEMBERS or len(set(names)) < len(names):
@@ -117,7 +117,7 @@ def _check_sizes(file, n_bytes):
 
 
 def _arrays(file):
-    """Names of the members beside the JSON text, which must be arrays."""
+    """Names of the members other than the JSON text, which must be arrays."""
     names = [name for name in file.namelist() if name != CONFIG]
     others = [name for name in names if not name.endswith(".npy")]
     if others:
@@ -126,10 +126,10 @@ def _arrays(file):
 
 
 def _array(name, content):
-    """Make an array from the bytes of an .npy file, which must be exactly as many as its first line announces."""
+    """Make an array from the bytes of an .npy file, which must be exactly as many as its header states."""
     header = _NPY.match(content)
     if header is None:
-        raise NotPlainError(f"its member {name!r} is no array of numbers or text")
+        raise NotPlainError(f"its member {name!r} is not an array of numbers or text")
     dtype, fortran, shape = header.groups()
     lengths = tuple(int(length) for length in shape.decode().split(",") if length.strip())
     order = "F" if fortran == b"True" else "C"

@@ -1,4 +1,4 @@
-"""The authors' public results: from pickles read by position to the tidy tables of this repository."""
+"""The authors' public results: from pickles read by position to tidy tables as in this repository."""
 
 import re
 from pathlib import Path
@@ -18,9 +18,9 @@ AUTHOR_FOLDERS = {
     "stoeckius_2017": "stoeckius_2017_tf2",
 }
 GROUP_LASSO = (1e-4, 1e-2, 1e-1, 1.0)
-#: First alpha of their linear models; the grid goes on in steps of 0.1.
+#: First alpha of their linear models; the grid continues in steps of 0.1.
 FIRST_ALPHA = {"gouwens_2020": 0.5}
-#: What tells their curves from ours.
+#: How their curves differ from ours.
 CURVE_NOTE = "their curves: mean R² of test batches of 32 cells"
 
 #: Part of the file name -> schedule, and (stage, last epoch) in the order of the entries.
@@ -29,25 +29,26 @@ _SCHEDULES = {
     "pre_tr_and_straight_regr": ("paper_no_frozen", (("finetuned", 100), ("pruned", 200))),
     "straight_regr": ("paper_no_pretraining", (("finetuned", 100), ("pruned", 200))),
 }
-#: Belongs to no experiment of the paper.
+#: Files that belong to no experiment of the paper.
 _IGNORED = ("Bottleneck_r2_straight_regr_lasso_tf2.pickle",)
 _WIDE = r"(?P<wide>_nb|_no_bottleneck)?\.pickle"  # files of networks with 64 bottleneck units
 _N_EPOCHS = 200
 
 
 def paper_penalty(dataset):
-    """Return the group-lasso penalty that the paper uses for a data set wherever it shows only one."""
+    """Return the group-lasso penalty that the paper uses for a data set where it shows only one."""
     return 1e-2 if dataset == "stoeckius_2017" else 1e-1
 
 
 def find_author_results(dataset, data_dir=None):
-    """Return the folder of the authors' pickles for a data set, downloading and verifying them where missing.
+    """Return the folder of the authors' pickles for a data set, downloading and verifying them if missing.
 
     Parameters
     ----------
     dataset : {"scala_2020", "scala_2020_ion_channels", "gouwens_2020", "stoeckius_2017"}
     data_dir : path-like, optional
-        Looked for in its folder reference/; else in $SBNN_REFERENCE, else in reference/ of the data folder.
+        Files are looked for in its folder reference/; if None, in $SBNN_REFERENCE, else in reference/ of the data
+        folder.
 
     Returns
     -------
@@ -58,14 +59,14 @@ def find_author_results(dataset, data_dir=None):
     ValueError
         No results of the authors for that data set; or a file that is not the published one.
     FileNotFoundError
-        A file is missing and cannot be downloaded, or the files lie in several folders.
+        A file is missing and cannot be downloaded, or the files are in several folders.
     """
     folder = AUTHOR_FOLDERS[check_choice(dataset, AUTHOR_FOLDERS, "dataset of the authors' results")]
     names = [name for name in FILES if name.startswith(f"reference/{folder}/")]
     folders = sorted({find_file(name, data_dir).parent for name in names})
     if len(folders) > 1:
         raise FileNotFoundError(
-            f"the files of {folder} lie in several folders, put them all into one: {', '.join(map(str, folders))}"
+            f"the files of {folder} are in several folders, put them all into one: {', '.join(map(str, folders))}"
         )
     return folders[0]
 
@@ -73,10 +74,10 @@ def find_author_results(dataset, data_dir=None):
 def read_author_results(folder):
     """Read the authors' pickles of one data set into tables like those of `CrossValidation`.
 
-    Nothing in the pickles is run. Their R2 is not ours in two respects. `r2_test`, the end of their curves, is the mean
-    over shuffled batches of 32 test cells of an R2 around one scalar mean: some 0.003 below the pooled R2 in motor
-    cortex, not comparable in CITE-seq. `r2_test_best_epoch`, their stored number, is pooled R2 at the best epoch on
-    the test cells.
+    Nothing in the pickles is executed. Their R2 differs from ours in two respects. `r2_test`, the end of their curves,
+    is the mean over shuffled batches of 32 test cells of an R2 around one scalar mean: about 0.003 below the pooled R2
+    in motor cortex, not comparable in CITE-seq. `r2_test_best_epoch`, the number they stored, is pooled R2 at the best
+    epoch on the test cells.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def read_author_results(folder):
     FileNotFoundError
         No such folder, or one of the authors' files is not in it.
     ValueError
-        Unknown folder name; a file that is truncated, of another layout, or names anything but plain values.
+        Unknown folder name; a file is truncated, has another layout, or names anything but plain values.
 
     References
     ----------
@@ -119,7 +120,7 @@ def read_author_results(folder):
 
 
 def _read_file(path, dataset):
-    """Return the tables of one file; none where it belongs to no experiment."""
+    """Return the tables of one file; none if it belongs to no experiment."""
     if match := re.fullmatch(r"Bottleneck_r2_(?P<schedule>\w+?)_lasso" + _WIDE, path.name):
         return _read_training(path, dataset, match["schedule"], _network_keys(match["wide"]))
     if match := re.fullmatch(r"Bottleneck_pre_tr_lasso" + _WIDE, path.name):
@@ -219,7 +220,7 @@ def _read_training(path, dataset, kind, keys):
 
 
 def _read_pretraining(path, dataset, keys):
-    """Cross-entropy while the network learns the clusters; the stored losses carry the penalty and are left out."""
+    """Cross-entropy while the network learns the clusters; the stored losses include the penalty and are left out."""
     *_, held_out, train = _arrays(path, 4, [3, 3, 4, 4])
     epochs = np.arange(1, held_out.shape[-1] + 1)
     columns = ("loss_train", "loss_held_out")
@@ -233,7 +234,7 @@ def _read_pretraining(path, dataset, keys):
 
 
 def _read_linear(path, dataset, rank):
-    """Scores of sparse reduced-rank regression, sparse and relaxed; NaN where fewer genes than the rank are left."""
+    """Scores of sparse reduced-rank regression, sparse and relaxed; NaN if fewer genes than the rank are selected."""
     test, relaxed_test, train, relaxed_train, n_genes, *_ = _arrays(path, 7, [3] * 5 + [4, 4])
     alphas = np.round(FIRST_ALPHA.get(dataset, 0.1) + 0.1 * np.arange(test.shape[-1]), 1)
     tables = []

@@ -1,4 +1,4 @@
-"""What stands for arrays while a pickle is read, and the finished values that are handed out."""
+"""Placeholders for arrays while a pickle is read, and the finished values that are returned."""
 
 from typing import NamedTuple
 
@@ -15,21 +15,21 @@ NAMES = {
 
 
 class Name(NamedTuple):
-    """A callable that the file names; stands for itself, is never looked up."""
+    """A callable named by the file; only a name, which is never looked up."""
 
     module: str
     name: str
 
 
 class Blank:
-    """An array or type whose making began: BUILD completes it, in place for all that refer to it."""
+    """An array or type under construction: BUILD completes it, in place for all that refer to it."""
 
     def __init__(self, kind, value=None):
         self.kind, self.value = kind, value
 
 
 def complete(arguments):
-    """Return arguments of a maker with types in the place of what stood for them."""
+    """Return arguments of a maker with placeholders replaced by types."""
     return [
         argument.value if isinstance(argument, Blank) and argument.kind == "dtype" else argument
         for argument in arguments
@@ -42,7 +42,7 @@ def _make_dtype(text=None, *_):
 
 
 def build_dtype(blank, state):
-    """Complete a type with its byte order; of the rest of its state, nothing may say what the type did not."""
+    """Complete a type with its byte order; the rest of its state must not contradict the type."""
     order = state[1] if len(state) > 1 else None
     if not isinstance(order, str) or order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
         raise NotPlainError("it holds a type with fields or parts")
@@ -52,14 +52,14 @@ def build_dtype(blank, state):
 
 
 def _begin_array(kind=None, shape=None, code=None):
-    """Begin an array as NumPy's pickles do: with nothing in it."""
+    """Begin an array as NumPy's pickles do: empty."""
     if kind != Name("numpy", "ndarray") or not _is_empty(shape) or code != b"b":
         raise NotPlainError("it begins an array with a type, shape or content of its own")
     return Blank("array")
 
 
 def _is_empty(shape):
-    """Whether a shape is that of an array that is still to be filled."""
+    """Whether a shape is that of an array yet to be filled."""
     return isinstance(shape, tuple) and len(shape) == 1 and type(shape[0]) is int and shape[0] == 0
 
 
@@ -85,12 +85,12 @@ MAKERS = {
 
 MOST_ARGUMENTS = {"_reconstruct": 3, "dtype": 3, "scalar": 2}
 
-#: What is looked into before a value is handed out.
+#: Types that are walked through before a value is returned.
 _UNFINISHED = (dict, list, tuple, set, Blank, Name)
 
 
 class _Finished(NamedTuple):
-    """A finished value, how many elements a walk through it meets, and how deep it is nested."""
+    """A finished value, the number of elements that a walk through it visits, and its depth of nesting."""
 
     value: object
     n_elements: int
@@ -98,10 +98,10 @@ class _Finished(NamedTuple):
 
 
 def finished(value, most):
-    """Return a value with arrays in the place of what stood for them, after counting elements and depth.
+    """Return a value with placeholders replaced by arrays, after counting elements and depth.
 
-    A container that holds the same one many times is small in a file, and without end for whoever walks through it:
-    elements are counted as such a walk would meet them.
+    A container that repeats the same element many times is small in a file, but endless for a walk through it:
+    elements are counted as such a walk would visit them.
     """
     known, unfinished = {}, set()
 
@@ -134,7 +134,7 @@ def finished(value, most):
 
 
 def _finished_array(part):
-    """Return the array that was made; anything else that is not finished is no value."""
+    """Return the array that was made; anything else that is unfinished is not a value."""
     if isinstance(part, Name):
         raise NotPlainError(f"it holds the callable {part.module}.{part.name} as a value")
     if part.kind != "array" or part.value is None:

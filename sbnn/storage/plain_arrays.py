@@ -16,13 +16,13 @@ class NotPlainError(ValueError):
 
 
 def plain_dtype(text):
-    """Return the NumPy type that a text such as "<f4" names; NotPlainError where it is not plain."""
+    """Return the NumPy type that a text such as "<f4" names; NotPlainError if it is not plain."""
     if not isinstance(text, str) or not _PLAIN_DTYPE.fullmatch(text):
         shown = repr(text[:40]) if isinstance(text, str) else f"<{type(text).__name__}>"
         raise NotPlainError(f"it holds values of type {shown}; bool, numbers, text and bytes are plain")
     dtype = np.dtype(text)
     if not dtype.itemsize:
-        raise NotPlainError(f"it holds values of type {text!r}, which take no room")
+        raise NotPlainError(f"it holds values of type {text!r}, which take no space")
     return dtype
 
 
@@ -32,7 +32,7 @@ def plain_array(content, dtype, shape, order="C"):
     Parameters
     ----------
     content : bytes
-        Exactly as many as shape and type need: nothing is allocated on the word of a file alone.
+        Exactly as many as shape and type need: nothing is allocated merely because a file states a size.
     dtype : numpy.dtype
         From `plain_dtype`.
     shape : tuple of int
@@ -41,12 +41,12 @@ def plain_array(content, dtype, shape, order="C"):
     Returns
     -------
     array
-        A copy, which can be written to.
+        A writable copy.
 
     Raises
     ------
     NotPlainError
-        Bytes that are too few, too many, no truth values, or no characters.
+        Too few or too many bytes, or bytes that are not Booleans or characters.
     """
     if not isinstance(dtype, np.dtype) or dtype.hasobject or not isinstance(content, bytes):
         raise NotPlainError("it holds an array of objects, or one without a type")
@@ -57,7 +57,7 @@ def plain_array(content, dtype, shape, order="C"):
             if isinstance(shape, tuple) and all(type(n) is int for n in shape)
             else type(shape).__name__
         )
-        raise NotPlainError(f"it holds an array of shape {shown}, which cannot be")
+        raise NotPlainError(f"it holds an array of shape {shown}, which is not possible")
     needed = math.prod(shape) * dtype.itemsize
     if needed != len(content):
         raise NotPlainError(

@@ -1,8 +1,8 @@
-"""Reading pickles as data: a small machine of our own that knows plain values and NumPy arrays, and calls nothing.
+"""Reading pickles as data: a small machine that supports plain values and NumPy arrays only, and calls nothing.
 
-A pickle is a program. Python's own reader runs it, and even one that finds only NumPy's rebuilding functions can be led
+A pickle is a program. Python's reader runs it, and even a reader restricted to NumPy's rebuilding functions can be made
 to read foreign memory, to allocate gigabytes or to hang. The machine here follows the few instructions that plain
-values and arrays need, makes arrays itself from checked types, shapes and bytes, and refuses everything else.
+values and arrays need, builds arrays itself from checked types, shapes and bytes, and refuses everything else.
 """
 
 import struct
@@ -22,14 +22,14 @@ from sbnn.storage.pickled_values import (
 )
 from sbnn.storage.plain_arrays import NotPlainError
 
-#: Bytes of the largest file that is read.
+#: Size in bytes of the largest file that is read.
 MAX_BYTES = 2**30
-#: Bytes of arrays that a file may make for each of its own.
+#: Bytes of arrays that a file may create per byte of its size.
 MAX_BYTES_PER_BYTE = 4
-#: Values that a file may make, and containers among them.
+#: Values that a file may create, and containers among them.
 MAX_VALUES = 2_000_000
 MAX_CONTAINERS = 200_000
-#: Elements that a file may hold for each of its bytes, where containers hold the same thing many times.
+#: Elements that a file may hold per byte, with containers that repeat the same element many times.
 MAX_ELEMENTS_PER_BYTE = 20
 
 _PROTOCOLS = (3, 4)
@@ -51,15 +51,15 @@ def load_plain(data):
     -------
     object
         Of dict (with keys that are strings, numbers or None), list, tuple, set, str, bytes, bool, int, float,
-        None, NumPy scalars and arrays of bool, numbers, text and bytes. Arrays can be written to.
+        None, NumPy scalars and arrays of bool, numbers, text and bytes. Arrays are writable.
 
     Raises
     ------
     NotPlainError
-        It names a callable that plain values do not need, holds objects, or holds more, or deeper nested, than
-        `MAX_VALUES`, `MAX_CONTAINERS`, `MAX_DEPTH` and `MAX_ELEMENTS_PER_BYTE` allow.
+        It names a callable that plain values do not need, holds objects, or exceeds `MAX_VALUES`, `MAX_CONTAINERS`,
+        `MAX_DEPTH` or `MAX_ELEMENTS_PER_BYTE`.
     ValueError
-        It is truncated or no pickle.
+        It is truncated or not a pickle.
     """
     if len(data) > MAX_BYTES:
         raise NotPlainError(f"it has {len(data)} bytes, more than the {MAX_BYTES} that are read")
@@ -73,7 +73,7 @@ def load_plain(data):
 
 
 class _Machine:
-    """Stack, memo and place in the file."""
+    """Stack, memo and position in the file."""
 
     def __init__(self, data):
         self.data, self.place = memoryview(data), 0
@@ -81,7 +81,7 @@ class _Machine:
         self.bytes_left = MAX_BYTES_PER_BYTE * len(data) + 1000
 
     def run(self):
-        """Follow the instructions to the last one and return what is left on the stack."""
+        """Follow the instructions to the last one and return the value left on the stack."""
         data = self.data
         if data[:1] != b"\x80":
             raise ValueError("it does not begin as a pickle of protocol 3 or 4 does")
@@ -98,7 +98,7 @@ class _Machine:
     def _take(self, number):
         """Return the next bytes of the file."""
         if number > len(self.data) - self.place:
-            raise ValueError(f"it is cut short: {number} bytes are announced, {len(self.data) - self.place} are left")
+            raise ValueError(f"it is truncated: {number} bytes are announced, {len(self.data) - self.place} are left")
         self.place += number
         return self.data[self.place - number : self.place]
 
@@ -125,7 +125,7 @@ class _Machine:
         return value
 
     def _pop_to_mark(self):
-        """Return the values above the last mark, and drop both."""
+        """Return the values above the last mark, and remove both from the stack."""
         for place in range(len(self.stack) - 1, -1, -1):
             if isinstance(self.stack[place], _Mark):
                 values = self.stack[place + 1 :]
@@ -134,7 +134,7 @@ class _Machine:
         raise ValueError("an instruction finds no mark on the stack")
 
     def _top(self, kind):
-        """Return the last value on the stack, which has to be of a kind."""
+        """Return the last value on the stack after checking its type."""
         if not isinstance(self.stack[-1], kind):
             raise ValueError(f"an instruction finds {type(self.stack[-1]).__name__} where it needs {kind.__name__}")
         return self.stack[-1]
@@ -145,7 +145,7 @@ class _Machine:
             raise ValueError(f"it is of protocol {version}; {_PROTOCOLS[0]} to {_PROTOCOLS[-1]} are read")
 
     def frame(self):
-        self._take(8)  # how much to read at once, which does not matter here
+        self._take(8)  # how much to read at a time, which does not matter here
 
     def mark(self):
         self._push(_Mark())
@@ -219,11 +219,11 @@ class _Machine:
 
     def name(self, module, name):
         if not (isinstance(module, str) and isinstance(name, str)):
-            raise ValueError("a callable is named by something else than text")
+            raise ValueError("a callable is named by something other than text")
         if name not in NAMES.get(module, ()):
             raise NotPlainError(
                 f"it names {module}.{name}, but results hold only plain containers, numbers, strings and arrays; "
-                "do not open it with pickle.load unless you trust where it comes from"
+                "do not open it with pickle.load unless you trust its source"
             )
         self._push(Name(module, name))
 
@@ -244,7 +244,7 @@ class _Machine:
         self._push(MAKERS[function.name](*arguments))
 
     def _spend(self, parts):
-        """Count the bytes of which an array is about to be made: many may be made of the same ones."""
+        """Count the bytes from which an array is about to be made: the same bytes may serve for many arrays."""
         self.bytes_left -= sum(len(part) for part in parts if isinstance(part, (bytes, str)))
         if self.bytes_left < 0:
             raise NotPlainError(f"it makes arrays of more than {MAX_BYTES_PER_BYTE} times its own size")
@@ -258,7 +258,7 @@ class _Machine:
 
 
 def _key(key):
-    """Return a key of a dict or a member of a set: text, a number or None, which hash without surprises."""
+    """Return a key of a dict or a member of a set: text, a number or None, whose hashes are safe."""
     if not isinstance(key, (str, bytes, int, float, np.integer, type(None))):
         raise NotPlainError(f"it has a key that is {type(key).__name__}; text, numbers and None are plain")
     return key

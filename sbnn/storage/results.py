@@ -1,4 +1,4 @@
-"""Results on disk: pickles that explain themselves, and a reader that runs nothing a file brings along."""
+"""Results on disk: self-describing pickles, and a reader that executes nothing in a file."""
 
 import pickle
 import platform
@@ -15,33 +15,33 @@ from sbnn.storage.plain_arrays import NotPlainError
 from sbnn.storage.plain_pickle import MAX_BYTES, load_plain
 from sbnn.storage.writing import write_bytes
 
-#: Raised when the layout of result files changes.
+#: Increased when the layout of result files changes.
 SCHEMA_VERSION = 1
 _FORMAT = "sbnn results"
-#: Tables of a file, and columns of a table, that are read.
+#: Limits on the tables of a file, and on the columns of a table.
 MAX_TABLES, MAX_COLUMNS = 1000, 50_000
-#: Names that `save_results` itself writes.
+#: Names that `save_results` uses itself.
 _RESERVED = {"format", "schema_version", "versions", "commit", "dataset", "fingerprint", "protocol", "folds", "tables"}
 _RESERVED |= {"models"}
-#: What a list in the place of a column may hold.
+#: Types that a list may hold instead of a column.
 _SINGLE = (str, bool, int, float, type(None))
 
 
 def save_results(path, results, tables=None, extra=None, **notes):
-    """Write tables and what they are about to a pickle of plain values and arrays, all or nothing.
+    """Write tables and their provenance to a pickle of plain values and arrays, all or nothing.
 
     Parameters
     ----------
     path : path-like
-        Target, e.g. KerasSavedModels/scala_2020/sbnn_cv.pickle; folders are made.
+        Target, e.g. KerasSavedModels/scala_2020/sbnn_cv.pickle; folders are created.
     results : CrossValidation or dict of DataFrames
         What to save.
     tables : collection of str, optional
-        Which tables; all that are not empty if None.
+        Names of the tables to save; all that are not empty if None.
     extra : dict of DataFrames, optional
         More tables.
     **notes : plain values or arrays
-        Saved beside the tables, e.g. dataset, fingerprint, parameters.
+        Saved with the tables, e.g. dataset, fingerprint, parameters.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def save_results(path, results, tables=None, extra=None, **notes):
     Raises
     ------
     ValueError
-        A table that is not there, or a value that could not be loaded again.
+        A table does not exist, or a value could not be loaded again.
     """
     path = Path(path)
     content = {
@@ -71,7 +71,7 @@ def save_results(path, results, tables=None, extra=None, **notes):
         raise ValueError(f"tables names {missing}, but the results hold {sorted(results)}")
     clashes = sorted(_RESERVED & {*map(str, extra or {}), *(set(notes) & set(content))} | (set(chosen) & set(notes)))
     if clashes:
-        raise ValueError(f"{clashes[0]!r} is a name that the file needs itself: call the note or table otherwise")
+        raise ValueError(f"{clashes[0]!r} is a name that the file needs itself: rename the note or table")
     content |= notes
     content["tables"] = {name: pack_table(results[name]) for name in chosen}
     write_bytes(path, dump_plain(content))
@@ -82,9 +82,7 @@ def dump_plain(content):
     """Pickle plain values and arrays; ValueError for anything that `read_plain_pickle` would refuse."""
     data = pickle.dumps(content, protocol=4)
     if len(data) > MAX_BYTES:
-        raise ValueError(
-            f"results of {len(data)} bytes are more than the {MAX_BYTES} that a file holds: keep fewer tables"
-        )
+        raise ValueError(f"results of {len(data)} bytes exceed the {MAX_BYTES} that a file may have: keep fewer tables")
     try:
         load_plain(data)
     except NotPlainError as error:
@@ -93,7 +91,7 @@ def dump_plain(content):
 
 
 def load_results(path):
-    """Read a result file without running anything that is in it.
+    """Read a result file without executing anything in it.
 
     Parameters
     ----------
@@ -102,16 +100,16 @@ def load_results(path):
     Returns
     -------
     dict
-        The tables by name as DataFrames, and beside them `dataset`, `fingerprint`, `folds`, `models` (the settings that
-        made it), `versions`, `commit` and whatever else was noted.
+        The tables by name as DataFrames, and `dataset`, `fingerprint`, `folds`, `models` (with all their settings),
+        `versions`, `commit` and any other notes.
 
     Raises
     ------
     FileNotFoundError
-        No such file; says how to make it.
+        No such file; the message tells how to create it.
     ValueError
-        The file is truncated, is no result of sbnn, comes from another schema version, or names anything but
-        plain values and arrays (it is refused before that can run).
+        The file is truncated, is not a result of sbnn, has another schema version, or names anything but
+        plain values and arrays (it is refused before that can be executed).
     """
     path = Path(path)
     if not path.exists():
@@ -122,13 +120,13 @@ def load_results(path):
     if content.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(
             f"{path} has schema version {content.get('schema_version')!r}, this sbnn reads {SCHEMA_VERSION}: "
-            "compute it anew with `make train`"
+            "recompute it with `make train`"
         )
     packed = content.pop("tables", None)
     if not isinstance(packed, dict) or not all(isinstance(name, str) for name in packed):
-        raise ValueError(f"{path} holds no tables by name, got {type(packed).__name__}")
+        raise ValueError(f"{path} holds no named tables, got {type(packed).__name__}")
     if len(packed) > MAX_TABLES or set(packed) & _RESERVED:
-        raise ValueError(f"{path} holds {len(packed)} tables, or one that is named as a note: it is damaged")
+        raise ValueError(f"{path} holds {len(packed)} tables, or one with the name of a note: it is damaged")
     tables = {}
     for name, columns in packed.items():
         try:
@@ -152,7 +150,7 @@ def read_plain_pickle(path):
     Raises
     ------
     ValueError
-        The file is truncated, no pickle, or names something that is not allowed.
+        The file is truncated, not a pickle, or names something that is not allowed.
     """
     try:
         return load_plain(read_bytes(path))
@@ -163,7 +161,7 @@ def read_plain_pickle(path):
 
 
 def read_bytes(path):
-    """Return the content of a file; NotPlainError where it is larger than any result or model."""
+    """Return the content of a file; NotPlainError if it is larger than any result or model."""
     size = Path(path).stat().st_size
     if size > MAX_BYTES:
         raise NotPlainError(f"it has {size} bytes, more than the {MAX_BYTES} that are read")
@@ -171,10 +169,10 @@ def read_bytes(path):
 
 
 def pack_table(table):
-    """Turn a DataFrame into a dict of columns; columns of few distinct values as values and codes.
+    """Turn a DataFrame into a dict of columns; columns with few distinct values become values and codes.
 
-    A named index becomes columns, and numbers of rows are dropped; ValueError for an index of anything else without a
-    name, and for columns whose names are no text or come twice.
+    A named index becomes columns, and row numbers are dropped; ValueError for any other unnamed index, and for columns
+    whose names are not text or are duplicated.
     """
     if any(name is not None for name in table.index.names):
         table = table.reset_index()
@@ -182,7 +180,7 @@ def pack_table(table):
         raise ValueError("a table has an index without a name, which would be lost: name it, or reset_index(drop=True)")
     names = list(table.columns)
     if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-        raise ValueError(f"columns of a table must have names that are text and come once, got {names[:5]}")
+        raise ValueError(f"columns of a table must have names that are text and unique, got {names[:5]}")
     return {name: _pack_column(column) for name, column in table.items()}
 
 
@@ -190,7 +188,7 @@ def _pack_column(column):
     if pd.api.types.is_numeric_dtype(column) and len(column) < 1000:
         return column.to_numpy()
     if column.dtype == object and not column.map(lambda value: isinstance(value, str) or value is None).all():
-        return _plain_array(column)  # factorize would take True for 1
+        return _plain_array(column)  # factorize would treat True as 1
     codes, values = pd.factorize(column, use_na_sentinel=False)
     if len(values) < min(2**16, max(2, len(column) / 4)):
         return {
@@ -211,7 +209,7 @@ def _plain_array(values):
 
 
 def unpack_table(columns):
-    """Turn a dict of columns back into a DataFrame; ValueError where they are no columns of one length."""
+    """Turn a dict of columns back into a DataFrame; ValueError if they are not columns of equal length."""
     if not isinstance(columns, dict) or not all(isinstance(name, str) for name in columns):
         raise ValueError(f"a table should be a dict of named columns, got {type(columns).__name__}")
     if len(columns) > MAX_COLUMNS:
@@ -239,7 +237,7 @@ def _unpack_column(name, column):
 
 
 def _plain_column(name, values):
-    """Return a column after checking that it is a run of single values."""
+    """Return a column after checking that it is a sequence of scalars."""
     if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "biufcU":
         return values
     if isinstance(values, list) and all(isinstance(value, _SINGLE) for value in values):
@@ -248,7 +246,7 @@ def _plain_column(name, values):
 
 
 def package_versions():
-    """Return the versions of Python and of the packages that compute, by name."""
+    """Return the versions of Python and of the packages used for computation, by name."""
     packages = (
         "sbnn",
         "keras",
@@ -275,7 +273,7 @@ def package_versions():
 def current_commit():
     """Return the commit of this repository, with "+" where the code differs from it; None outside a checkout.
 
-    Asked for once a session, when its first computation starts: a long run may outlive that state of the checkout.
+    Determined once per session, when its first computation starts: the checkout may change during a long run.
     """
     package = Path(sbnn.__file__).resolve().parent
 

@@ -1,4 +1,4 @@
-"""Files written all or nothing."""
+"""Atomic writing of files: all or nothing."""
 
 import os
 import uuid
@@ -7,17 +7,17 @@ from contextlib import contextmanager
 
 @contextmanager
 def all_or_nothing(path):
-    """Name a file to write to: it becomes `path` where that succeeds, and is gone where it does not.
+    """Provide a temporary file to write to, which becomes `path` on success and is deleted on failure.
 
     Parameters
     ----------
     path : Path
-        Its folder is made where it is missing; a file that is there stays until the new one is whole.
+        Its folder is created if it is missing; an existing file stays until the new one is complete.
 
     Yields
     ------
     Path
-        A file beside it, with the same ending.
+        A file in the same folder, with the same suffix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
@@ -36,6 +36,6 @@ def write_bytes(path, content):
 
 
 def _to_disk(path):
-    """Wait until the disk has the content: a crash of the machine must not leave an empty file under the new name."""
+    """Flush the content to disk: a crash of the machine must not leave an empty file under the new name."""
     with open(path, "rb+") as stream:
         os.fsync(stream.fileno())

@@ -1,1 +1,1 @@
-"""Cross-validation, its execution and its store; penalty paths; comparisons; other cohorts."""
+"""Cross-validation, its execution and its store; penalty paths; comparisons; prediction of other cohorts."""

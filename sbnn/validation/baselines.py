@@ -1,4 +1,4 @@
-"""What a cell's class alone predicts: the score that a map has to beat."""
+"""Predictions from a cell's class alone: the baseline that a map has to beat."""
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 from sbnn._checks import check_choice, check_length, check_targets, preview
 from sbnn.data.cell_labels import UNKNOWN
 
-#: What a class can be: fields of PairedData.
+#: Fields of PairedData that hold classes.
 CLASSES = ("cell_families", "cell_types")
 
 
@@ -15,12 +15,12 @@ class ClassMean(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Predict the features of a cell by the mean of the training cells of its class.
 
     In `cross_validate` it reads the classes of the cells, `data.cell_families` or `data.cell_types`, instead of
-    genes. Cells of a class without training cells (or whose class is not known) get the mean of all training cells.
+    genes. Cells of a class without training cells (or of unknown class) get the mean of all training cells.
 
     Parameters
     ----------
     of : {"cell_families", "cell_types"}
-        Which classes.
+        Which classes to use.
 
     Attributes
     ----------
@@ -36,13 +36,13 @@ class ClassMean(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.of = of
 
     def check_classes(self, data):
-        """Raise ValueError where `of` is no class, or where the data do not know the classes of their cells."""
+        """Raise ValueError if `of` is not a kind of class, or if the data have no such classes."""
         check_choice(self.of, CLASSES, "of")
         if getattr(data, self.of) is None:
             raise ValueError(f"ClassMean(of={self.of!r}) needs data.{self.of}, which is None")
 
     def fit(self, X, y):
-        """Take the means.
+        """Compute the means.
 
         Parameters
         ----------
@@ -54,12 +54,12 @@ class ClassMean(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Returns
         -------
         ClassMean
-            Itself.
+            The fitted instance itself.
 
         Raises
         ------
         ValueError
-            Numbers of cells that differ; features without any value.
+            Numbers of cells differ, or a feature has no value.
         """
         Y = check_targets(y)
         labels = _labels(X)
@@ -113,7 +113,7 @@ def class_means(Y, labels, new_labels):
 
 
 def _labels(X):
-    """Classes as one axis of text."""
+    """Classes as a one-dimensional array of text."""
     labels = np.asarray(X).astype(str)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]

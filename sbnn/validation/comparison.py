@@ -1,4 +1,4 @@
-"""Putting models beside each other: what the notebooks and the README table compare."""
+"""Comparison of models, for the notebooks and the table of the README."""
 
 from itertools import combinations
 
@@ -9,14 +9,14 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 
 def final_scores(scores):
-    """Return the rows of `scores` of the last stage: "pruned" for networks, "fitted" for linear models."""
+    """Return the rows of the last stage in `scores`: "pruned" for networks, "fitted" for linear models."""
     return scores[scores["stage"].isin(["pruned", "fitted"])]
 
 
 def choose_alpha(scores, n_genes=25, tolerance=3):
     """Return the alpha of a grid that selects about `n_genes` genes on average over folds.
 
-    Test R2 takes no part in the choice.
+    Test R2 is not used in the choice.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def choose_alpha(scores, n_genes=25, tolerance=3):
         Scores of one linear model over its grid: `alpha`, `fold`, `n_selected`.
     n_genes : float
     tolerance : float or None
-        The first alpha whose number is within so many of `n_genes`, as the paper has it; None: the nearest number.
+        Choose the first alpha whose number is within this distance of `n_genes`, as in the paper; None: the nearest.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def choose_alpha(scores, n_genes=25, tolerance=3):
     Raises
     ------
     ValueError
-        No alpha comes that close.
+        No alpha is within the tolerance.
     """
     mean_genes = scores.groupby("alpha")["n_selected"].mean().sort_index()
     if tolerance is None:
@@ -69,7 +69,7 @@ def principal_component_latents(data, folds, n_components=2):
 
 
 def fixed_latents(name, coordinates, data, folds):
-    """Return coordinates that were computed once, of all cells, as those of every fold (t-SNE, say).
+    """Return coordinates that were computed once for all cells (t-SNE, say) as those of every fold.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def fixed_latents(name, coordinates, data, folds):
     Returns
     -------
     DataFrame
-        As `principal_component_latents`.
+        As from `principal_component_latents`.
     """
     return pd.concat(
         [_latents_of_fold(name, number, coordinates, data, fold) for number, fold in enumerate(folds)],
@@ -91,7 +91,7 @@ def fixed_latents(name, coordinates, data, folds):
 
 
 def _latents_of_fold(name, number, coordinates, data, fold):
-    """Coordinates of the training and test cells of a fold, as `CrossValidation.latents` has them."""
+    """Coordinates of the training and test cells of a fold, in the form of `CrossValidation.latents`."""
     table = pd.DataFrame(np.asarray(coordinates)).rename(columns=lambda index: f"z{index + 1}")
     held_out = np.isin(np.arange(data.n_cells), fold.test)
     for place, (column, values) in enumerate(
@@ -107,7 +107,7 @@ def neighbour_votes(latents, families, n_neighbours=10):
     Parameters
     ----------
     latents : DataFrame
-        `model`, `fold`, `cell`, `held_out`, `z1`, `z2`, ...: one setting a model.
+        `model`, `fold`, `cell`, `held_out`, `z1`, `z2`, ...: one setting per model.
     families : dict or Series
         Family of each cell name.
     n_neighbours : int
@@ -115,7 +115,7 @@ def neighbour_votes(latents, families, n_neighbours=10):
     Returns
     -------
     DataFrame
-        `model`, `fold`, `cell`, `family` and `vote`, that of the majority of its neighbours, of every held-out cell.
+        `model`, `fold`, `cell`, `family` and `vote` (the family of most neighbours) of every held-out cell.
     """
     if latents.duplicated(["model", "fold", "cell"]).any():
         raise ValueError("latents hold a cell twice in a fold of one model: choose one setting of each model")
@@ -131,7 +131,7 @@ def neighbour_votes(latents, families, n_neighbours=10):
 
 
 def vote_of_neighbours(coordinates, families, new_coordinates, n_neighbours=10):
-    """Name the family of new cells by a vote of their nearest training cells.
+    """Assign new cells to families by a vote of their nearest training cells.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def vote_of_neighbours(coordinates, families, new_coordinates, n_neighbours=10):
     families : sequence of str, shape (n_training_cells,)
     new_coordinates : array, shape (n_new_cells, n_dimensions)
     n_neighbours : int
-        All training cells where there are fewer.
+        All training cells are used if there are fewer.
 
     Returns
     -------
@@ -150,12 +150,12 @@ def vote_of_neighbours(coordinates, families, new_coordinates, n_neighbours=10):
 
 
 def family_recall(votes):
-    """Return how often neighbours name the family of a held-out cell: over all cells, and family by family.
+    """Return how often neighbours predict the family of a held-out cell: over all cells, and family by family.
 
     Parameters
     ----------
     votes : DataFrame
-        `neighbour_votes`.
+        From `neighbour_votes`.
 
     Returns
     -------
@@ -173,7 +173,7 @@ def family_recall(votes):
 
 
 def gene_frequencies(selected):
-    """Return in how many of the networks of `selected` each gene was selected, most frequent first.
+    """Return in how many of the networks in `selected` each gene was selected, most frequent first.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def gene_frequencies(selected):
     Returns
     -------
     Series
-        Number of networks by gene; of equally frequent genes, those with the larger mean norm come first.
+        Number of networks by gene; among equally frequent genes, those with the larger mean norm come first.
     """
     genes = selected.groupby("gene").agg(n_networks=("random_state", "nunique"), norm=("norm", "mean"))
     return genes.sort_values(["n_networks", "norm"], ascending=False)["n_networks"]
@@ -192,13 +192,13 @@ def gene_frequencies(selected):
 def table_of_scores(scores, by, value="r2_test"):
     """Return mean and SD over folds of a score as one table (rows sorted as they first appear).
 
-    Where a fold has no score (NaN), there is no mean either: one over the other folds would be of other cells.
+    If a fold has no score (NaN), there is no mean: the mean over the other folds would be one over other cells.
 
     Parameters
     ----------
     scores : DataFrame
     by : list of str
-        Columns that tell the rows apart.
+        Columns that distinguish the rows.
     value : str
 
     Returns
@@ -215,7 +215,7 @@ def table_of_scores(scores, by, value="r2_test"):
 
 
 def relaxed_at(scores, model, alpha):
-    """Return the scores (one row a fold) of a relaxed linear model at one alpha."""
+    """Return the scores (one row per fold) of a relaxed linear model at one alpha."""
     return scores[scores["model"].eq(model) & scores["alpha"].eq(alpha) & scores["relaxed"].eq(True)]
 
 
@@ -242,7 +242,7 @@ def linear_references(scores, chosen_alpha, class_means=()):
 
 
 def map_agreement(latents, n_neighbours=30):
-    """Return how alike the maps of the same cells are, pair by pair.
+    """Return how similar maps of the same cells are, for each pair of maps.
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ def map_agreement(latents, n_neighbours=30):
     DataFrame
         `first`, `second` (random states), `procrustes_r2`, the share of variance that one map explains of the other
         after the best translation, rotation, reflection and scaling, and `common_neighbours`, the share of a cell's
-        nearest neighbours that both have, mean over cells.
+        nearest neighbours that both maps share, averaged over cells.
     """
     cells = latents["cell"].drop_duplicates()
     maps = {
@@ -280,7 +280,7 @@ def map_agreement(latents, n_neighbours=30):
 
 
 def procrustes_r2(one, other):
-    """Return the share of variance of one map that another explains, turned, mirrored, moved and scaled to fit.
+    """Return the share of variance of one map explained by another after rotation, reflection, translation and scaling.
 
     Parameters
     ----------
@@ -297,7 +297,7 @@ def procrustes_r2(one, other):
 
 
 def author_alphas(scores, n_genes=25):
-    """Return the alpha of each linear model of the authors that selects about `n_genes` genes (`choose_alpha`)."""
+    """Return the alpha at which each linear model of the authors selects about `n_genes` genes (`choose_alpha`)."""
     sparse = scores[scores["relaxed"].eq(False)]
     return {model: choose_alpha(part, n_genes) for model, part in sparse.groupby("model")}
 
@@ -308,7 +308,7 @@ def figure_curves(curves, penalty, references):
     Parameters
     ----------
     curves : DataFrame
-        Curves of all networks, here or of the authors.
+        Curves of all networks, computed here or by the authors.
     penalty : float
         The penalty that figure 2 shows.
     references : dict

@@ -1,4 +1,4 @@
-"""A saved cross-validation completed: rows of the models it has, and fits of those it lacks."""
+"""Completion of a saved cross-validation: saved rows are reused, and missing models are fitted."""
 
 from dataclasses import replace
 from functools import reduce
@@ -18,9 +18,9 @@ class Completion(NamedTuple):
     Attributes
     ----------
     result : CrossValidation
-        The rows of the models asked for, in their order.
+        The rows of the requested models, in their order.
     n_saved : int
-        Fits whose rows the saved result had.
+        Fits whose rows were in the saved result.
     n_stored : int
         Fits that came from the store.
     n_fitted : int
@@ -34,7 +34,7 @@ class Completion(NamedTuple):
 
 
 def complete(saved, data, models, tables, latents_of=(), store=None, **settings):
-    """Take from a saved result the rows of the models asked for, and fit the models that it lacks.
+    """Take the rows of the requested models from a saved result, and fit the models that are missing from it.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def complete(saved, data, models, tables, latents_of=(), store=None, **settings)
     tables : collection of str
         Tables that a saved model must have.
     latents_of : list of (name, estimator)
-        Models of which `latents` are wanted as well.
+        Models for which `latents` are needed as well.
     store : path-like, optional
         As for `sbnn.cross_validate`.
     **settings
@@ -55,13 +55,13 @@ def complete(saved, data, models, tables, latents_of=(), store=None, **settings)
     Returns
     -------
     Completion
-        `latents` are those of `latents_of` alone.
+        With `latents` of the models in `latents_of` only.
 
     Raises
     ------
     ValueError
-        Two models that the tables could not tell apart: they have one name and differ in n_selected or in stages of a
-        schedule of one name only; models in `latents_of` that are not asked for.
+        Two models have the same rows in the tables: they have the same name and differ only in n_selected, or in the
+        stages of schedules with the same name; or `latents_of` has models that are not requested.
     """
     runs = list_runs(models)
     asked = describe_models(runs, data.n_features)
@@ -90,13 +90,13 @@ def complete(saved, data, models, tables, latents_of=(), store=None, **settings)
 
 
 def list_saved(saved, asked, tables, with_latents=()):
-    """Return for each model whether a saved result has it, with its coordinates where those are wanted.
+    """Return for each model whether a saved result has it, with its coordinates if these are needed.
 
     Parameters
     ----------
     saved : dict or None
     asked, with_latents : list of dict
-        `sbnn.validation.provenance.describe_models` of the models asked for, and of those with coordinates.
+        `sbnn.validation.provenance.describe_models` of the requested models, and of those with coordinates.
     tables : collection of str
 
     Returns
@@ -119,7 +119,7 @@ def identify(data):
 
 
 def other_data(saved, data):
-    """Return in words in what the data of a saved result are others, an empty list where they are not.
+    """Describe how the data of a saved result differ from the given data.
 
     Parameters
     ----------
@@ -130,18 +130,19 @@ def other_data(saved, data):
     Returns
     -------
     list of str
+        Empty if they are the same.
     """
     if saved.get("dataset") != data.name:
-        return [f"data {saved.get('dataset')} on disk, {data.name} asked for"]
+        return [f"data {saved.get('dataset')} on disk, {data.name} requested"]
     if saved.get("names") != data.names_hash:
-        return ["other cells, genes or features"]
+        return ["different cells, genes or features"]
     before, now = np.asarray(saved.get("values", np.nan)), data.values_digest
     same = before.shape == now.shape and np.allclose(before, now, rtol=0, atol=1e-4)
-    return [] if same else ["other measurements of the same cells"]
+    return [] if same else ["different measurements of the same cells"]
 
 
 def other_folds(saved, data, folds="paper", within_fold=False):
-    """Return in words in what the folds of a saved cross-validation are others, an empty list where they are not.
+    """Describe how the folds of a saved cross-validation differ from the requested ones.
 
     Parameters
     ----------
@@ -153,6 +154,7 @@ def other_folds(saved, data, folds="paper", within_fold=False):
     Returns
     -------
     list of str
+        Empty if they are the same.
     """
     asked = make_folds(data, folds)
     made = saved.get("folds", [])
@@ -161,4 +163,4 @@ def other_folds(saved, data, folds="paper", within_fold=False):
         for mine, theirs in zip(asked, made, strict=True)
     )
     protocol = "training cells" if within_fold else "all cells"
-    return ["other folds"] * (not same) + ["another protocol"] * (saved.get("protocol") != protocol)
+    return ["different folds"] * (not same) + ["a different protocol"] * (saved.get("protocol") != protocol)

@@ -1,4 +1,4 @@
-"""Cross-validation of networks and linear models alike, into tidy tables."""
+"""Cross-validation of networks and linear models, resulting in tidy tables."""
 
 import os
 from contextlib import closing
@@ -46,35 +46,35 @@ def cross_validate(
     """Fit every model on the training cells of every fold and score it on the test cells.
 
     R2 = 1 - sum (Y - prediction)^2 / sum Y^2 over the test cells, all features pooled, Y centred on the training
-    cells; nothing is chosen on test cells. Reduced-rank models that differ in alpha make a path.
+    cells; nothing is chosen on test cells. Reduced-rank models that differ in alpha form a path.
 
     Parameters
     ----------
     data : PairedData
     models : dict
         Name -> estimator or list of estimators: `SparseBottleneckRegressor`, `ReducedRankRegressor`, `ClassMean`
-        (which reads classes of cells instead of genes), or any scikit-learn regressor. Where Y has missing values,
-        those three learn from those that are there; other regressors see the cells without any.
+        (which reads classes of cells instead of genes), or any scikit-learn regressor. If Y has missing values,
+        those three learn from the observed ones; other regressors see only cells without missing values.
     folds : "paper", "donor", "all", splitter, or list of (train, test)
         See `sbnn.validation.folds.make_folds`.
     store : path-like, optional
         Folder for finished work, addressed by its content: data, fold, settings, and the code that trains. Each
         finished chunk (a stack of networks, or the linear models of a fold) is written, all or nothing: the same call
-        after an interruption, Ctrl-C or a kill goes on where it was, and gives the same tables; other calls fit only
-        what the folder lacks. Fitted models of other packages come back without their estimator (None).
+        after an interruption, Ctrl-C or a kill resumes where it stopped, and gives the same tables; other calls fit
+        only what is missing from the folder. Models of other packages are restored without their estimator (None).
     n_jobs : int, optional
-        Processes of this machine, as joblib counts them (-1: all cores). None is what is fastest, as far as we have
-        measured: on a CPU one network per core, in threads of this process; on a GPU large stacks in this process.
-        `joblib.parallel_config` overrules it: with "dask" everything goes to that cluster, which should have started
-        more than one worker: joblib keeps to itself what only one could do.
+        Processes on this machine, as counted by joblib (-1: all cores). None chooses what was fastest in our
+        measurements: on a CPU one network per core, in threads of this process; on a GPU large stacks in this process.
+        `joblib.parallel_config` takes precedence: with "dask" everything goes to that cluster, which should have
+        started more than one worker: with a single one, joblib runs everything in this process.
     stack_size : int, optional
-        Networks trained at once by one thread or process; by default one, with `n_jobs=1` five, on a GPU what its
-        memory holds.
+        Networks trained at once by one thread or process; by default one, with `n_jobs=1` five, on a GPU as many as
+        fit into its memory.
     within_fold : bool
-        Fit normalisation, z-scores and clusters on the training cells of each fold alone, instead of once on all
-        cells as the paper did.
+        Fit normalisation, z-scores and clusters on the training cells of each fold only, instead of once on all
+        cells as in the paper.
     keep : collection of {"predictions", "latents"}
-        Large tables to fill; the others are always there.
+        Large tables to fill; the others are always filled.
     progress : bool
         Show a progress bar.
 
@@ -85,16 +85,16 @@ def cross_validate(
     Raises
     ------
     ValueError
-        No models, two of one name that the tables could not tell apart, settings that cannot be fitted, unknown folds,
-        fewer cells than folds; a store that is another folder, or whose files are damaged or out of place.
+        No models, two of the same name that the tables could not distinguish, settings that cannot be fitted, unknown
+        folds, fewer cells than folds; a store that is not a store folder, or whose files are damaged or misplaced.
     RuntimeError
-        Another process works on the same store.
+        Another process is using the same store.
 
     Warns
     -----
     UserWarning
-        Training of a network diverged, or a model predicts values that are not finite: its R2 is NaN. Names model and
-        fold.
+        Training of a network diverged, or a model predicts values that are not finite: its R2 is NaN. The warning
+        names model and fold.
 
     References
     ----------
@@ -110,7 +110,7 @@ def cross_validate(
     if stack_size is not None:
         check_whole(stack_size, "stack_size")
     _check_observed(data, splits)
-    current_commit()  # of the code that computes, whatever becomes of the checkout while it runs
+    current_commit()  # determined now: the checkout may change during the run
     protocol = "training cells" if within_fold else "all cells"
     all_cells = isinstance(folds, str) and folds == "all"
     plan = Plan(data, listed, [view_fold(data, split, within_fold) for split in splits], {}, keep)
@@ -125,7 +125,7 @@ def cross_validate(
     for fit in fits:
         if fit.problem is not None:
             warn(f"{fit.name!r} in fold {fit.job.fold} {fit.problem}: R2 of these cells is NaN")
-    # In the order in which the models were named, fold by fold.
+    # In the order in which the models were given, fold by fold.
     fits.sort(key=lambda fit: fit.job)
     return CrossValidation(
         **join_tables([fit.tables for fit in fits]),
@@ -140,7 +140,7 @@ def cross_validate(
 
 
 def _checked_models(models, data):
-    """Flatten {name: estimator or list} to [(name, estimator)], each with settings that can be fitted."""
+    """Flatten {name: estimator or list} to [(name, estimator)] after checking that all settings can be fitted."""
     if not isinstance(models, dict):
         raise ValueError(f"models must be a dict of name: estimator or list of estimators, got {models!r}")
     listed = list_runs(models)
@@ -163,7 +163,7 @@ def _checked_models(models, data):
 
 
 def _check_columns(name, settings, feature_names):
-    """Raise ValueError where settings or features have names that columns of the tables need."""
+    """Raise ValueError if settings or features have the names of columns of the tables."""
     clashes = sorted(set(settings) & COLUMNS)
     if clashes:
         raise ValueError(
@@ -182,7 +182,7 @@ def _check_keep(keep):
 
 
 def _check_observed(data, splits):
-    """Raise ValueError where a feature or a cell has no value, or a feature none among a fold's training cells."""
+    """Raise ValueError if a feature or a cell has no value, or a feature has none among a fold's training cells."""
     Y = check_targets(data.Y, np.float32, data.feature_names, data.cell_names)
     for number, split in enumerate(splits):
         empty = np.isnan(Y[split.train]).all(axis=0)
@@ -194,7 +194,7 @@ def _check_observed(data, splits):
 
 
 def _restore(plan, store, keys):
-    """Return the fits that the store holds, and the jobs that it lacks."""
+    """Return the fits that are in the store, and the jobs that are missing from it."""
     fits, missing = [], []
     for job in (Job(model, fold) for model in range(len(plan.models)) for fold in range(len(plan.views))):
         content = None if store is None else store.load(keys[job])
@@ -207,7 +207,7 @@ def _restore(plan, store, keys):
 
 
 def _clusters(plan, missing, within_fold, all_cells):
-    """Clusters of each fold for every number of k-means starts that a missing network asks for."""
+    """Clusters of each fold for every number of k-means starts that missing networks need."""
     schedules = [get_schedule(plan.estimator(job).schedule) for job in missing if is_network(plan.estimator(job))]
     starts = {schedule.cluster_starts for schedule in schedules} - {None}
     return {n_init: fold_clusters(plan.views, n_init, within_fold, all_cells) for n_init in sorted(starts)}
@@ -231,7 +231,7 @@ def _run(plan, jobs, stack_size, n_jobs, progress):
 
 
 def _run_networks(plan, jobs, stack_size, n_jobs, progress):
-    """Train networks, where it is fastest unless the caller says, with a bar over networks and epochs."""
+    """Train networks where this is fastest, unless the caller decides, with a bar over networks and epochs."""
     if not jobs:
         return
     place, sizes = _place_of_networks(plan, jobs, stack_size, n_jobs)
@@ -272,7 +272,7 @@ def _place_of_networks(plan, jobs, stack_size, n_jobs):
     from sbnn.models.devices import accelerator_memory
 
     memory = accelerator_memory() if is_local() else None
-    if memory is not None:  # an accelerator need not be shared
+    if memory is not None:  # no need to share an accelerator
         place, sizes = "here", lambda estimator: fitting_stack(plan, estimator, memory)
     elif not runs_here(n_jobs):
         place, sizes = "elsewhere", lambda estimator: 1
@@ -295,5 +295,5 @@ def _run_others(plan, chunks, n_jobs, progress):
 
 
 def hide_bar(progress):
-    """Whether to hide the progress bar; tqdm's notebook bar does not heed TQDM_DISABLE by itself."""
+    """Whether to hide the progress bar; tqdm's notebook bar ignores TQDM_DISABLE."""
     return not progress or bool(os.environ.get("TQDM_DISABLE"))

@@ -15,26 +15,26 @@ from sbnn.models.tasks import TrainingTask
 from sbnn.validation.baselines import ClassMean
 from sbnn.validation.tables import fit_tables
 
-#: Networks that one process trains at once where it is asked to train alone: on a CPU larger stacks gain nothing.
+#: Networks that one process trains at once if it is the only one: on a CPU larger stacks are not faster.
 STACK_SIZE = 5
-#: Part of an accelerator's memory that a stack may fill.
+#: Fraction of an accelerator's memory that a stack may fill.
 MEMORY_PART = 0.6
 
 
 class Job(NamedTuple):
-    """A model to be fitted in a fold, by their numbers."""
+    """A model to be fitted in a fold, both given by their numbers."""
 
     model: int
     fold: int
 
 
 class Plan(NamedTuple):
-    """What the jobs of a cross-validation share. A chunk is a list of jobs that are fitted together.
+    """What all jobs of a cross-validation share. A chunk is a list of jobs that are fitted together.
 
     Attributes
     ----------
     data : PairedData
-        Or `Names` alone, in another process.
+        Or only `Names`, in another process.
     models : list of (name, estimator)
         Unfitted.
     views : list of FoldView
@@ -56,11 +56,11 @@ class Plan(NamedTuple):
         return self.models[job.model][0]
 
     def estimator(self, job):
-        """Return its unfitted estimator."""
+        """Return the unfitted estimator of a job."""
         return self.models[job.model][1]
 
     def view(self, job):
-        """Return what it sees of its fold: classes of cells in the place of genes, where it reads those."""
+        """Return what the model of a job sees of its fold, with classes of cells instead of genes if it uses those."""
         view, estimator = self.views[job.fold], self.estimator(job)
         if not isinstance(estimator, ClassMean):
             return view
@@ -74,7 +74,7 @@ class Plan(NamedTuple):
         return TrainingTask(view.train, view.test, estimator.group_lasso, estimator.seed(), job.fold, clusters)
 
     def part(self, chunk):
-        """Return the plan with what a chunk needs of it, to be sent to another process."""
+        """Return the plan reduced to what a chunk needs, to be sent to another process."""
         models, folds = ({job[place] for job in chunk} for place in (0, 1))
 
         def only(values, needed):
@@ -89,7 +89,7 @@ class Plan(NamedTuple):
 
 
 class Names(NamedTuple):
-    """What the tables of a fit need of the data."""
+    """The names in the data that the tables of a fit need."""
 
     gene_names: np.ndarray
     feature_names: np.ndarray
@@ -100,7 +100,7 @@ class Names(NamedTuple):
 
 @dataclass
 class Fit:
-    """What became of a job.
+    """The outcome of a job.
 
     Attributes
     ----------
@@ -110,9 +110,9 @@ class Fit:
     estimator : estimator
         Unfitted.
     model : estimator or None
-        Fitted; None where it was restored without it.
+        Fitted; None if the fit was restored without its model.
     has_score : bool
-        Whether its predictions are worth scoring.
+        Whether its predictions are to be scored.
     feature_r2 : array, shape (n_features,), optional
         R2 of each feature on the test cells, of networks.
     tables : dict of DataFrames
@@ -131,10 +131,10 @@ class Fit:
 
 
 def cut_into_chunks(plan, jobs, stack_size):
-    """Return what is fitted together, stacks of networks first.
+    """Return lists of jobs that are fitted together, stacks of networks first.
 
-    Networks of equal shape and equally many steps per epoch make stacks; linear models that differ in alpha and
-    relaxation only make a path.
+    Networks of equal shape and with the same number of steps per epoch form stacks; linear models that differ only in
+    alpha and relaxation form a path.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def cut_into_chunks(plan, jobs, stack_size):
     jobs : list of Job
         What is to be fitted.
     stack_size : callable
-        Gives the number of networks in a stack for an estimator.
+        Returns the number of networks in a stack for an estimator.
 
     Returns
     -------
@@ -170,8 +170,8 @@ def cut_stack(stack, size):
 def fitting_stack(plan, estimator, memory):
     """Return how many networks of an estimator fit into the memory of an accelerator.
 
-    Counted are weights, gradient and Adam's moments, twice over because a step makes them anew, and for every cell the
-    activations before the bottleneck, which the frozen stage keeps, and those of the widest layer.
+    Weights, gradient and Adam's moments are counted twice, because a step creates new ones; in addition, for every
+    cell, the activations before the bottleneck, which the frozen stage keeps, and those of the widest layer.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ def _fit(plan, job, model, **more):
 
 
 def _joint_tables(tasks, views):
-    """X and Y that hold what all tasks see, and the tasks with their rows in them."""
+    """X and Y with the cells of all tasks, and the tasks with the corresponding rows."""
     numbers = sorted({task.fold for task in tasks})
     if all(views[number].X is views[numbers[0]].X for number in numbers):
         return views[numbers[0]].X, views[numbers[0]].Y, tasks
@@ -264,7 +264,7 @@ def _joint_tables(tasks, views):
 
 
 def _fit_others(plan, chunk):
-    """Fit models that are no networks, of one fold."""
+    """Fit models of one fold that are not networks."""
     view, first = plan.view(chunk[0]), plan.estimator(chunk[0])
     X, Y = view.X[view.train], view.Y[view.train].astype(np.float64)
     if isinstance(first, ReducedRankRegressor):
@@ -276,7 +276,7 @@ def _fit_others(plan, chunk):
 
 
 def _fit_path(plan, chunk, X, Y):
-    """Fit reduced-rank models that differ in alpha and relaxation, the larger alphas first."""
+    """Fit reduced-rank models that differ in alpha and relaxation, larger alphas first."""
     first, alphas = plan.estimator(chunk[0]), [plan.estimator(job).alpha for job in chunk]
     path = dict(zip(alphas, reduced_rank_path(X, Y, alphas, first.rank, first.l1_ratio, first.solver), strict=True))
     fits = []

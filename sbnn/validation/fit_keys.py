@@ -1,4 +1,4 @@
-"""What tells one fit of a cross-validation from all others: the address of its file in a store."""
+"""Keys that identify each fit of a cross-validation: the address of its file in a store."""
 
 import ast
 import hashlib
@@ -17,7 +17,7 @@ from sbnn.models.latent_regressor import is_network
 from sbnn.models.schedules import get_schedule
 from sbnn.storage.results import package_versions
 
-#: The modules that decide what a fitted model becomes; work of other code is not gone on with.
+#: The modules that determine the outcome of a fit; fits made by a different version of this code are not reused.
 TRAINING_CODE = (
     "validation.baselines",
     "models.batches",
@@ -41,7 +41,7 @@ TRAINING_CODE = (
     "models.tasks",
     "models.training",
 )
-#: Modules that those import, and that change no number: they start a backend, check arguments, write files, hold data.
+#: Modules imported by those that do not affect results: they start a backend, check arguments, write files, hold data.
 OTHER_CODE = (
     "_checks",
     "data.count_tables",
@@ -58,7 +58,7 @@ OTHER_CODE = (
     "storage.writing",
 )
 
-#: Read at import, because files may be edited while a session runs what they held before.
+#: Read at import, because files may be edited while a session runs their previous content.
 _PACKAGE = Path(sbnn.__file__).parent
 _SOURCES = [(_PACKAGE / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8") for name in TRAINING_CODE]
 
@@ -70,17 +70,17 @@ def fit_keys(data, runs, splits, protocol, all_cells):
     ----------
     data : PairedData
     runs : list of (name, estimator)
-        Names are labels and take no part.
+        Names are labels and do not enter the key.
     splits : list of Fold
     protocol : str
         "all cells" or "training cells" (`CrossValidation.protocol`).
     all_cells : bool
-        Whether the folds are "all", where no small cluster is left out.
+        Whether the folds are "all", in which case no small cluster is left out.
 
     Returns
     -------
     dict
-        (run, fold) -> text of 64 letters. Fits that are asked for twice in one call have different keys.
+        (run, fold) -> text of 64 characters. A fit that occurs twice in one call has two different keys.
     """
     about = [
         f"{data.name} {data.fingerprint} {data.names_hash}",
@@ -89,7 +89,7 @@ def fit_keys(data, runs, splits, protocol, all_cells):
         str(all_cells),
         training_code_hash(),
     ]
-    if protocol == "training cells":  # counts and features are normalised anew within folds
+    if protocol == "training cells":  # counts and features are normalised again within folds
         about.append(joblib.hash((data.counts, data.features)))
     folds = [_rows_hash(split) for split in splits]
     asked, keys = Counter(), {}
@@ -119,7 +119,7 @@ def _code(source):
 
 
 def _is_text(statement):
-    """Whether a statement is nothing but a text, a docstring for example."""
+    """Whether a statement is just a string, a docstring for example."""
     return (
         isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Constant)
@@ -139,7 +139,7 @@ def _settings_text(estimator):
     """Write an estimator with all its settings, stages of the schedule included."""
     kind = type(estimator)
     if not kind.__module__.startswith("sbnn."):
-        # Of another package: texts of large or nested settings are cut.
+        # Of another package, where the repr of large or nested settings is truncated.
         schedule = get_schedule(estimator.schedule) if is_network(estimator) else ""
         return f"{kind.__qualname__} {schedule!r} {_foreign_hash(estimator)}"
     settings = estimator.get_params(deep=False)
@@ -150,7 +150,7 @@ def _settings_text(estimator):
 
 
 def _value_text(value):
-    """Write a setting; a random generator by its state."""
+    """Write a setting as text; a random generator by its state."""
     return joblib.hash(value) if isinstance(value, np.random.RandomState) else repr(value)
 
 
@@ -162,7 +162,7 @@ def _foreign_hash(estimator):
     except (OSError, TypeError):
         code = ""
     try:
-        settings = cloudpickle.dumps(estimator)  # functions of a notebook with their code, not by name
-    except Exception:  # what cannot be pickled, open files for example, is never taken for another
+        settings = cloudpickle.dumps(estimator)  # functions of a notebook by their code, not by name
+    except Exception:  # what cannot be pickled, open files for example, is never considered equal
         settings = os.urandom(16)
     return joblib.hash((kind.__module__, code, settings))

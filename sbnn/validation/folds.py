@@ -1,4 +1,4 @@
-"""How cells are split into training and test cells, and the data as each fold sees them."""
+"""Splits into training and test cells, and the data as each fold sees them."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class Fold(NamedTuple):
 
 
 class FoldView(NamedTuple):
-    """What the models of a fold see: values of all cells, normalised on all of them or on its training cells."""
+    """What the models of a fold see: values of all cells, normalised on all cells or on its training cells."""
 
     X: np.ndarray
     Y: np.ndarray
@@ -36,9 +36,9 @@ def make_folds(data, folds="paper"):
     data : PairedData
     folds : "paper", "donor", "all", scikit-learn splitter, or list of (train, test)
         "paper": ten blocks of floor(n / 10) cells of the order RandomState(42).permutation; the cells left over
-        are never tested. "donor": ten folds (as many as there are donors, where fewer) that keep all cells of an
-        animal together. "all": one fold, trained
-        on all cells in file order, without test cells. Bool masks or row numbers in a list.
+        are never tested. "donor": ten folds (or as many as there are donors, if fewer) that keep all cells of an
+        animal together. "all": one fold, trained on all cells in file order, without test cells. A list has Boolean
+        masks or row numbers.
 
     Returns
     -------
@@ -47,8 +47,8 @@ def make_folds(data, folds="paper"):
     Raises
     ------
     ValueError
-        Unknown name, fewer cells than folds, fewer than two donors, cells without a known donor where donors are kept
-        together, or folds without cells, or whose cells overlap, come twice or do not exist.
+        Unknown name, fewer cells than folds, fewer than two donors, cells of unknown donor if donors are kept
+        together, or folds without cells, or whose cells overlap, are repeated or do not exist.
 
     References
     ----------
@@ -61,7 +61,7 @@ def make_folds(data, folds="paper"):
             raise ValueError(f"unknown folds {folds!r}: expected {', '.join(map(repr, makers))}, a splitter or a list")
         return makers[folds](data)
     if hasattr(folds, "split") and not isinstance(folds, (type, bytes)):
-        by_group = "Group" in type(folds).__name__  # the others warn of groups they do not use
+        by_group = "Group" in type(folds).__name__  # the others warn about groups they do not use
         by_class = "Stratified" in type(folds).__name__
         if by_class and data.cell_types is None:
             raise ValueError(f"{type(folds).__name__} needs data.cell_types, which is None")
@@ -109,13 +109,13 @@ def _donor_folds(data):
     if n_donors < 2:
         raise ValueError(f"donor folds need at least 2 donors, got {n_donors}")
     splitter = GroupKFold(min(N_FOLDS, n_donors), shuffle=True, random_state=42)
-    # Training cells in random order: the first 60 % of them must not be the animals recorded first.
+    # Training cells in random order: the first 60 % must not be those of the animals recorded first.
     shuffle = np.random.default_rng(42).permutation
     return [Fold(shuffle(train), test) for train, test in splitter.split(data.X, groups=donors)]
 
 
 def _known_donors(data):
-    """Donors of all cells; cells whose donor is not known belong to no animal, not to one of their own."""
+    """Donors of all cells; ValueError for cells of unknown donor, which are not one more animal."""
     if data.donors is None:
         raise ValueError("folds that keep donors together need data.donors, which is None")
     unknown = data.donors == UNKNOWN
@@ -139,9 +139,9 @@ def view_fold(data, fold, within_fold=False):
     data : PairedData
     fold : Fold
     within_fold : bool
-        False: X and Y as they are, z-scored on all cells as in the paper, which lets a little of the test cells
-        leak. True: depth, means and SDs of the training cells alone (from `data.counts` and `data.features` where
-        there, else by z-scoring X and Y anew).
+        False: X and Y unchanged, z-scored on all cells as in the paper, which leaks a little information from the
+        test cells. True: depth, means and SDs of the training cells only (from `data.counts` and `data.features` if
+        available, else by z-scoring X and Y again).
 
     Returns
     -------

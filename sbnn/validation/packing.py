@@ -1,4 +1,4 @@
-"""Fits as plain values and arrays, for the files of a store, and back."""
+"""Conversion of fits to plain values and arrays, for the files of a store, and back."""
 
 import numpy as np
 from sklearn.base import clone
@@ -12,13 +12,13 @@ from sbnn.validation.tables import LARGE_TABLES, fit_tables
 
 
 def pack_fit(fit):
-    """Return a fit as plain values and arrays; models of other packages leave their tables only."""
+    """Return a fit as plain values and arrays; for models of other packages, only their tables."""
     tables = {name: pack_table(table) for name, table in fit.tables.items()}
     return {"tables": tables, "problem": fit.problem, "model": _pack_model(fit)}
 
 
 def _pack_model(fit):
-    """Return what brings the model back: weights, or the rows of W that are not zero."""
+    """Return what is needed to restore the model: weights, or the rows of W that are not zero."""
     model = fit.model
     if is_network(fit.estimator):
         names = ("weights_", "selected_", "gene_norms_", "x_mean_", "y_mean_")
@@ -33,7 +33,7 @@ def _pack_model(fit):
 
 
 def unpack_fit(plan, job, content):
-    """Return the fit that `pack_fit` packed, under the name and the number of the fold that it has here."""
+    """Return the fit that `pack_fit` packed, with its current name and fold number."""
     name, estimator, state = plan.name(job), plan.estimator(job), content["model"]
     if state is None:
         fit = Fit(job, name, estimator, None)
@@ -56,7 +56,7 @@ def _restored_linear(estimator, state):
 
 
 def add_large_tables(plan, fit):
-    """Fill the large tables that are asked for and that a restored fit lacks; False where that needs another fit."""
+    """Fill requested large tables that are missing from a restored fit; return False if this needs a new fit."""
     wanted = [name for name in plan.keep if name not in fit.tables]
     if fit.model is None:
         wanted = [name for name in wanted if name != "latents" or hasattr(fit.estimator, "transform")]

@@ -1,8 +1,8 @@
-"""Exact sparsity: a path of growing penalties along which genes leave the network one after the other.
+"""Exact sparsity: a path of growing penalties along which genes leave the network one after another.
 
 The group lasso acts through its proximal map (`sbnn.models.optimisers`), so that rows of the first kernel become
-exactly zero and the number of genes follows from the penalty. A gene that has gone stays away and is dropped from the
-computation: every step of the path starts from the network of the step before, and gets cheaper as it goes.
+exactly zero and the number of genes follows from the penalty. A gene that has left does not return and is dropped from
+the computation: every step of the path starts from the network of the previous step, and steps become cheaper.
 """
 
 from collections import defaultdict
@@ -21,9 +21,9 @@ from sbnn.validation.cross_validation import hide_bar
 from sbnn.validation.execution import STACK_SIZE, cut_stack
 from sbnn.validation.folds import make_folds, view_fold
 
-#: Streams of random numbers of the steps along a path, and of the training without penalty at each.
+#: Streams of random numbers for the steps along a path, and for the training without penalty at each.
 _STEPS, _REFITS = 10_000, 20_000
-#: Penalties of a path where none are given.
+#: Default penalties of a path.
 GROUP_LASSO_PATH = tuple(np.geomspace(0.01, 1.0, 20).round(5).tolist())
 
 
@@ -35,16 +35,16 @@ class RegularisationPath:
     ----------
     scores : DataFrame
         `fold`, `group_lasso`, `n_selected` (genes whose rows are not zero), `r2_train`, `r2_test` under the penalty,
-        and `r2_train_refitted`, `r2_test_refitted` after the genes that are left were trained on without it.
+        and `r2_train_refitted`, `r2_test_refitted` after training without it on the remaining genes.
     selected : DataFrame
-        `fold`, `group_lasso`, `gene`, `norm`: the genes that are left.
+        `fold`, `group_lasso`, `gene`, `norm`: the remaining genes.
     """
 
     scores: pd.DataFrame
     selected: pd.DataFrame
 
     def ranking(self, fold=0):
-        """Return the genes of a fold, those that stay longest first, of these the larger norm.
+        """Return the genes of a fold, those that remain longest first, ties in the order of their norms.
 
         Parameters
         ----------
@@ -53,7 +53,7 @@ class RegularisationPath:
         Returns
         -------
         Series
-            Largest penalty under which a gene is left, by gene.
+            Largest penalty under which a gene remains, by gene.
         """
         rows = self.selected[self.selected["fold"] == fold].sort_values(["group_lasso", "norm"])
         if not len(rows):
@@ -64,7 +64,7 @@ class RegularisationPath:
         return last.set_index("gene")["group_lasso"]
 
     def choose(self, n_selected, fold=0):
-        """Return the names of any number of genes: the first of the ranking of a fold.
+        """Return the names of a given number of genes: the first in the ranking of a fold.
 
         Parameters
         ----------
@@ -101,22 +101,22 @@ def regularisation_path(
     """Train networks along growing penalties, from dense to sparse, in every fold.
 
     The stages of the estimator's schedule before pruning come first, at the smallest penalty; then, penalty by penalty,
-    `epochs` of proximal steps from where the step before ended. Beside the path, the genes that are left are trained on
-    without penalty, with the settings of the schedule's last stage.
+    `epochs` of proximal steps from the end of the previous step. In addition, at each penalty, a copy of the network is
+    trained on the remaining genes without penalty, with the settings of the schedule's last stage.
 
     Parameters
     ----------
     data : PairedData
     estimator : SparseBottleneckRegressor, optional
-        Gives bottleneck, hidden layers, schedule and seed; its `group_lasso` and `n_selected` take no part.
+        Provides bottleneck, hidden layers, schedule and seed; its `group_lasso` and `n_selected` are not used.
     group_lasso : sequence of float
-        Penalties, each larger than the one before.
+        Penalties in increasing order.
     folds : see `sbnn.validation.folds.make_folds`
         "all" trains one path on all cells.
     epochs : int
-        At every penalty.
+        Epochs at every penalty.
     refit_epochs : int
-        Without penalty at the end of every step; 0 leaves the refit out (its R2 is NaN).
+        Epochs without penalty at the end of every step; 0 omits the refit (its R2 is NaN).
     progress : bool
         Show a progress bar.
 
@@ -127,7 +127,7 @@ def regularisation_path(
     Raises
     ------
     ValueError
-        Penalties that do not grow or are negative, fewer than one epoch, or a schedule that does not fine-tune.
+        Penalties do not increase or are negative, fewer than one epoch, or a schedule that does not fine-tune.
 
     References
     ----------
@@ -173,7 +173,7 @@ def _check_path(group_lasso, epochs, refit_epochs, estimator):
     except (TypeError, ValueError):
         penalties = np.empty(0)
     if penalties.ndim != 1 or not len(penalties) or penalties[0] < 0 or not (np.diff(penalties) > 0).all():
-        raise ValueError(f"group_lasso should be penalties that grow, from 0 or more, got {group_lasso!r}")
+        raise ValueError(f"group_lasso should be increasing penalties, none negative, got {group_lasso!r}")
     if not is_network(estimator) or isinstance(estimator, type):
         raise ValueError(f"estimator should be a SparseBottleneckRegressor, got {estimator!r}")
     estimator.check_settings()
@@ -184,12 +184,12 @@ def _check_path(group_lasso, epochs, refit_epochs, estimator):
 
 
 def _named(rows, gene_names):
-    """Put names in the place of the numbers of genes."""
+    """Replace the numbers of genes with their names."""
     return rows.assign(gene=gene_names[rows["gene"].to_numpy()])
 
 
 class _Path:
-    """What the stacks of a path share."""
+    """What all stacks of a path share."""
 
     def __init__(self, X, Y, estimator, penalties, epochs, refit_epochs):
         self.X, self.Y, self.estimator, self.penalties = X, Y, estimator, penalties
@@ -203,7 +203,7 @@ class _Path:
         self.step = replace(
             last, epochs=epochs, evaluate_every=epochs, decay="constant", proximal=True, freeze_hidden=False
         )
-        # Proximal with a penalty of zero, so that it is compiled only once.
+        # Proximal with a penalty of zero, so that only one function is compiled.
         self.refit = replace(
             final,
             name="finetuned",
@@ -214,7 +214,7 @@ class _Path:
         self.refits = refit_epochs > 0
 
     def shape(self, task):
-        """Return the steps of an epoch in every stage: networks stack where they agree."""
+        """Return the number of steps per epoch in every stage: networks can be stacked if these agree."""
         return task.steps_per_epoch(self.start) + task.steps_per_epoch([self.refit])
 
     def follow(self, tasks, advance):
@@ -236,7 +236,7 @@ class _Path:
             advance(len(tasks))
         for task, stage in zip(tasks, run.diverged_in, strict=True):
             if stage is not None:
-                warn(f"the path of fold {task.fold} diverged in the stage {stage!r}: from there on it has no R2 (NaN)")
+                warn(f"the path of fold {task.fold} diverged in the stage {stage!r}: from then on its R2 is NaN")
 
     def _rows(self, folds, penalty, norms, penalised, refitted):
         """Tables of one step, from the scores under the penalty and after training without it (None: not done)."""
@@ -255,7 +255,7 @@ class _Path:
 
 
 def active_size(n_active, n_genes, smallest=32):
-    """Return how many genes are kept in the computation: n_genes halved as often as all active ones still fit.
+    """Return how many genes are kept in the computation: n_genes halved as long as all active genes still fit.
 
     Few sizes mean few compilations.
     """

@@ -1,4 +1,4 @@
-"""What made a result: models with all their settings, as plain values that a file can hold and others compare."""
+"""Provenance of a result: models with all their settings, as plain values that can be saved and compared."""
 
 from dataclasses import asdict
 
@@ -11,7 +11,7 @@ from sbnn.validation.tables import setting_columns
 
 
 def describe_models(runs, n_features):
-    """Return the settings of models as plain values: what their rows in the tables carry, and stages of training.
+    """Return the settings of models as plain values: those in their rows of the tables, and stages of training.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def describe_models(runs, n_features):
     Returns
     -------
     list of dict
-        `model`, every hyperparameter as in the tables, `kind`, the class, and for networks `stages`, a list of dicts.
+        `model`, every hyperparameter as in the tables, `kind` (the class), and for networks `stages` (a list of dicts).
     """
     described = []
     for name, estimator in runs:
@@ -34,19 +34,19 @@ def describe_models(runs, n_features):
 
 
 def _kind_of(estimator):
-    """Name the class of an estimator; those of this package as it is imported, wherever its file lies."""
+    """Name the class of an estimator; for classes of this package, by the name under which it is imported."""
     module = type(estimator).__module__
     return f"{'sbnn' if module.startswith('sbnn.') else module}.{type(estimator).__qualname__}"
 
 
 def check_distinct(described):
-    """Raise ValueError where two models have rows that the tables cannot tell apart."""
+    """Raise ValueError if the rows of two models cannot be distinguished in the tables."""
     for number, one in enumerate(described):
         for other in described[:number]:
             if _in_tables(one) == _in_tables(other):
                 raise ValueError(
-                    f"two models called {one['model']!r} differ in nothing that the tables hold (n_selected and stages "
-                    "of a schedule they do not): give them different names"
+                    f"two models called {one['model']!r} have the same values in the tables (which do not record "
+                    "n_selected and the stages of a schedule): give them different names"
                 )
 
 
@@ -80,16 +80,16 @@ def select_rows(table, described):
 
 
 def found_in(saved, described, tables):
-    """Return for each model whether a saved result has its rows in all of these tables, and knows them for its own.
+    """Return for each model whether a saved result has its rows in all of these tables, with exactly these settings.
 
     Parameters
     ----------
     saved : dict
         `sbnn.load_results` of a cross-validation.
     described : list of dict
-        `describe_models` of the models asked for.
+        `describe_models` of the requested models.
     tables : sequence of str
-        Rows are looked for in the first.
+        Rows are looked up in the first.
 
     Returns
     -------
@@ -98,16 +98,16 @@ def found_in(saved, described, tables):
     made = saved.get("models", [])
     found = []
     for one in described:
-        # Of two models that the tables cannot tell apart neither is taken.
+        # Of two models that cannot be distinguished in the tables, neither is taken.
         alike = [other for other in made if _in_tables(other) == _in_tables(one)]
-        # Only the first needs rows: a model may select no gene, and class means know none.
+        # Only the first needs rows: a model may select no gene, and class means have none.
         whole = all(name in saved for name in tables) and _rows_of(saved[next(iter(tables))], one).any()
         found.append(len(alike) == 1 and alike[0] == one and whole)
     return found
 
 
 def list_differences(saved, asked):
-    """Return in words in what the settings of a saved result differ from those asked for.
+    """Describe how the settings of a saved result differ from those requested.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def list_differences(saved, asked):
     Returns
     -------
     list of str
-        One line a setting, empty where they are equal.
+        One line per setting; empty if they are equal.
     """
     if saved == asked:
         return []
@@ -126,17 +126,17 @@ def list_differences(saved, asked):
     for name in dict.fromkeys([*asked, *saved]):
         before, after = saved.get(name), asked.get(name)
         if before != after:
-            lines.append(f"{name} {_listed(before)} on disk, {_listed(after)} asked for")
-    return lines or ["the same settings in other combinations"]
+            lines.append(f"{name} {_listed(before)} on disk, {_listed(after)} requested")
+    return lines or ["the same settings in different combinations"]
 
 
 def _values(settings):
-    """Every value of each setting, in the order in which they come."""
+    """Every value of each setting, in order of occurrence."""
     settings = [settings] if isinstance(settings, dict) else settings
     values = {}
     for one in settings:
         for name, value in one.items():
-            if name == "stages":  # told apart by the name of the schedule, else by what differs within
+            if name == "stages":  # compared within the schedule of the same name, field by field
                 for stage in value:
                     for what, number in stage.items():
                         if what != "name":
@@ -155,14 +155,14 @@ def _add(values, name, value):
 
 
 def _listed(values):
-    """Values in words."""
+    """Values as text."""
     if values is None:
         return "not"
     return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
 
 
 def _in_tables(described):
-    """Return what the tables hold of a model; its number of genes is overwritten there by that of each stage."""
+    """Return the settings of a model that identify its rows: in the tables, `n_selected` is that of each stage."""
     return {name: value for name, value in described.items() if name not in ("stages", "n_selected", "kind")}
 
 
@@ -177,5 +177,5 @@ def _rows_of(table, described):
 
 
 def _plain(values):
-    """Values without NumPy's types."""
+    """Values converted from NumPy's types to Python's."""
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""The result of a cross-validation: tidy tables, and what made them."""
+"""The result of a cross-validation: tidy tables, and the models that produced them."""
 
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +10,7 @@ from sbnn.validation.folds import Fold
 from sbnn.validation.provenance import select_rows
 from sbnn.validation.tables import TABLES
 
-#: Columns of `scores` that are no hyperparameters.
+#: Columns of `scores` that are not hyperparameters.
 _NO_SETTINGS = ("model", "fold", "stage", "n_selected", "r2_train", "r2_test", "r2_test_best_epoch")
 
 
@@ -32,20 +32,20 @@ class CrossValidation:
     gene_norms : DataFrame
         `gene`, `norm`: the same for all genes (networks).
     predictions : DataFrame
-        `cell` and a column for each feature: predictions for test cells (for all cells where none are tested).
+        `cell` and a column for each feature: predictions for test cells (for all cells if none are tested).
     latents : DataFrame
         `cell`, `held_out`, `z1`, `z2`, ...: coordinates of training and test cells in every fold's model.
     folds : list of Fold
     dataset, fingerprint : str
-        What was cross-validated.
+        Name and fingerprint of the data.
     protocol : str
-        Where z-scores and clusters were fitted: "all cells" (the paper) or "training cells".
+        On which cells z-scores and clusters were fitted: "all cells" (the paper) or "training cells".
     estimators : list
         Fitted models, one for each final row of `scores`; not saved.
     models : list of dict
-        What made them: every model with all its settings (`sbnn.validation.provenance.describe_models`).
+        Every model with all its settings (`sbnn.validation.provenance.describe_models`).
     n_fitted : int
-        How many of them were fitted by this call; the others came from its store.
+        How many models were fitted by this call; the others came from its store.
     """
 
     scores: pd.DataFrame
@@ -71,7 +71,8 @@ class CrossValidation:
     def summary(self):
         """Return mean and SD of R2 over folds, model by model, stages in the order of training.
 
-        The last stage of a network ("pruned", if it selects genes) is the model; those before it say how it got there.
+        The last stage of a network ("pruned", if it selects genes) is the final model; earlier stages show how it was
+        reached.
 
         Returns
         -------
@@ -86,7 +87,7 @@ class CrossValidation:
         return table_of_scores(self.scores, by=["model", *kept, "stage"])
 
     def join(self, other):
-        """Return one result with the rows of both; both must be about the same data, folds and protocol.
+        """Return one result with the rows of both; both must have the same data, folds and protocol.
 
         Parameters
         ----------
@@ -133,12 +134,12 @@ class CrossValidation:
 
     @classmethod
     def from_results(cls, results):
-        """Return a cross-validation that was saved; tables that were not are empty.
+        """Return a saved cross-validation; tables that were not saved are empty.
 
         Parameters
         ----------
         results : dict
-            `sbnn.load_results`.
+            From `sbnn.load_results`.
 
         Returns
         -------

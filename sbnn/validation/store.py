@@ -1,4 +1,4 @@
-"""Finished work on disk, addressed by its content: nothing that is there is ever computed twice."""
+"""Finished work on disk, addressed by its content: nothing in a store is ever computed twice."""
 
 import hashlib
 import os
@@ -14,22 +14,22 @@ from sbnn.storage.results import dump_plain, read_plain_pickle
 from sbnn.storage.writing import write_bytes
 
 _FORMAT = "sbnn fit"
-#: Raised when the layout of the files changes.
+#: Increased when the layout of the files changes.
 _VERSION = 3
-#: What a packed fit has.
+#: Keys of a packed fit.
 _FIT = {"tables", "problem", "model"}
-#: Lies in every store, and tells it from other folders.
+#: Name of a file in every store, which identifies the folder as a store.
 _MARK = "sbnn_store.txt"
-_MARK_TEXT = """Finished fits of sbnn.cross_validate, a file each, named by a hash of all that decides what it holds:
+_MARK_TEXT = """Finished fits of sbnn.cross_validate, one file per fit, named by a hash of all that determines it:
 data, fold, settings, and the code that trains. Any cross-validation may use this folder; it can be deleted at any time.
 """
 
 
 class FitStore:
-    """A folder with a file for each finished fit.
+    """A folder with one file per finished fit.
 
-    A chunk (what is fitted together) is a folder `chunk-*` in it, which appears when the chunk is finished, all or
-    nothing; its files are `<key>.pickle`.
+    A chunk (models that are fitted together) is a subfolder `chunk-*`, which appears when the chunk is finished, all
+    or nothing; its files are `<key>.pickle`.
 
     Attributes
     ----------
@@ -41,12 +41,12 @@ class FitStore:
         self._paths = {path.stem: path for path in sorted(folder.glob("chunk-*/*.pickle"))}
 
     def load(self, key):
-        """Return the packed fit of a key (`fit_keys.fit_keys`); None where it is not finished.
+        """Return the packed fit of a key (`fit_keys.fit_keys`); None if it is not finished.
 
         Raises
         ------
         ValueError
-            The file is damaged, or is that of another fit.
+            The file is damaged, or belongs to another fit.
         """
         if key not in self._paths:
             return None
@@ -54,7 +54,7 @@ class FitStore:
         try:
             return _unseal(path, key)
         except ValueError as error:
-            raise ValueError(f"{error}: delete this file, and the same call computes it anew") from None
+            raise ValueError(f"{error}: delete this file, and the same call recomputes it") from None
 
     def save(self, fits):
         """Write the packed fits (key -> fit) of a finished chunk, all or nothing."""
@@ -68,7 +68,7 @@ class FitStore:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
         for key in fits:
-            if key in self._paths:  # it lacked tables that are there now
+            if key in self._paths:  # the earlier file lacked tables that this one has
                 self._paths[key].unlink(missing_ok=True)
             self._paths[key] = finished / f"{key}.pickle"
 
@@ -83,16 +83,16 @@ def _seal(path, key, fit):
 
 
 def _unseal(path, key):
-    """Return what `_seal` wrote; ValueError where it is of another key, or has changed since."""
+    """Return what `_seal` wrote; ValueError if it has another key, or has changed since."""
     sealed = read_plain_pickle(path)
     if not isinstance(sealed, dict) or {name: sealed.get(name) for name in ("format", "version")} != {
         "format": _FORMAT,
         "version": _VERSION,
     }:
-        raise ValueError(f"{path} is no fit of this version of sbnn")
+        raise ValueError(f"{path} is not a fit of this version of sbnn")
     content = sealed.get("content")
     if not isinstance(content, bytes) or hashlib.sha256(key.encode() + content).hexdigest() != sealed.get("seal"):
-        raise ValueError(f"{path} has changed since it was written, or is that of another fit")
+        raise ValueError(f"{path} has changed since it was written, or belongs to another fit")
     fit = load_plain(content)
     if not isinstance(fit, dict) or set(fit) < _FIT:
         raise ValueError(f"{path} does not hold a fit")
@@ -101,12 +101,12 @@ def _unseal(path, key):
 
 @contextmanager
 def open_store(path):
-    """Open a store for as long as a cross-validation runs; no other process can.
+    """Open a store for the duration of a cross-validation, locked against other processes.
 
     Parameters
     ----------
     path : path-like or None
-        A folder, made where it is missing; None: there is no store.
+        A folder, created if it is missing; None: there is no store.
 
     Yields
     ------
@@ -115,9 +115,9 @@ def open_store(path):
     Raises
     ------
     ValueError
-        The folder holds other files, or what another version of sbnn wrote.
+        The folder holds other files, or was written by another version of sbnn.
     RuntimeError
-        Another process works on the store.
+        Another process is using the store.
     """
     if path is None:
         yield None
@@ -126,30 +126,30 @@ def open_store(path):
         raise ValueError(f"store must be the path of a folder, got {path!r}")
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"store must be a folder, made where it is missing, but {folder} is a file")
+        raise ValueError(f"store must be a folder, created if it is missing, but {folder} is a file")
     folder.mkdir(parents=True, exist_ok=True)
-    # A lock of the operating system: it goes with the process, however that ends.
+    # A lock of the operating system: it is released when the process ends, however that happens.
     lock = FileLock(folder / ".lock", timeout=0)
     try:
         lock.acquire()
     except Timeout:
         raise RuntimeError(
-            f"store {folder} is in use by another process: wait until that ends, or choose another store"
+            f"store {folder} is in use by another process: wait until it ends, or choose another store"
         ) from None
     try:
         _mark(folder)
-        for unfinished in folder.glob(".chunk-*"):  # what a kill in the middle of writing left
+        for unfinished in folder.glob(".chunk-*"):  # left by a process killed while writing
             shutil.rmtree(unfinished, ignore_errors=True)
         yield FitStore(folder)
     except KeyboardInterrupt as interrupt:
-        interrupt.add_note(f"Finished work is in {folder}: the same call goes on from there.")
+        interrupt.add_note(f"Finished work is in {folder}: the same call resumes from there.")
         raise
     finally:
         lock.release()
 
 
 def _mark(folder):
-    """Write what the folder is; ValueError where it is something else."""
+    """Mark the folder as a store; ValueError if it is something else."""
     mark = folder / _MARK
     if mark.exists():
         return
@@ -157,5 +157,5 @@ def _mark(folder):
     if "plan.pickle" in others:
         raise ValueError(f"store {folder} was written by an older sbnn: choose another store, or delete it")
     if others:
-        raise ValueError(f"store {folder} is no store but holds {others[:3]}: choose an empty or a new folder")
+        raise ValueError(f"store {folder} is not a store but holds {others[:3]}: choose an empty or a new folder")
     write_bytes(mark, _MARK_TEXT.encode())

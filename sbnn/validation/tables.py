@@ -9,10 +9,10 @@ from sbnn.models.r2 import as_columns, feature_r2, r2
 from sbnn.models.schedules import get_schedule
 
 TABLES = ("scores", "curves", "feature_scores", "selected", "gene_norms", "predictions", "latents")
-#: Columns that the tables have beside hyperparameters and features.
+#: Columns of the tables besides hyperparameters and features.
 COLUMNS = {"model", "fold", "stage", "cell", "held_out", "feature", "gene", "norm", "epoch"}
 COLUMNS |= {"r2_train", "r2_test", "r2_test_best_epoch"}
-#: Those that are filled on request.
+#: Tables that are filled on request.
 LARGE_TABLES = ("predictions", "latents")
 
 
@@ -31,7 +31,7 @@ def fit_tables(data, view, fit, keep):
     Returns
     -------
     dict of DataFrames
-        By the names of TABLES, those that this model has.
+        Those of TABLES that this model has, by name.
     """
     keys = {**setting_columns(fit.name, fit.estimator, len(data.feature_names)), "fold": fit.job.fold}
     rows = _network_tables(keys, fit, data) if is_network(fit.estimator) else _linear_tables(keys, fit, view, data)
@@ -53,20 +53,20 @@ def fit_tables(data, view, fit, keep):
 
 
 def join_tables(parts):
-    """Put the tables of many fits below each other, by the names of TABLES."""
+    """Concatenate the tables of many fits, by the names of TABLES."""
     found = {name: [part[name] for part in parts if name in part] for name in TABLES}
     return {name: pd.concat(rows, ignore_index=True) if rows else pd.DataFrame() for name, rows in found.items()}
 
 
 def setting_columns(name, estimator, n_features):
-    """Return the name of a model and its hyperparameters as columns hold them.
+    """Return the name of a model and its hyperparameters as values of columns.
 
     Parameters
     ----------
     name : str
     estimator : estimator
     n_features : int
-        What `rank=None` of a reduced-rank model stands for.
+        The rank that `rank=None` of a reduced-rank model stands for.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def setting_columns(name, estimator, n_features):
 
 
 def _with_keys(keys, *columns):
-    """Put key columns before others."""
+    """Put key columns before the others."""
     table = pd.concat([pd.DataFrame(part).reset_index(drop=True) for part in columns], axis=1)
     return pd.concat([pd.DataFrame(keys, index=table.index), table], axis=1)
 
@@ -119,7 +119,7 @@ def _network_tables(keys, fit, data):
 
 
 def _linear_tables(keys, fit, view, data):
-    """Scores, features and genes of a model that is fitted at once."""
+    """Scores, features and genes of a model that is fitted in one step."""
     model, keys = fit.model, {**keys, "stage": "fitted"}
     centre = np.nanmean(view.Y[view.train].astype(np.float64), axis=0)
     predictions = as_columns(model.predict(view.X), view.Y.shape, f"predictions of {fit.name!r}")

@@ -1,4 +1,4 @@
-"""Another cohort: what models fitted on one data set say about the cells of another."""
+"""Another cohort: predictions of models fitted on one data set for the cells of another."""
 
 import warnings
 from typing import NamedTuple
@@ -14,10 +14,10 @@ from sbnn.models.r2 import r2_from_sums
 from sbnn.validation.baselines import class_means
 from sbnn.validation.comparison import vote_of_neighbours
 
-#: Name of the row of `cohort_scores` that sums up all features.
+#: Name of the row of `cohort_scores` that combines all features.
 ALL_FEATURES = "all features"
 
-#: Whose means and SDs genes and features of a cohort are z-scored with.
+#: Sources of the means and SDs with which genes and features of a cohort are z-scored.
 STANDARDISATIONS = ("training", "cohort")
 
 #: How predictions of a cohort are scored: (name, standardisation, whether they are centred on the cohort).
@@ -25,7 +25,7 @@ SCORINGS = (("training", "training", False), ("centred", "training", True), ("co
 
 
 class ExternalValidation(NamedTuple):
-    """What models of one data set say about another, as tables (see `validate_externally`)."""
+    """Tables of how models of one data set predict another (see `validate_externally`)."""
 
     scores: pd.DataFrame
     differences: pd.DataFrame
@@ -37,7 +37,7 @@ class ExternalValidation(NamedTuple):
 
 
 class AlignedCohort(NamedTuple):
-    """A cohort in the terms of the data set that models were fitted on."""
+    """A cohort on the genes, features and scales of the data set that models were fitted on."""
 
     X: np.ndarray
     Y: np.ndarray
@@ -45,15 +45,15 @@ class AlignedCohort(NamedTuple):
 
 
 def validate_externally(reference, cohort, table, models, rename=None, n_bootstrap=2000, random_state=0):
-    """Predict another cohort with models fitted on a reference, beside the means of families and types.
+    """Predict another cohort with models fitted on a reference, and with the means of families and types.
 
     Everything is scored three ways. "training": genes and features z-scored as in training, which is what a new cell
-    gets. "centred": the same, with the mean of the predictions over the cohort moved to the mean of its features, so
+    gets. "centred": the same, with the mean of the predictions over the cohort shifted to the mean of its features, so
     that a shift common to all cells does not count. "cohort": genes and features z-scored within the cohort, and
     predictions centred as well; this uses means and SDs of the very features that are predicted, and mixes
-    differences between cohorts with those of their composition. Means of classes are scored in the same ways.
-    Intervals come from drawing the cohort's animals (its cells where they are not known) with replacement; models
-    are the same in every draw, so that the variation of training is not in them.
+    differences between cohorts with differences in composition. Means of classes are scored in the same ways.
+    Intervals are from bootstrapping the cohort's animals (its cells if animals are not known); models are the same in
+    every resample, so that intervals do not include the variation of training.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def validate_externally(reference, cohort, table, models, rename=None, n_bootstr
     models : dict
         Name -> model fitted on `reference.X` and `reference.Y`.
     rename : dict, optional
-        Parts of the cohort's type and family names -> what the reference calls them.
+        Parts of the cohort's type and family names -> their names in the reference.
     n_bootstrap, random_state : int
         See `cohort_scores`.
 
@@ -70,20 +70,20 @@ def validate_externally(reference, cohort, table, models, rename=None, n_bootstr
     -------
     ExternalValidation
         `scores`: `model`, `scoring`, and the columns of `cohort_scores`;
-        `differences`: pooled R2 of the first model minus that of each other, on the same draws: `model`, `scoring`,
-        `difference`, `low`, `high`;
+        `differences`: pooled R2 of the first model minus that of each other model, on the same resamples: `model`,
+        `scoring`, `difference`, `low`, `high`;
         `latents`: `model`, `standardise`, `cell`, `z1`, `z2` of models with two latent dimensions;
         `training_latents`: `model`, `cell`, `z1`, `z2` of the reference cells in the same models;
-        `family_votes`: `model`, `standardise`, `family`, `n_cells`, `recall`: which fraction of a family's cells ten
-        neighbours among the reference cells name rightly there;
-        `shifts`: `feature`, `shift` (mean of the cohort in SDs of the reference), `within_families` (the same, with
-        the reference's mean of each cell's family taken off first: what composition does not explain);
+        `family_votes`: `model`, `standardise`, `family`, `n_cells`, `recall`: the fraction of a family's cells whose
+        ten neighbours among the reference cells vote for the right family;
+        `shifts`: `feature`, `shift` (mean of the cohort in SDs of the reference), `within_families` (the same, after
+        subtracting the reference's mean of each cell's family: what composition does not explain);
         `missing_genes` of the cohort.
 
     Raises
     ------
     ValueError
-        As `align_cohort` and `baselines.class_means`; also where types or families are not known.
+        As in `align_cohort` and `baselines.class_means`; also if types or families are not known.
     """
     for data, what in ((reference, "reference"), (cohort, "cohort")):
         if data.cell_types is None or data.cell_families is None:
@@ -122,7 +122,7 @@ def validate_externally(reference, cohort, table, models, rename=None, n_bootstr
 
 
 def _differences(pooled, scoring):
-    """Pooled R2 of the first model minus that of the others, with intervals of paired draws."""
+    """Pooled R2 of the first model minus that of the others, with intervals from paired resamples."""
     first, *others = pooled
     rows = []
     for name in others:
@@ -158,7 +158,7 @@ def _coordinates(data, Z):
 
 
 def _shifts(Y, family_means, feature_names):
-    """How far the cohort's features lie from those of the reference, in its SDs, as they are and within families."""
+    """Shift of the cohort's features from those of the reference, in its SDs, overall and within families."""
     within = (Y - family_means).mean(axis=0)
     return pd.DataFrame({"feature": feature_names, "shift": Y.mean(axis=0), "within_families": within})
 
@@ -169,11 +169,11 @@ def _with_names(table, **names):
 
 
 def align_cohort(reference, cohort, table, standardise="training"):
-    """Bring the cells of another cohort to the genes, features and scales of the data that models are fitted on.
+    """Align the cells of another cohort to the genes, features and scales of the data that models are fitted on.
 
-    Genes and features are matched by name, in any order. Depth is taken over the genes that both have, and scaled by
-    their share in the counts of the reference (`Preprocessor.normalise`). A gene that the cohort lacks is set to zero
-    in every cell, its mean in the training cells, so that it moves no prediction.
+    Genes and features are matched by name, in any order. Depth is computed over the genes that both have, and scaled
+    by their share in the counts of the reference (`Preprocessor.normalise`). A gene that the cohort lacks is set to
+    zero in every cell, its mean in the training cells, so that it changes no prediction.
 
     Parameters
     ----------
@@ -184,9 +184,9 @@ def align_cohort(reference, cohort, table, standardise="training"):
     table : CountTable
         Counts of the new cells for all genes (`sbnn.data.published.scala.read_count_table`).
     standardise : {"training", "cohort"}
-        z-score genes and features with the means and SDs of the reference ("training": what a new cell gets, batch
-        differences and all), or each cohort with its own ("cohort": takes out shifts and scales that all its cells
-        share, but needs a whole cohort of the same composition).
+        z-score genes and features with the means and SDs of the reference ("training": what a new cell gets, including
+        batch differences), or each cohort with its own ("cohort": removes shifts and scales that all its cells share,
+        but needs a whole cohort of the same composition).
 
     Returns
     -------
@@ -196,8 +196,8 @@ def align_cohort(reference, cohort, table, standardise="training"):
     Raises
     ------
     ValueError
-        Values as measured that are not there, no common gene, a feature that the cohort lacks, has in another unit or
-        not in every cell, cells without counts.
+        Values as measured are missing, no common gene, a feature that the cohort lacks, has in another unit or has not
+        in every cell, cells without counts.
     """
     check_choice(standardise, STANDARDISATIONS, "standardise")
     if reference.counts is None or reference.features is None or cohort.features is None:
@@ -210,7 +210,7 @@ def align_cohort(reference, cohort, table, standardise="training"):
     if not present.any():
         raise ValueError(
             f"the cohort has none of the {reference.n_genes} genes of {reference.name!r}: "
-            f"{preview(reference.gene_names, 3)} expected, {preview(table.gene_names, 3)} came"
+            f"{preview(reference.gene_names, 3)} expected, {preview(table.gene_names, 3)} found"
         )
     counts = rows_of(table, cohort.cell_names)[:, columns]
     fitted = Preprocessor().fit(reference.counts, reference.features)
@@ -244,16 +244,16 @@ def cohort_scores(Y, predictions, feature_names, groups=None, n_bootstrap=2000, 
     """Score predictions of a cohort feature by feature, with bootstrap intervals.
 
     R2 = 1 - sum (Y - prediction)^2 / sum (Y - mean of the cohort)^2: below zero where predicting the cohort's own
-    mean would have been better, as a shift between cohorts makes it. Correlations (Pearson) do not see shifts.
+    mean would have been better, for example because of a shift between cohorts. Pearson correlations ignore shifts.
 
     Parameters
     ----------
     Y, predictions : arrays, shape (n_cells, n_features)
     feature_names : sequence of str
     groups : sequence, shape (n_cells,), optional
-        Animal of each cell: whole animals are drawn, because cells of one are alike. Cells are drawn where None.
+        Animal of each cell: whole animals are resampled, because cells of one animal are alike; cells if None.
     n_bootstrap : int
-        How often animals or cells are drawn anew, with replacement (percentile intervals).
+        Number of bootstrap resamples of animals or cells (percentile intervals).
     level : float
         Coverage of the intervals.
     random_state : int
@@ -267,7 +267,7 @@ def cohort_scores(Y, predictions, feature_names, groups=None, n_bootstrap=2000, 
     Raises
     ------
     ValueError
-        Where shapes disagree, or values are missing.
+        Shapes disagree, or values are missing.
     """
     Y, predictions = check_matrix(Y, "Y"), check_matrix(predictions, "predictions")
     check_same_cells(Y, predictions)
@@ -277,13 +277,13 @@ def cohort_scores(Y, predictions, feature_names, groups=None, n_bootstrap=2000, 
 
 
 def _bootstrap_weights(n_cells, groups, n_bootstrap, random_state):
-    """How often each cell is drawn, (n_bootstrap, n_cells): cell by cell, or by whole groups."""
+    """How often each cell is drawn in each resample, (n_bootstrap, n_cells): cell by cell, or by whole groups."""
     groups = np.arange(n_cells) if groups is None else np.asarray(groups)
     check_length(groups, n_cells, "groups", "cell")
     if groups.dtype.kind == "U" and (groups == UNKNOWN).any():
         raise ValueError(
-            f"the animal of {int((groups == UNKNOWN).sum())} of {n_cells} cells is not known: leave them out, or draw "
-            "cells (groups=None)"
+            f"the animal of {int((groups == UNKNOWN).sum())} of {n_cells} cells is not known: leave them out, or "
+            "resample cells (groups=None)"
         )
     _, group_of_cell = np.unique(groups, return_inverse=True)
     n_groups = group_of_cell.max() + 1
@@ -293,7 +293,7 @@ def _bootstrap_weights(n_cells, groups, n_bootstrap, random_state):
 
 
 def _scores_with_draws(Y, predictions, feature_names, weights, level=0.95):
-    """Return the table of `cohort_scores`, and the scores of every draw."""
+    """Return the table of `cohort_scores`, and the scores of every resample."""
     tails = [(1 - level) / 2, (1 + level) / 2]
     columns = {"feature": [*feature_names, ALL_FEATURES]}
     estimate = _weighted_scores(Y, predictions, np.ones((1, len(Y))))
@@ -305,9 +305,9 @@ def _scores_with_draws(Y, predictions, feature_names, weights, level=0.95):
 
 
 def _quantiles(drawn, tails):
-    """Quantiles over draws; those in which a score does not exist (no variance) are left out."""
+    """Quantiles over resamples, without those in which a score does not exist (no variance)."""
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):
-        warnings.simplefilter("ignore", RuntimeWarning)  # a score that exists in no draw stays NaN
+        warnings.simplefilter("ignore", RuntimeWarning)  # a score that exists in no resample stays NaN
         return np.nanquantile(np.where(np.isfinite(drawn), drawn, np.nan), tails, axis=0)
 
 

@@ -1,6 +1,6 @@
-"""Where the chunks of a cross-validation run: in this process, in threads or processes of this machine, on a cluster.
+"""Where the chunks of a cross-validation run: in this process, in threads or processes on this machine, on a cluster.
 
-Processes and clusters go through joblib, so that `joblib.parallel_config` decides: processes of this machine ("loky"),
+Processes and clusters go through joblib, so that `joblib.parallel_config` decides: processes on this machine ("loky"),
 or a Dask cluster ("dask"), for example one that dask-jobqueue starts under SLURM.
 """
 
@@ -13,22 +13,22 @@ from threading import Event, Lock
 from joblib import Parallel, cpu_count, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 
-#: Backends of joblib that start processes of this machine.
+#: Backends of joblib that start processes on this machine.
 _PROCESSES = ("LokyBackend", "MultiprocessingBackend")
 #: Backends of joblib that run on this machine.
 _LOCAL = ("SequentialBackend", "ThreadingBackend", *_PROCESSES)
 _PREPARING = Lock()
-#: How TensorFlow and JAX are told, before they start, how many threads to use.
+#: Environment variables that tell TensorFlow and JAX, before they start, how many threads to use.
 _THREAD_VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")
 
 
 def start_backend():
-    """Start Keras and its backend now, where it would otherwise start with the first network."""
+    """Start Keras and its backend now, instead of with the first network."""
     import sbnn.models.backend  # noqa: F401
 
 
 def runs_here(n_jobs):
-    """Whether joblib, as it is configured, would run everything in this process, one after the other.
+    """Whether joblib, as configured, would run everything sequentially in this process.
 
     Parameters
     ----------
@@ -43,15 +43,15 @@ def runs_here(n_jobs):
 
 
 def is_local():
-    """Whether joblib, as it is configured, stays on this machine."""
+    """Whether joblib, as configured, stays on this machine."""
     return type(get_active_backend()[0]).__name__ in _LOCAL
 
 
 def n_threads_for(n_jobs, n_networks):
     """Return how many threads of this process train networks on its CPU, each one network at a time.
 
-    Where `n_jobs` leaves it to us, one per core: that is as fast as one process per core, and needs no start of
-    processes, nor to compile in each.
+    If `n_jobs` is None, one per core: this is as fast as one process per core, without starting processes and
+    compiling in each.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def n_threads_for(n_jobs, n_networks):
 
 
 class _StoppedError(Exception):
-    """Ends a thread whose results nobody waits for any more."""
+    """Ends a thread whose results are no longer needed."""
 
 
 def run_in_threads(function, arguments, n_threads, show):
@@ -76,17 +76,17 @@ def run_in_threads(function, arguments, n_threads, show):
     Parameters
     ----------
     function : callable
-        Takes the arguments, and behind them a function to report with.
+        Takes the arguments, followed by a function to report with.
     arguments : list of tuple
     n_threads : int
     show : callable
-        Called in this thread with the place of the arguments and what was reported. Threads stop when they next report
-        where the generator is closed.
+        Called in this thread with the position of the arguments and what was reported. If the generator is closed,
+        threads stop at their next report.
 
     Yields
     ------
     tuple
-        (place of the arguments, result), in the order in which they finish.
+        (position of the arguments, result), in the order in which they finish.
     """
     events, stop = SimpleQueue(), Event()
 
@@ -122,7 +122,7 @@ def run_in_threads(function, arguments, n_threads, show):
 
 
 def run_elsewhere(function, arguments, n_jobs, networks=False):
-    """Call a function for each tuple of arguments, where joblib says: in processes that share the cores, on a cluster.
+    """Call a function for each tuple of arguments where joblib is configured to: in local processes or on a cluster.
 
     Parameters
     ----------
@@ -130,12 +130,12 @@ def run_elsewhere(function, arguments, n_jobs, networks=False):
     arguments : iterable of tuple
     n_jobs : int or None
     networks : bool
-        Whether the function trains networks: then the processes start the Keras backend of this one.
+        Whether the function trains networks; the processes then start the Keras backend that this process uses.
 
     Yields
     ------
     tuple
-        (place of the arguments, result), in the order in which they finish.
+        (position of the arguments, result), in the order in which they finish.
     """
     backend = _keras_backend() if networks else None
     settings = _prepare_workers(backend, n_jobs)
@@ -144,7 +144,7 @@ def run_elsewhere(function, arguments, n_jobs, networks=False):
 
 
 def _prepare_workers(backend, n_jobs):
-    """Let workers start the Keras backend before models, which import it, come; return arguments of Parallel."""
+    """Have workers start the Keras backend before they receive models, which import it; return Parallel's arguments."""
     active = get_active_backend()[0]
     kind = type(active).__name__
     if kind in _PROCESSES:
@@ -153,12 +153,12 @@ def _prepare_workers(backend, n_jobs):
         return {}
     if backend is not None and hasattr(active, "client"):
         _prepare_dask(active.client, backend)
-    # A cluster is given everything at once: workers that join it later take their share.
+    # A cluster receives everything at once, so that workers that join later take their share.
     return {"pre_dispatch": "all"}
 
 
 def _prepare_dask(client, backend):
-    """Prepare the workers that a Dask cluster has, and those that join it later."""
+    """Prepare the current workers of a Dask cluster, and those that join later."""
     from distributed import WorkerPlugin
 
     class StartBackend(WorkerPlugin):
@@ -171,7 +171,7 @@ def _prepare_dask(client, backend):
 
 
 def _keras_backend():
-    """Name of the Keras backend of this process; None where Keras is not in use."""
+    """Name of the Keras backend of this process; None if Keras is not in use."""
     return sys.modules["keras"].backend.backend() if "keras" in sys.modules else None
 
 
@@ -183,7 +183,7 @@ def prepare_worker(keras_backend, n_threads):
     keras_backend : str or None
         None: nothing is started.
     n_threads : int or None
-        Cores that it may use; None leaves that to the backend.
+        Cores that it may use; None leaves the choice to the backend.
 
     Raises
     ------
@@ -202,7 +202,7 @@ def prepare_worker(keras_backend, n_threads):
 
 
 def _check_backend(expected):
-    """Raise RuntimeError where this process uses another backend than the one that asks."""
+    """Raise RuntimeError if this process uses a backend that differs from the expected one."""
     found = _keras_backend()
     if expected is not None and found is not None and found != expected:
         raise RuntimeError(
@@ -212,7 +212,7 @@ def _check_backend(expected):
 
 
 def _keep_compiled_functions():
-    """Let memory grow: loky takes compiled functions for a leak above 300 MB, and starts the process anew."""
+    """Let memory grow: above 300 MB, loky mistakes compiled functions for a leak and restarts the process."""
     from joblib.externals.loky import process_executor
 
     process_executor._MAX_MEMORY_LEAK_SIZE = float("inf")

@@ -126,7 +126,7 @@ def test_what_comes_back_of_a_part_and_what_does_not(small):
     part.counts[:, 7] = 0
     adata = part.to_anndata()
     assert "features_names" in adata.uns
-    with pytest.warns(UserWarning, match=f"1 of 60 genes are left out, without any count: '{data.gene_names[7]}'"):
+    with pytest.warns(UserWarning, match=f"1 of 60 genes have no count and are left out: '{data.gene_names[7]}'"):
         found = PairedData.from_anndata(adata, "features", "counts", genes=None)
     np.testing.assert_array_equal(found.gene_names, np.delete(data.gene_names, 7))
     np.testing.assert_array_equal(found.feature_names, part.feature_names)
@@ -185,7 +185,7 @@ def test_cells_are_matched_by_name_and_the_others_reported(tables):
 def test_cells_without_counts_are_left_out_and_reported(tables):
     counts, features = tables[0].copy(), tables[1]
     counts.iloc[7] = 0
-    message = "1 of 150 cells are left out, without any count of the chosen genes: 'cell007'"
+    message = "1 of 150 cells have no count of the chosen genes and are left out: 'cell007'"
     with pytest.warns(UserWarning, match=message):
         data = PairedData.from_tables(counts, features, cell_types=np.arange(150).astype(str))
     assert data.n_cells == 149 and "cell007" not in data.cell_names

@@ -111,7 +111,7 @@ def test_counts_that_differ_between_two_tables_are_refused(own_data, monkeypatch
     counts.to_csv(path)
     accept(monkeypatch, "scala_2020/gene_counts.csv", path)
     shutil.copytree(data_folder() / "scala_2020_wide", own_data / "scala_2020_wide")
-    with pytest.raises(ValueError, match="hold other counts of the same genes in '20180918sample1'"):
+    with pytest.raises(ValueError, match="hold different counts of the same genes in '20180918sample1'"):
         whole_transcriptomes("scala_2020", own_data)
 
 
@@ -325,7 +325,7 @@ def serve(monkeypatch, content):
 def test_a_download_is_verified_before_it_is_kept(tmp_path, monkeypatch):
     name = "scala_2020/Cell_Features_M1.csv"
     serve(monkeypatch, b"half a file")
-    with pytest.raises(FileNotFoundError, match="could not be downloaded .* what came is not the published file"):
+    with pytest.raises(FileNotFoundError, match="could not be downloaded .* the download is not the published file"):
         find_file(name, tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     good = tmp_path / "good"

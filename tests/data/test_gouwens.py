@@ -91,11 +91,11 @@ def renamed_feature(content):
         (renamed_feature, r"E_names.json gives no short name for the feature\(s\) 'tau_ms'"),
         (
             lambda content: {**content, "T_dat": content["T_dat"][:-1]},
-            r"E_pc_scaled should have shape \(3410, 44\) to fit the rest, it has \(3411, 44\)",
+            r"E_pc_scaled should have shape \(3410, 44\) to match the rest, it has \(3411, 44\)",
         ),
         (
             lambda content: {**content, "gene_id": content["gene_id"][:5]},
-            r"T_dat should have shape \(3411, 5\) to fit the rest",
+            r"T_dat should have shape \(3411, 5\) to match the rest",
         ),
     ],
 )
@@ -118,5 +118,5 @@ def test_a_partial_file_is_refused(folder, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="is not the published file: its git blob id is .*truncated or changed"):
         load_dataset("gouwens_2020", tmp_path)
     accept(monkeypatch, MAT_FILE, path)  # even where the id fits, what cannot be read is named
-    with pytest.raises(ValueError, match="is no MATLAB file that can be read"):
+    with pytest.raises(ValueError, match="is not a readable MATLAB file"):
         load_dataset("gouwens_2020", tmp_path)

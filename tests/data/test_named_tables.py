@@ -33,11 +33,11 @@ def test_what_cannot_be_read_is_named(tmp_path):
     damaged |= {"packed.csv": b"\xff\xfe" + content}
     for name, bytes_ in damaged.items():
         (tmp_path / name).write_bytes(bytes_)
-        with pytest.raises(ValueError, match=f"counts: .*{name} is (damaged or no table|not written in UTF-8)"):
+        with pytest.raises(ValueError, match=f"counts: .*{name} is (damaged or not a table|not written in UTF-8)"):
             read_table(tmp_path / name, "counts")
     for name, text in {"empty.csv": "", "words.csv": "hello\nworld\n"}.items():
         (tmp_path / name).write_text(text)
-        with pytest.raises(ValueError, match="counts: .* is no table, its first line has no commas, semicolons or ta"):
+        with pytest.raises(ValueError, match="counts: .* is not a table, its first line has no commas, semicolons"):
             read_table(tmp_path / name, "counts")
     (tmp_path / "twice.csv").write_text("cell,Sst,Sst\nc1,1,2\n")
     with pytest.raises(ValueError, match="duplicate columns in counts: 'Sst'"):
@@ -50,7 +50,7 @@ def test_rows_without_names_are_refused(small):
     data, _ = small
     counts = pd.DataFrame(data.counts, index=data.cell_names, columns=data.gene_names)
     features = pd.DataFrame(data.features, index=data.cell_names)
-    with pytest.raises(ValueError, match="features has no names in its index, only numbers of rows: .* index_col=0"):
+    with pytest.raises(ValueError, match="features has no names in its index, only row numbers: .* index_col=0"):
         PairedData.from_tables(counts, features.reset_index(drop=True))
     with pytest.raises(ValueError, match="counts has no names in its index"):
         PairedData.from_tables(counts.reset_index(names="cell"), features)

@@ -68,7 +68,7 @@ def test_the_nearest_number_is_taken_where_no_curve_has_exactly_as_many():
         random.poisson(np.exp(random.uniform(-2, 4, 60))[None] * random.gamma(0.3, 3, (90, 60))), 2, axis=1
     )
     with pytest.warns(
-        UserWarning, match="n_genes=21: no curve selects exactly 21 genes, the nearest selects 2[02]: these"
+        UserWarning, match="n_genes=21: no curve selects exactly 21 genes, the nearest selects 2[02], which"
     ):
         mask = select_variable_genes(counts, n_genes=21)
     assert mask.sum() in (20, 22)

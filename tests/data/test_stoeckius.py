@@ -66,7 +66,7 @@ def test_a_partial_table_is_refused(folder, tmp_path):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     path = tmp_path / RNA
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ValueError, match=r"is not the published file: it is no whole .gz file"):
+    with pytest.raises(ValueError, match=r"is not the published file: it is not an intact .gz file"):
         load_dataset("stoeckius_2017", tmp_path)
 
 

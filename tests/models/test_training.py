@@ -265,7 +265,7 @@ def test_what_cannot_be_trained_is_named(small):
     task = tasks_of(data, 1)[0]
     with pytest.raises(ValueError, match="n_selected must be between 1 and the 60 genes, got 61"):
         train(data, [task], n_selected=61)
-    with pytest.raises(ValueError, match="only networks with equally many steps an epoch can be stacked"):
+    with pytest.raises(ValueError, match="only networks with the same number of steps per epoch can be stacked"):
         train(data, [task, TrainingTask(np.arange(20), clusters=np.zeros(20, dtype=int))])
     with pytest.raises(ValueError, match="pre-trains on clusters, but the task has none"):
         train(data, [TrainingTask(np.arange(100))])

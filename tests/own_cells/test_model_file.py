@@ -82,7 +82,9 @@ def test_the_parts_written_again_are_the_same_model(saved, tmp_path):
 def test_a_configuration_that_cannot_be_is_refused(saved, tmp_path, change, message):
     config, arrays = parts_of(saved[0])
     path = write(tmp_path / "new.sbnn", config | change, arrays)
-    with pytest.raises(ValueError, match=rf"(?s)new.sbnn is no model of sbnn, or cut short or damaged \(.*({message})"):
+    with pytest.raises(
+        ValueError, match=rf"(?s)new.sbnn is not a model of sbnn, or is truncated or damaged \(.*({message})"
+    ):
         load_model(path)
 
 
@@ -118,7 +120,7 @@ CHANGES = [
 def test_an_array_that_cannot_be_is_refused(saved, tmp_path, name, change):
     config, arrays = parts_of(saved[0])
     path = write(tmp_path / "new.sbnn", config, arrays | {name: replaced(arrays[name], change)})
-    with pytest.raises(ValueError, match="new.sbnn is no model of sbnn, or cut short or damaged"):
+    with pytest.raises(ValueError, match="new.sbnn is not a model of sbnn, or is truncated or damaged"):
         load_model(path)
 
 
@@ -148,7 +150,7 @@ def test_other_members_and_arrays_are_refused(saved, tmp_path):
     for content, message in (
         ({"arrays": arrays | {"harmless": np.zeros(3)}}, "holds an array 'harmless' that no such model has"),
         ({"arrays": arrays, "../../escape": b"x"}, "has a member '../../escape', which is neither"),
-        ({"arrays": arrays, "bad.npy": b"x"}, "its member 'bad.npy' is no array of numbers or text"),
+        ({"arrays": arrays, "bad.npy": b"x"}, "its member 'bad.npy' is not an array of numbers or text"),
         ({"arrays": {f"a{number}": np.zeros(1) for number in range(300)}}, "it has 301 members"),
     ):
         path = write(tmp_path / "new.sbnn", config, **content)
@@ -167,7 +169,7 @@ def test_bombs_are_refused_before_they_are_unpacked(saved, tmp_path):
     with pytest.raises(ValueError, match="'bomb.npy': it holds an array of shape"):
         load_model(write(tmp_path / "bomb.sbnn", config, arrays, **{"bomb.npy": header + bytes(80)}))
     for text in ("[" * 500_000, '{"a":' * 100_000, "[]", "not JSON", b"\xff\xfe"):
-        with pytest.raises(ValueError, match="bomb.sbnn is no model of sbnn, or cut short or damaged"):
+        with pytest.raises(ValueError, match="bomb.sbnn is not a model of sbnn, or is truncated or damaged"):
             load_model(write(tmp_path / "bomb.sbnn", text, arrays))
 
 
@@ -188,7 +190,7 @@ def test_a_member_is_not_unpacked_further_than_it_says(saved, tmp_path):
     content, size = path.read_bytes(), struct.pack("<I", 50_000_000)
     assert content.count(size) == 2  # in both headers
     path.write_bytes(content.replace(size, struct.pack("<I", 80)))
-    with pytest.raises(ValueError, match="bomb.sbnn is no model of sbnn, or cut short or damaged"):
+    with pytest.raises(ValueError, match="bomb.sbnn is not a model of sbnn, or is truncated or damaged"):
         load_model(path)
 
 
@@ -207,7 +209,7 @@ def test_what_the_model_reads_must_be_what_it_says(tmp_path, saved):
     others = np.roll(arrays["selected_"], 1)
     training = np.zeros((len(arrays["training_genes_"]), others.sum()))
     path = write(tmp_path / "new.sbnn", config, arrays | {"selected_": others, "training_genes_": training})
-    with pytest.raises(ValueError, match="its model reads other genes than it says"):
+    with pytest.raises(ValueError, match="its model reads genes that are not selected"):
         load_model(path)
 
 
@@ -215,7 +217,7 @@ def test_files_cut_anywhere_are_refused(saved, tmp_path):
     content = saved[0].read_bytes()
     for length in (0, 10, len(content) // 2, len(content) - 1):
         (tmp_path / "cut.sbnn").write_bytes(content[:length])
-        with pytest.raises(ValueError, match=r"cut.sbnn is no model of sbnn, or cut short"):
+        with pytest.raises(ValueError, match=r"cut.sbnn is not a model of sbnn, or is truncated"):
             load_model(tmp_path / "cut.sbnn")
     with pytest.raises(FileNotFoundError):
         load_model(tmp_path / "none.sbnn")

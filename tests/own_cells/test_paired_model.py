@@ -181,7 +181,7 @@ def test_cells_without_names_or_genes_are_refused(cells, fitted):
 def test_cells_without_counts_and_doubled_genes_that_are_not_read_do_no_harm(cells, fitted):
     new = table_of(cells.subset(np.arange(300, 400)))
     new.iloc[5] = 0
-    with pytest.warns(UserWarning, match="1 of 100 cells have no count of the model's genes, nothing is said of them"):
+    with pytest.warns(UserWarning, match="1 of 100 cells have no count of the model's genes and are not predicted"):
         predictions, judged = fitted.predict(new), fitted.outliers(new)
     assert predictions.iloc[5].isna().all() and judged["is_outlier"].iloc[5]
     rest = np.delete(np.arange(100), 5)

@@ -184,7 +184,7 @@ def test_a_folder_that_is_completed_elsewhere_is_refused(own_copy, tmp_path, mon
     (own_copy / "for_hist.pickle").rename(tmp_path / "data/reference/scala_2020_tf2/for_hist.pickle")
     monkeypatch.setenv("SBNN_REFERENCE", str(own_copy.parent))
     monkeypatch.setenv("SBNN_DATA", str(tmp_path / "data"))
-    with pytest.raises(FileNotFoundError, match="files of scala_2020_tf2 lie in several folders"):
+    with pytest.raises(FileNotFoundError, match="files of scala_2020_tf2 are in several folders"):
         find_author_results("scala_2020")
 
 

@@ -125,9 +125,9 @@ def test_what_could_not_be_loaded_is_not_saved(tables, tmp_path):
         ({"t": {"a": [[1], [2]]}}, "should be an array of one axis or a list of single values"),
         ({"t": {"a": np.zeros(2), "b": np.zeros(3)}}, r"should have one length, got \[2, 3\]"),
         ({"t": [1, 2]}, "should be a dict of named columns, got list"),
-        ({"dataset": {"a": np.zeros(2)}}, "one that is named as a note"),
+        ({"dataset": {"a": np.zeros(2)}}, "one with the name of a note"),
         ({f"t{number}": {} for number in range(2000)}, "holds 2000 tables"),
-        ([1], "holds no tables by name, got list"),
+        ([1], "holds no named tables, got list"),
     ],
 )
 def test_tables_that_cannot_be_are_refused(tmp_path, tables, message):

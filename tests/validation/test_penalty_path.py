@@ -134,7 +134,7 @@ def test_any_number_of_genes_can_be_chosen(path):
 
 def test_penalties_must_grow(small):
     for penalties in ([0.1, 0.1], [], [-1.0, 1.0], [0.2, 0.1]):
-        with pytest.raises(ValueError, match="group_lasso should be penalties that grow"):
+        with pytest.raises(ValueError, match="group_lasso should be increasing penalties"):
             regularisation_path(small[0], group_lasso=penalties)
     with pytest.raises(ValueError, match="epochs must be at least 1"):
         regularisation_path(small[0], epochs=0)

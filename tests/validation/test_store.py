@@ -95,7 +95,7 @@ def test_after_ctrl_c_the_same_call_goes_on(small, uninterrupted, tmp_path, monk
     stop_after(monkeypatch, finished)
     with pytest.raises(KeyboardInterrupt) as interrupt:
         validate(small[0], tmp_path)
-    assert "the same call goes on from there" in interrupt.value.__notes__[0]
+    assert "the same call resumes from there" in interrupt.value.__notes__[0]
     monkeypatch.undo()
     before = fits_of(tmp_path)
     assert len(chunks_of(tmp_path)) == finished
@@ -244,7 +244,7 @@ def test_models_asked_for_twice_are_fitted_twice(small, tmp_path):
 
 def test_a_folder_of_something_else_is_refused(small, tmp_path):
     (tmp_path / "thesis.tex").write_text("important")
-    with pytest.raises(ValueError, match=r"is no store but holds \['thesis.tex'\]"):
+    with pytest.raises(ValueError, match=r"is not a store but holds \['thesis.tex'\]"):
         validate(small[0], tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == ["thesis.tex"]
 
@@ -275,9 +275,9 @@ def test_a_damaged_fit_is_named(small, tmp_path):
         (lambda one, other: store._seal(one, one.stem, {"tables": {}}), "does not hold a fit: delete this file"),
         (
             lambda one, other: one.write_bytes(other.read_bytes()),
-            "has changed since it was written, or is that of another fit: delete this file",
+            "has changed since it was written, or belongs to another fit: delete this file",
         ),
-        (lambda one, other: one.write_bytes(dump_plain({"a": 1})), "is no fit of this version of sbnn: delete"),
+        (lambda one, other: one.write_bytes(dump_plain({"a": 1})), "is not a fit of this version of sbnn: delete"),
         (lambda one, other: one.write_bytes(b""), "is truncated or not a pickle"),
     ],
 )

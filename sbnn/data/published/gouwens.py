@@ -13,7 +13,7 @@ from sbnn.data.paired_data import PairedData
 from sbnn.data.preprocessing import Preprocessor
 from sbnn.data.sources import find_file
 
-#: What the MATLAB file must hold: key -> number of dimensions.
+#: Required content of the MATLAB file: key -> number of dimensions.
 MAT_KEYS = {
     "T_dat": 2, "E_pc_scaled": 2, "pc_name": 1, "E_feature": 2, "feature_name": 1, "gene_id": 1, "sample_id": 1,
     "cluster": 1, "cluster_id": 1, "cluster_color": 1,
@@ -44,9 +44,9 @@ _METADATA = "gouwens_2020/20200711_patchseq_metadata_mouse.csv"
 def load_gouwens(data_dir=None):
     """Load 3395 interneurons of mouse visual cortex: 1252 genes, 55 features.
 
-    Expression comes log-normalised, features as sparse principal components of traces ("spc") and single
+    Expression is log-normalised in the file; features are sparse principal components of traces ("spc") and single
     measurements; both are z-scored. Left out: the 16 cells with a missing feature, then DROPPED_FEATURES. Families
-    are the first words of the types; donors come from the metadata table.
+    are the first words of the types; donors are from the metadata table.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def load_gouwens(data_dir=None):
     Raises
     ------
     ValueError
-        The file lacks a key, or its parts do not fit together; features without a name, or not there to be dropped.
+        The file lacks a key, or its parts do not match; features have no name, or those to drop are missing.
     """
     content = _read_mat(data_dir)
     features = _features_of(content, data_dir)
@@ -111,7 +111,7 @@ def _read_mat(data_dir):
     try:
         content = loadmat(path, squeeze_me=True)
     except Exception as error:  # a broken file can raise nearly anything
-        raise ValueError(f"{path} is no MATLAB file that can be read ({type(error).__name__}: {error})") from None
+        raise ValueError(f"{path} is not a readable MATLAB file ({type(error).__name__}: {error})") from None
     missing = [key for key in MAT_KEYS if key not in content]
     if missing:
         there = [key for key in content if not key.startswith("__")]
@@ -128,7 +128,7 @@ def _read_mat(data_dir):
     expected |= {key: (n_cells,) for key in ("sample_id", "cluster", "cluster_id", "cluster_color")}
     for key, shape in expected.items():
         if content[key].shape != shape:
-            raise ValueError(f"{path}: {key} should have shape {shape} to fit the rest, it has {content[key].shape}")
+            raise ValueError(f"{path}: {key} should have shape {shape} to match the rest, it has {content[key].shape}")
     return content
 
 
@@ -150,7 +150,7 @@ def _features_of(content, data_dir):
 
 
 def _donors(cells, data_dir):
-    """Animals of cells; None, with a warning, where the metadata does not know a cell."""
+    """Animals of cells; None, with a warning, if the metadata lacks a cell."""
     path = find_file(_METADATA, data_dir)
     table = pd.read_csv(path, dtype=str)
     require_columns(table, ["transcriptomics_sample_id", "donor_id"], path)
@@ -158,7 +158,7 @@ def _donors(cells, data_dir):
     if donors.isna().any():
         warn(
             f"{path.name} does not name the animal of {int(donors.isna().sum())} cells "
-            f"({preview(donors.index[donors.isna()], 3)}): no donors, so no donor folds"
+            f"({preview(donors.index[donors.isna()], 3)}): donors are unknown, so folds by donor are not possible"
         )
         return None
     return donors.to_numpy()

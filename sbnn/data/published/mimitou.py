@@ -12,16 +12,16 @@ from sbnn.data.sources import find_file
 N_VARIABLE_GENES = 1000
 
 _TABLES = "ctcl_2019/CITEseq_example.rda"
-#: What the names of human genes begin with, the genome they were aligned to.
+#: Prefix of the names of human genes: the genome they were aligned to.
 _PREFIX = "hg19_"
 
 
 def load_mimitou(data_dir=None):
     """Load 500 cells of a cutaneous T-cell lymphoma: about 1000 genes, 49 surface proteins.
 
-    The example of the package CiteFuse: no types and no donors are known. The most variable genes are modelled; no
-    curve selects exactly 1000 of these, so that their number is the nearest. Of the proteins, logarithms of 1 + count
-    are taken and z-scored (z-scores of the counts themselves reach 22).
+    The example of the package CiteFuse: types and donors are not known. The most variable genes are modelled; no
+    curve selects exactly 1000 of these, so their number is the nearest possible. Proteins are log(1 + count),
+    z-scored (z-scores of the counts themselves reach 22).
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def load_mimitou(data_dir=None):
     ValueError
         A file that is not the published one.
     FileNotFoundError
-        The file is not there and cannot be downloaded.
+        The file is missing and cannot be downloaded.
     ImportError
         The package rdata is not installed.
 
@@ -48,7 +48,7 @@ def load_mimitou(data_dir=None):
     try:
         import rdata  # for this data set alone
     except ImportError as error:
-        raise ImportError("load_dataset('ctcl_2019') reads a file of R: pip install rdata") from error
+        raise ImportError("load_dataset('ctcl_2019') reads an R data file: pip install rdata") from error
     constructors = {**rdata.conversion.DEFAULT_CLASS_MAP, "dgCMatrix": _named_matrix}
     tables = rdata.read_rda(find_file(_TABLES, data_dir), constructor_dict=constructors)["CITEseq_example"]
     (counts, genes, cells), (proteins, protein_names, protein_cells) = tables["RNA"], tables["ADT"]

@@ -26,7 +26,7 @@ EXCLUDED_CELLS = {
 
 
 class Feature(NamedTuple):
-    """A column of the laboratory's feature tables: its short name, its unit, whether logarithms are taken."""
+    """A column of the laboratory's feature tables: its short name, its unit, whether it is log-transformed."""
 
     short_name: str
     unit: str | None
@@ -56,12 +56,12 @@ SCALA_FEATURES = {
 
 #: Parts of type and family names of the cohort at 33-34 C -> what the paper calls the same neurons.
 PAPER_NAMES = {"ET": "PT"}
-#: The family names of the metadata, as the Allen Institute's table of colours calls them.
+#: The family names of the metadata -> their names in the Allen Institute's table of colours.
 _FAMILY_SUBCLASS = {"IT": "L5 IT", "CT": "L6 CT", "PT": "L5 ET", "NP": "L5/6 NP"}
 
 #: The cohorts: recorded at room temperature (the paper's), and at 33-34 C.
 COHORTS = ("scala_2020", "scala_2020_phys_temp")
-#: Ending of the data sets whose genes are ion channels rather than the most variable genes.
+#: Suffix of the data sets whose genes are ion channels rather than the most variable genes.
 ION_CHANNELS = "_ion_channels"
 #: Reads in one cell above which a gene counts as detected.
 DETECTION_THRESHOLD = 30
@@ -81,13 +81,13 @@ def load_scala(name, data_dir=None):
     for the reasons given there. Cells keep the order of the table of features: the paper's folds depend on it.
 
     Genes of a cohort: the 1000 most variable ones (detection above 30 reads). For scala_2020 they are chosen from
-    its table of 42184 genes where that is there; else the published outcome, gene_counts.csv, is read. Genes of
+    its table of 42184 genes if available; else the published selection, gene_counts.csv, is read. Genes of
     "..._ion_channels": see `ion_channel_genes`.
 
     Parameters
     ----------
     name : str
-        A cohort of COHORTS, with or without the ending "_ion_channels".
+        A cohort of COHORTS, with or without the suffix "_ion_channels".
     data_dir : path-like, optional
 
     Returns
@@ -114,12 +114,12 @@ def load_scala(name, data_dir=None):
 
 
 def cohort_of(name):
-    """Return the cohort of a data set: its name without the ending "_ion_channels"."""
+    """Return the cohort of a data set: its name without the suffix "_ion_channels"."""
     return name.removesuffix(ION_CHANNELS)
 
 
 def _with_counts(features, table, cohort):
-    """Leave out cells without counts: in the warm cohort one has none, in the other all must have them."""
+    """Leave out cells without counts: one cell of the warm cohort has none, all of the other cohort must have them."""
     found = features.index.isin(table.cell_names)
     if cohort == "scala_2020" and not found.all():
         raise ValueError(
@@ -151,7 +151,7 @@ def ion_channel_genes(table, data_dir=None):
 def read_go_symbols(data_dir=None):
     """Read the gene symbols of the GO list of ion channels.
 
-    Its rows have one tab more than its header, so columns are found from the left, by the place of their name.
+    Its rows have one tab more than its header, so columns are found from the left, by the position of their name.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def select_cells(name, data_dir=None):
     Returns
     -------
     dict
-        Step -> DataFrame (cells x features, logarithms taken).
+        Step -> DataFrame (cells x features, log-transformed where the paper does so).
     """
     check_choice(name, COHORTS, "cohort")
     metadata = scala_metadata(name, data_dir)
@@ -198,7 +198,7 @@ def select_cells(name, data_dir=None):
 
 
 def _scala_paired(name, counts, gene_names, features, data_dir):
-    """Put counts, features and metadata of the same cells together."""
+    """Combine counts, features and metadata of the same cells."""
     metadata = scala_metadata(cohort_of(name), data_dir).loc[features.index]
     types, families = paper_names(metadata["RNA type"]), paper_names(metadata["RNA family"])
     type_colors, family_colors = _read_colors(types, families, data_dir)
@@ -221,7 +221,7 @@ def _scala_paired(name, counts, gene_names, features, data_dir):
 
 
 def paper_names(names):
-    """Return types or families as the paper calls them: extratelencephalic (ET) are pyramidal tract (PT) neurons.
+    """Return types or families by their names in the paper: extratelencephalic (ET) are pyramidal tract (PT) neurons.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ def paper_names(names):
 
 
 def raw_scala_features(name="scala_2020", data_dir=None):
-    """Read the kept features as the laboratory's table holds them, before logarithms.
+    """Read the kept features as in the laboratory's table, before logarithms.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def raw_scala_features(name="scala_2020", data_dir=None):
     Returns
     -------
     DataFrame
-        One row a cell (all cells of the table), one column a feature, short names, units of SCALA_FEATURES.
+        One row per cell (all cells of the table), one column per feature, short names, units of SCALA_FEATURES.
     """
     if check_choice(name, COHORTS, "cohort") == "scala_2020":
         path = find_file("scala_2020/Cell_Features_M1.csv", data_dir)
@@ -289,7 +289,7 @@ def scala_metadata(name="scala_2020", data_dir=None):
     Returns
     -------
     DataFrame
-        Indexed by cell name, among others with columns `RNA type`, `RNA family` and `Mouse`.
+        Indexed by cell name; columns include `RNA type`, `RNA family` and `Mouse`.
     """
     check_choice(name, COHORTS, "cohort")
     file = "scala_2020/mini-atlas-meta-data.csv" if name == "scala_2020" else _PHYS_TEMP + "meta_data.csv"
@@ -306,23 +306,23 @@ def read_count_table(name, data_dir=None, download=False):
     Parameters
     ----------
     name : str
-        A cohort. The table of "scala_2020" (42184 genes, 1320 cells) is a large archive, read where it lies in the
-        data folder as .zip or unpacked as .txt.
+        A cohort. The table of "scala_2020" (42184 genes, 1320 cells) is a large archive, read if it is in the data
+        folder as .zip, or unpacked as .txt.
     data_dir : path-like, optional
     download : bool
-        Download that archive where it is missing.
+        Download that archive if it is missing.
 
     Returns
     -------
     CountTable or None
-        None where the archive of scala_2020 is not there.
+        None if the archive of scala_2020 is missing.
 
     Raises
     ------
     ValueError
-        The archive does not hold one table, or the unpacked table is not whole.
+        The archive does not hold exactly one table, or the unpacked table is incomplete.
     FileNotFoundError
-        The file is asked for and cannot be downloaded.
+        The file is required and cannot be downloaded.
     """
     if check_choice(name, COHORTS, "cohort") == "scala_2020_phys_temp":
         return read_counts(find_file(_PHYS_TEMP + "exon_counts.csv.gz", data_dir), cell_name=_short_cell_name)
@@ -337,7 +337,7 @@ def read_count_table(name, data_dir=None, download=False):
         return read_counts(content, sep="\t", what=tables[0], cell_name=_short_cell_name)
     if unpacked is None:
         return None
-    # No blob id is published for the unpacked table: a truncated one is told by its number of genes.
+    # No blob id is published for the unpacked table: a truncated one is recognised by its number of genes.
     table = read_counts(unpacked, sep="\t", cell_name=_short_cell_name)
     n_genes = len(table.gene_names)
     if n_genes != FULL_TABLE_GENES:
@@ -346,7 +346,7 @@ def read_count_table(name, data_dir=None, download=False):
 
 
 def _read_colors(types, families, data_dir):
-    """Colours of types and families; where the laboratory says PT the table of colours says ET."""
+    """Colours of types and families; the laboratory's PT is ET in the table of colours."""
     path = find_file("scala_2020/cluster.annotation.csv", data_dir)
     table = pd.read_csv(path)
     require_columns(table, ["cluster_label", "cluster_color", "subclass_label", "subclass_color"], path)

@@ -1,4 +1,4 @@
-"""More genes of the cells of scala_2020: counts that another group published beside the paper's 1000 genes."""
+"""More genes of the cells of scala_2020: counts published by another group, in addition to the paper's 1000 genes."""
 
 import warnings
 
@@ -16,10 +16,10 @@ DIFFERING_CELL = "20171207sample6"
 
 
 def read_wide_counts(data_dir=None):
-    """Read the counts of 1978 genes: the paper's 1000, and 978 further ones, of 1192 of its 1213 cells.
+    """Read the counts of 1978 genes: the paper's 1000, and 978 further ones, for 1192 of its 1213 cells.
 
-    The further genes are those of the data of scMNC (Nguyen et al.), 1286 genes of 1208 cells. What the two tables
-    share is compared: 308 genes have identical counts in all common cells but one, which is left out.
+    The further genes are from the data of scMNC (Nguyen et al.), 1286 genes of 1208 cells. The overlap of the two
+    tables is compared: 308 genes have identical counts in all common cells but one, which is left out.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def read_wide_counts(data_dir=None):
     Returns
     -------
     CountTable
-        Cells in the order of the paper's, its genes first. The 1000 were chosen on all of its cells.
+        Cells in the order of the paper's, its genes first. The 1000 were chosen on all cells of the paper.
 
     Raises
     ------
@@ -44,11 +44,11 @@ def read_wide_counts(data_dir=None):
     Scala et al., Nature 598:144 (2021); counts from github.com/daifengwanglab/scMNC.
     """
     try:
-        import rdata  # for such files alone
+        import rdata  # only for such files
     except ImportError as error:
-        raise ImportError("the further genes of scala_2020 are in a file of R: pip install rdata") from error
+        raise ImportError("the further genes of scala_2020 are in an R data file: pip install rdata") from error
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of dates and tibbles among what is not used
+        warnings.simplefilter("ignore")  # about dates and tibbles in parts that are not used
         further = rdata.read_rda(find_file(_TABLE, data_dir))["gdata"]
     genes, cells = (further.coords[axis].to_numpy().astype(str) for axis in further.dims)
     further = pd.DataFrame(np.asarray(further).T, index=[name.replace("_", "") for name in cells], columns=genes)
@@ -58,7 +58,8 @@ def read_wide_counts(data_dir=None):
     differing = (paper.loc[common, shared] != further.loc[common, shared]).any(axis=1)
     if differing.any():
         raise ValueError(
-            f"{_TABLE} and {_PAPER_COUNTS} hold other counts of the same genes in {preview(differing.index[differing])}"
+            f"{_TABLE} and {_PAPER_COUNTS} hold different counts of the same genes in "
+            f"{preview(differing.index[differing])}"
         )
     both = pd.concat([paper.loc[common], further.loc[common].drop(columns=shared)], axis=1)
     return CountTable(both.to_numpy(np.int32), check_unique(both.columns, "genes"), check_unique(both.index, "cells"))

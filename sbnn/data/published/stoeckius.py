@@ -35,7 +35,7 @@ def load_stoeckius(data_dir=None):
     """Load 7652 cord blood cells: 1000 genes, 13 surface proteins.
 
     Left out: cells without a type and erythrocytes, mouse genes, the spike-in. The 1000 most variable human genes
-    are modelled; proteins are counts as they are, z-scored. Cells keep the order of the tables of counts.
+    are modelled; proteins are plain counts, z-scored. Cells keep the order of the tables of counts.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ def load_stoeckius(data_dir=None):
     Raises
     ------
     ValueError
-        Tables that are truncated or about other cells.
+        Tables are truncated or have different cells.
     FileNotFoundError
-        The table of transcripts is not there and cannot be downloaded from GEO.
+        The table of transcripts is missing and cannot be downloaded from GEO.
     """
     *_, cells = select_cells(data_dir).values()
     proteins = protein_counts(data_dir)
@@ -106,7 +106,7 @@ def select_cells(data_dir=None):
 
 
 def protein_counts(data_dir=None):
-    """Read the counts of the 13 surface proteins, cells x proteins, all cells of the table."""
+    """Read the counts of the 13 surface proteins, cells x proteins, for all cells of the table."""
     table = pd.read_csv(find_file(_PROTEINS, data_dir), index_col=0).T
     table.index.name = "cell"
     return table
@@ -118,7 +118,7 @@ def read_rna_table(data_dir=None):
     Parameters
     ----------
     data_dir : path-like, optional
-        The table is looked for packed (.csv.gz, as GEO has it) and unpacked (.csv).
+        The table is looked for compressed (.csv.gz, as on GEO) and uncompressed (.csv).
 
     Returns
     -------
@@ -128,7 +128,7 @@ def read_rna_table(data_dir=None):
     Raises
     ------
     ValueError
-        Fewer rows than human genes (truncated), other names, or anything but counts.
+        Fewer rows than human genes (truncated), unexpected names, or anything but counts.
     """
     path = locate(_RNA, data_dir) or find_file(f"{_RNA}.gz", data_dir)
     return _read_rna(path, path.stat().st_mtime)
@@ -136,7 +136,7 @@ def read_rna_table(data_dir=None):
 
 @lru_cache(maxsize=1)
 def _read_rna(path, modified):
-    """Read the table in blocks of rows, sparse: whole it would take gigabytes."""
+    """Read the table in blocks of rows, sparse: the whole dense table would take gigabytes."""
     blocks, names, cells = [], [], None
     for block in pd.read_csv(path, index_col=0, nrows=HUMAN_ROWS, chunksize=_ROWS_AT_ONCE):
         if not all(pd.api.types.is_integer_dtype(kind) for kind in block.dtypes):
