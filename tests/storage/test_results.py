@@ -1,12 +1,12 @@
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from sbnn import ReducedRankRegressor, cross_validate, load_results, save_results
-from sbnn.storage import results
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_something_else_is_named(tmp_path):
 
 def test_an_interrupted_write_leaves_the_old_result(tables, tmp_path, monkeypatch):
     path = save_results(tmp_path / "result.pickle", tables, dataset="old")
-    monkeypatch.setattr(results.os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         save_results(path, tables, dataset="new")
     assert load_results(path)["dataset"] == "old"

@@ -338,7 +338,6 @@ SCRIPT = """
     sys.path.insert(0, {tests!r})
     from sklearn.model_selection import KFold
     from conftest import LINEAR_MODELS
-from imports import all_modules, imported_modules
     from sbnn import simulate_patchseq
     from sbnn.validation import cross_validation as validation
     run = validation.run_chunk
