@@ -54,7 +54,7 @@ def backend_tools():
             return compute
 
         return BackendTools(
-            jit=lambda function: _recovering(tf.function(function, jit_compile=True, autograph=False)),
+            jit=_recovering,
             gradient=gradient,
             take=tf.gather,
             take_over=lambda array: tf.experimental.dlpack.from_dlpack(array.__dlpack__()),
@@ -71,17 +71,24 @@ def backend_tools():
     raise RuntimeError(f"Keras runs on {keras.backend.backend()!r}; sbnn trains with tensorflow or jax")
 
 
-def _recovering(compiled):
-    """Recompile a TensorFlow function and call it again if its compiled version on disk is damaged."""
+def _recovering(function):
+    """Compile a function with TensorFlow, and again if its compiled version on disk is damaged."""
     import tensorflow as tf
 
+    def compile_it():
+        return tf.function(function, jit_compile=True, autograph=False)
+
+    compiled = compile_it()
+
     def call(*arguments):
+        nonlocal compiled
         try:
             return compiled(*arguments)
         except (tf.errors.DataLossError, tf.errors.OutOfRangeError) as error:
             if COMPILED is None or ("Read less bytes" not in str(error) and str(COMPILED) not in str(error)):
                 raise
             clear(COMPILED)
+            compiled = compile_it()  # TensorFlow remembers that the other one failed
             return compiled(*arguments)
         except tf.errors.OpError as error:
             if COMPILED is not None and str(COMPILED) in str(error):
