@@ -32,7 +32,7 @@ EXECUTE := TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --log
            --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=-1
 
 .DEFAULT_GOAL := help
-.PHONY: help figures notebooks train table test test-quick test-avx2 lint format docs lock benchmark clean
+.PHONY: help figures notebooks train table test test-quick test-avx2 lint format hints docs lock benchmark clean
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -82,6 +82,10 @@ format: $(READY)  ## repair style of code and notebooks
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+hints: $(READY)  ## check the type hints of public signatures
+	status=0; $(BIN)/mypy || status=1; \
+	    $(BIN)/ruff check --select ANN201,ANN204,ANN205,ANN206 --output-format concise sbnn || status=1; exit $$status
+
 # Everything is read anew: Sphinx does not repeat the warnings of pages that it has read before.
 docs: $(READY)  ## build the reference from the docstrings: build/docs/index.html
 	$(BIN)/python -m sphinx --fail-on-warning --fresh-env --quiet --doctree-dir build/doctrees docs build/docs
@@ -98,4 +102,4 @@ benchmark: $(READY)  ## print tables of speed and memory, and draw benchmarks/sp
 	$(BIN)/python benchmarks/memory.py --memory-map
 
 clean:  ## remove the environment and everything that is built
-	rm -rf $(VENV) build docs/reference *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build docs/reference *.egg-info .pytest_cache .ruff_cache .mypy_cache
