@@ -19,7 +19,7 @@ LEAST_FREE, MOST_KEPT = 500 * 2**20, 2**30
 _LEAST_SECONDS = "0.1"
 
 
-def use_compilation_cache():
+def use_compilation_cache() -> Path | None:
     """Tell TensorFlow and JAX, before they start, where to keep compiled functions; what the reader has set stays.
 
     Returns
@@ -39,7 +39,7 @@ def use_compilation_cache():
     return folder
 
 
-def clear(folder):
+def clear(folder: Path) -> None:
     """Delete what is kept: it was damaged, or written by something else."""
     for file in folder.iterdir():
         file.unlink(missing_ok=True)

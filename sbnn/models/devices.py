@@ -1,11 +1,13 @@
 """What differs between TensorFlow and JAX: the only module that knows them apart."""
 
 import logging
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from sbnn._hints import Tensor
 from sbnn.models.backend import COMPILED, keras, ops
 from sbnn.models.compilation_cache import clear
 
@@ -26,13 +28,13 @@ class BackendTools(NamedTuple):
         Makes a tensor of an aligned array on the CPU without a copy.
     """
 
-    jit: object
-    gradient: object
-    take_over: object
+    jit: Callable[[Callable[..., Any]], Callable[..., Any]]
+    gradient: Callable[[Callable[..., Any]], Callable[..., Any]]
+    take_over: Callable[[np.ndarray], Tensor]
 
 
 @lru_cache(maxsize=1)
-def backend_tools():
+def backend_tools() -> BackendTools:
     """Return the tools of the current backend."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -88,7 +90,7 @@ def _recovering(compiled):
     return call
 
 
-def on_device(array):
+def on_device(array: np.ndarray) -> Tensor:
     """Return an array as a tensor, at the price of one copy; both backends by themselves make two of a large one."""
     if accelerator_memory() is not None or not array.size:
         return ops.convert_to_tensor(array)
@@ -100,7 +102,7 @@ def on_device(array):
     return backend_tools().take_over(aligned)
 
 
-def accelerator_memory():
+def accelerator_memory() -> int | None:
     """Return the bytes that may be filled on the GPU (or TPU) of the backend; None where it computes on the CPU."""
     if keras.backend.backend() == "jax":
         import jax

@@ -5,15 +5,17 @@ The functions are pure (weights in, weights out), built from a Keras model's `st
 the time of `Model.fit` (see benchmarks/).
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import compress
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
+from sbnn._hints import Tensor
 from sbnn.models.backend import ops
 from sbnn.models.devices import backend_tools
-from sbnn.models.network import GroupLassoRidge, build_network, penalised_weights
+from sbnn.models.network import GroupLassoRidge, Layer, build_network, penalised_weights
 from sbnn.models.optimisers import adam_step, proximal_step
 
 
@@ -29,11 +31,11 @@ class StackData(NamedTuple):
     observed : (n_target_rows, n_outputs) tensor of 0 and 1
     """
 
-    inputs: object
-    input_means: object
-    targets: object
-    target_means: object
-    observed: object
+    inputs: Tensor
+    input_means: Tensor
+    targets: Tensor
+    target_means: Tensor
+    observed: Tensor
 
 
 class Batches(NamedTuple):
@@ -45,9 +47,9 @@ class Batches(NamedTuple):
     weights : (n_steps, M, batch_size) tensor
     """
 
-    input_rows: object
-    target_rows: object
-    weights: object
+    input_rows: Tensor
+    target_rows: Tensor
+    weights: Tensor
 
 
 class Dropout(NamedTuple):
@@ -60,25 +62,26 @@ class Dropout(NamedTuple):
     scale : scalar tensor, 1 / (1 - rate)
     """
 
-    seeds: object
-    threshold: object
-    scale: object
+    seeds: Tensor
+    threshold: Tensor
+    scale: Tensor
 
     @classmethod
-    def at(cls, rate, seeds):
+    def at(cls, rate: float, seeds: Sequence[int]) -> Self:
         """Return the tensors for a rate and a seed for each network."""
         threshold = np.uint32(min(round(rate * 2**32), 2**32 - 1))
         return cls(
-            *(ops.convert_to_tensor(value) for value in (np.asarray(seeds, np.uint32), threshold)),
-            ops.convert_to_tensor(np.float32(1 / (1 - rate))),
+            seeds=ops.convert_to_tensor(np.asarray(seeds, np.uint32)),
+            threshold=ops.convert_to_tensor(threshold),
+            scale=ops.convert_to_tensor(np.float32(1 / (1 - rate))),
         )
 
 
 class Penalties(NamedTuple):
     """Strengths: group lasso of each network (M,), and ridge."""
 
-    group_lasso: object
-    ridge: object
+    group_lasso: Tensor
+    ridge: Tensor
 
 
 class CompiledStack:
@@ -100,7 +103,15 @@ class CompiledStack:
         Whether the group lasso acts through its proximal map, which makes rows exactly zero, instead of its gradient.
     """
 
-    def __init__(self, layers, n_inputs, n_networks, penalise_genes, drop_inputs=False, proximal=False):
+    def __init__(
+        self,
+        layers: tuple[Layer, ...],
+        n_inputs: int,
+        n_networks: int,
+        penalise_genes: bool,
+        drop_inputs: bool = False,
+        proximal: bool = False,
+    ):
         # Products of two axes are faster than a stack of one (a pruned network: by a fifth).
         self.alone = n_networks == 1
         self.model = build_network(layers, n_inputs, None if self.alone else n_networks, for_training=True)
@@ -187,7 +198,7 @@ class CompiledStack:
         return ops.fori_loop(0, batches.weights.shape[0], step, start)
 
 
-def drop_inputs(inputs, step, dropout):
+def drop_inputs(inputs: Tensor, step: Tensor, dropout: Dropout) -> Tensor:
     """Set inputs to zero at random and scale the others up.
 
     The random numbers are a hash of the place and the step ("lowbias32", C. Wellons 2018), so that a network's do not
@@ -217,6 +228,13 @@ def drop_inputs(inputs, step, dropout):
 
 
 @lru_cache(maxsize=32)
-def compiled_stack(layers, n_inputs, n_networks, penalise_genes=True, drop_inputs=False, proximal=False):
+def compiled_stack(
+    layers: tuple[Layer, ...],
+    n_inputs: int,
+    n_networks: int,
+    penalise_genes: bool = True,
+    drop_inputs: bool = False,
+    proximal: bool = False,
+) -> CompiledStack:
     """Return the compiled functions for these layers, compiling them once a session."""
     return CompiledStack(layers, n_inputs, n_networks, penalise_genes, drop_inputs, proximal)

@@ -2,11 +2,13 @@
 
 import os
 import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
-def all_or_nothing(path):
+def all_or_nothing(path: Path) -> Iterator[Path]:
     """Name a file to write to: it becomes `path` where that succeeds, and is gone where it does not.
 
     Parameters
@@ -29,7 +31,7 @@ def all_or_nothing(path):
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path, content):
+def write_bytes(path: Path, content: bytes) -> None:
     """Write bytes to a file, all or nothing."""
     with all_or_nothing(path) as temporary:
         temporary.write_bytes(content)
