@@ -74,7 +74,7 @@ test-avx2: $(READY)  ## run every test with instruction sets beyond AVX2 switche
 	NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR" ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell \
 	    XLA_FLAGS=--xla_cpu_max_isa=AVX2 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-lint: $(READY)  ## check style of code and notebooks
+lint: hints  ## check style of code and notebooks, and type hints
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
@@ -83,8 +83,7 @@ format: $(READY)  ## repair style of code and notebooks
 	$(BIN)/ruff format .
 
 hints: $(READY)  ## check the type hints of public signatures
-	status=0; $(BIN)/mypy || status=1; \
-	    $(BIN)/ruff check --select ANN201,ANN204,ANN205,ANN206 --output-format concise sbnn || status=1; exit $$status
+	$(BIN)/mypy
 
 # Everything is read anew: Sphinx does not repeat the warnings of pages that it has read before.
 docs: $(READY)  ## build the reference from the docstrings: build/docs/index.html
