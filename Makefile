@@ -32,7 +32,7 @@ EXECUTE := TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --log
            --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=-1
 
 .DEFAULT_GOAL := help
-.PHONY: help figures notebooks train table test test-quick test-avx2 lint format docs lock benchmark clean
+.PHONY: help figures notebooks train table test test-quick test-avx2 lint format hints docs lock benchmark clean
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -74,13 +74,16 @@ test-avx2: $(READY)  ## run every test with instruction sets beyond AVX2 switche
 	NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR" ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell \
 	    XLA_FLAGS=--xla_cpu_max_isa=AVX2 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-lint: $(READY)  ## check style of code and notebooks
+lint: hints  ## check style of code and notebooks, and type hints
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 format: $(READY)  ## repair style of code and notebooks
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+hints: $(READY)  ## check the type hints of public signatures
+	$(BIN)/mypy
 
 # Everything is read again: Sphinx does not repeat the warnings of pages that it has read before.
 docs: $(READY)  ## build the reference from the docstrings: build/docs/index.html
@@ -98,4 +101,4 @@ benchmark: $(READY)  ## print tables of speed and memory, and draw benchmarks/sp
 	$(BIN)/python benchmarks/memory.py --memory-map
 
 clean:  ## remove the environment and everything that is built
-	rm -rf $(VENV) build docs/reference *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build docs/reference *.egg-info .pytest_cache .ruff_cache .mypy_cache

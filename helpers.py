@@ -3,10 +3,18 @@
 import ast
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from sklearn.base import BaseEstimator
+
+from sbnn import PairedData
+from sbnn.validation.provenance import Models, Runs, Settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -42,7 +50,7 @@ show_whole_figures()
 pd.set_option("display.max_rows", 40, "display.width", 120)
 
 
-def parameter(name, default):
+def parameter(name: str, default: Any) -> Any:
     """Return a notebook's parameter: the environment variable of that name, else the default.
 
     Parameters
@@ -66,13 +74,13 @@ def parameter(name, default):
 
 
 @lru_cache(maxsize=2)
-def load(dataset):
+def load(dataset: str) -> PairedData:
     """Load a data set once per session (see `sbnn.load_dataset`); data/ is that of the repository, not of examples/."""
     with chdir(HERE):
         return load_dataset(dataset)
 
 
-def available_dataset(default):
+def available_dataset(default: str) -> str:
     """Return $DATASET, else the default if its files are available, else "simulated"; print why if not the default.
 
     Parameters
@@ -97,7 +105,7 @@ def available_dataset(default):
     return dataset
 
 
-def load_if_available(dataset):
+def load_if_available(dataset: str | None) -> PairedData | None:
     """Load a data set; if it is not available, print why and return None (also if `dataset` is None)."""
     try:
         return None if dataset is None else load(dataset)
@@ -106,12 +114,12 @@ def load_if_available(dataset):
         return None
 
 
-def result_path(dataset, what, trial=False):
+def result_path(dataset: str, what: str, trial: bool = False) -> Path:
     """Return the path of a result, KerasSavedModels/<dataset>/<what>.pickle, or that of a trial, below trials/."""
     return (TRIALS / "KerasSavedModels" if trial else RESULTS) / dataset / f"{what}.pickle"
 
 
-def store_path(dataset, what, trial=False):
+def store_path(dataset: str, what: str, trial: bool = False) -> Path:
     """Return the folder of finished fits: that of trials, which is kept, or that of a run, until `finish` removes it.
 
     Results whose names have the same beginning ("sbnn_cv", "sbnn_seeds") share one.
@@ -119,7 +127,7 @@ def store_path(dataset, what, trial=False):
     return (TRIALS / "store" if trial else ROOT / "build/unfinished") / dataset / what.split("_")[0]
 
 
-def finish(dataset, *groups):
+def finish(dataset: str, *groups: str) -> None:
     """Remove the finished fits of runs whose results are all on disk, for example of all that begin with "sbnn"."""
     for group in groups:
         shutil.rmtree(store_path(dataset, group), ignore_errors=True)
@@ -145,16 +153,18 @@ class Result:
     path: Path
     missing: bool
     trial: bool
-    settings: object
+    settings: Settings
     store: Path
 
-    def save(self, tables, data, **notes):
+    def save(self, tables: Mapping[str, pd.DataFrame], data: PairedData, **notes: Any) -> None:
         """Save tables (name -> DataFrame) with the settings, the names of the data, and notes."""
         about = {"dataset": data.name, "fingerprint": data.fingerprint, "settings": self.settings}
         save_results(self.path, tables, **about, **identify(data), **notes)
 
 
-def find_result(dataset, what, settings, data, retrain=False, also=()):
+def find_result(
+    dataset: str, what: str, settings: Settings, data: PairedData, retrain: bool = False, also: Sequence[str] = ()
+) -> Result:
     """Determine where a result is: on disk, among the trials, or still to be computed.
 
     Parameters
@@ -197,7 +207,16 @@ def find_result(dataset, what, settings, data, retrain=False, also=()):
     return result(True, missing=True)
 
 
-def cross_validated(dataset, what, data, models, retrain=False, tables=TABLES, latents_of=(), **settings):
+def cross_validated(
+    dataset: str,
+    what: str,
+    data: PairedData,
+    models: Models,
+    retrain: bool = False,
+    tables: Sequence[str] = TABLES,
+    latents_of: Runs = (),
+    **settings: Any,
+) -> dict[str, Any]:
     """Return the tables of a cross-validation: loaded from disk if available, else computed.
 
     If the requested models differ from those on disk, the committed file stays: the rows of models that are in both
@@ -257,7 +276,9 @@ def cross_validated(dataset, what, data, models, retrain=False, tables=TABLES, l
     return {**load_results(path), "path": path, "computed": True}
 
 
-def fit_all_cells(result, data, models, n_jobs=None):
+def fit_all_cells(
+    result: Result, data: PairedData, models: Mapping[str, BaseEstimator], n_jobs: int | None = None
+) -> dict[str, BaseEstimator]:
     """Return models fitted on all cells, by name; those fitted earlier in the run or in a trial are reused.
 
     Parameters
@@ -278,7 +299,7 @@ def fit_all_cells(result, data, models, n_jobs=None):
     return dict(zip(models, fitted, strict=True))
 
 
-def load_result(dataset, what, trial=False):
+def load_result(dataset: str, what: str, trial: bool = False) -> dict[str, Any]:
     """Load a result: the committed one, or with `trial` that of the last trial, if there is one.
 
     Parameters
@@ -298,7 +319,7 @@ def load_result(dataset, what, trial=False):
 
 
 #: (data set, result) -> whether it is a trial, for the results last used in this session.
-_trials = {}
+_trials: dict[tuple[str, str], bool] = {}
 
 
 def _beside(path, ends):
@@ -325,7 +346,7 @@ def _say_trial(path, differences):
     print("It is not changed: results and figures go to trials/. RETRAIN = True would replace it.")
 
 
-def save_network(network, path):
+def save_network(network: Any, path: Path) -> None:
     """Save a Keras network, all or nothing.
 
     Parameters
@@ -338,7 +359,7 @@ def save_network(network, path):
         network.save(temporary)
 
 
-def save_figure(figure, name):
+def save_figure(figure: Figure, name: str) -> None:
     """Save a figure as figures/<name>.png (300 dpi) and .pdf, the same bytes for the same figure.
 
     If a result of this session is that of a trial, it goes to trials/figures/.
@@ -357,7 +378,7 @@ def save_figure(figure, name):
 
 
 @lru_cache(maxsize=1)
-def author_results(datasets):
+def author_results(datasets: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """Read the authors' tables of several data sets; if their files are not available, print why and return none.
 
     Parameters
@@ -376,13 +397,13 @@ def author_results(datasets):
         return {}
 
 
-def published_curves(dataset, tables):
+def published_curves(dataset: str, tables: Mapping[str, Any]) -> dict[str, Any]:
     """Return the curves of figures 1 and 2 from the authors' tables of a data set."""
     references = linear_references(tables["scores"], author_alphas(tables["scores"]))
     return figure_curves(tables["curves"], paper_penalty(dataset), references)
 
 
-def computed_curves(dataset):
+def computed_curves(dataset: str) -> dict[str, Any] | None:
     """Return the curves of figures 1 and 2 computed here for a data set; None if they are not on disk."""
     paths = [result_path(dataset, what) for what in ("sbnn_cv", "linear_cv", "linear_latent")]
     if not all(path.exists() for path in paths):

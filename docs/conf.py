@@ -25,6 +25,7 @@ version = release = sbnn.__version__
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.mathjax", "numpydoc"]
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_preserve_defaults = True
+autodoc_typehints = "none"  # docstrings give types with shapes and units, and ArrayLike would fill ten lines
 numpydoc_show_class_members = False
 numpydoc_validation_checks = {"PR02", "GL07"}  # arguments that do not exist, sections out of order
 maximum_signature_line_length = 100

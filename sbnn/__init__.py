@@ -5,6 +5,7 @@ Patch-seq data", arXiv 2006.10411. Importing this package does not import a deep
 """
 
 import importlib
+from typing import Any
 
 _PUBLIC = {
     "PairedData": "data.paired_data",
@@ -31,13 +32,13 @@ __version__ = "0.1.0"
 __all__ = [*_PUBLIC, "__version__"]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     """Import public names on first access: networks pull in Keras, data do not."""
     if name not in _PUBLIC:
         raise AttributeError(f"module 'sbnn' has no attribute {name!r}")
     return getattr(importlib.import_module(f"sbnn.{_PUBLIC[name]}"), name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     """List public names, for tab completion."""
     return sorted(__all__)

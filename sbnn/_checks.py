@@ -4,10 +4,15 @@ import math
 import numbers
 import sys
 import warnings
+from collections.abc import Collection, Iterable, Sized
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
+
+from sbnn._hints import Counts, is_sparse
 
 #: Rows of a matrix checked at a time.
 CHECKED_AT_ONCE = 4096
@@ -21,24 +26,24 @@ _SPREADSHEET_ERRORS = "#value! #div/0! #ref! #name? #num! #null!"
 MISSING_MARKERS = frozenset({"", "not measured", "n. d.", *_MARKERS.split(" "), *_SPREADSHEET_ERRORS.split(" ")})
 
 
-def check_choice(value, choices, name):
+def check_choice(value: str, choices: Collection[str], name: str) -> str:
     """Raise ValueError unless `value` is one of `choices`."""
     if value not in choices:
         raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(map(repr, choices))}")
     return value
 
 
-def check_whole(value, name, least=1, most=None):
+def check_whole(value: object, name: str, least: int = 1, most: int | None = None) -> int:
     """Return `value` as int; ValueError unless it is a whole number of the range."""
     in_range = f"at least {least}" if most is None else f"between {least} and {most}"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise ValueError(f"{name} must be a whole number, {in_range}, got {value!r}")
-    if value < least or (most is not None and value > most):
+    if value < least or (most is not None and value > most):  # type: ignore[operator]  # numbers.Integral lacks ">"
         raise ValueError(f"{name} must be {in_range}, got {value}")
     return int(value)
 
 
-def check_number(value, name, least=0.0, above=False, most=math.inf):
+def check_number(value: object, name: str, least: float = 0.0, above: bool = False, most: float = math.inf) -> float:
     """Return `value` as float; ValueError unless it is finite and at least (or `above`) `least`, at most `most`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise ValueError(f"{name} must be a number, got {value!r}")
@@ -46,27 +51,27 @@ def check_number(value, name, least=0.0, above=False, most=math.inf):
         finite = math.isfinite(value)
     except OverflowError:
         finite = False
-    if not finite or value < least or (above and value == least) or value > most:
+    if not finite or value < least or (above and value == least) or value > most:  # type: ignore[operator]  # as above
         asked = f"{'more than' if above else 'at least'} {least:g}"
         asked = f"finite and {asked}" if most == math.inf else f"{asked} and at most {most:g}"
         raise ValueError(f"{name} must be {asked}, got {value}")
     return float(value)
 
 
-def check_seed(random_state, name="random_state"):
+def check_seed(random_state: object, name: str = "random_state") -> None:
     """Raise ValueError unless `random_state` is None, a whole number that NumPy takes, or a RandomState."""
     if random_state is not None and not isinstance(random_state, np.random.RandomState):
         check_whole(random_state, name, least=0, most=2**32 - 1)
 
 
-def check_flag(value, name):
+def check_flag(value: object, name: str) -> bool:
     """Raise ValueError unless `value` is True or False."""
     if not isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{name} must be True or False, got {value!r}")
     return bool(value)
 
 
-def check_weights(sample_weight, length, name="sample_weight"):
+def check_weights(sample_weight: npt.ArrayLike, length: int, name: str = "sample_weight") -> np.ndarray:
     """Return weights of cells as a float64 array: finite, not negative, not all zero."""
     if np.ma.isMaskedArray(sample_weight):
         raise ValueError(f"{name} is a masked array: give 0 to cells that should not count")
@@ -84,7 +89,7 @@ def check_weights(sample_weight, length, name="sample_weight"):
     return weights
 
 
-def check_rows(cells, n_cells, name):
+def check_rows(cells: npt.ArrayLike, n_cells: int, name: str) -> np.ndarray:
     """Return row numbers from a mask of all cells, or from row numbers that are in range and unique."""
     cells = np.asarray(cells)
     if cells.dtype == bool:
@@ -104,12 +109,12 @@ def check_rows(cells, n_cells, name):
     return cells
 
 
-def check_matrix(matrix, name, dtype=np.float64, allow_nan=False):
+def check_matrix(matrix: Any, name: str, dtype: npt.DTypeLike = np.float64, allow_nan: bool = False) -> np.ndarray:
     """Return `matrix` as a 2-D array of finite numbers (NaN only where `allow_nan`)."""
     if sparse.issparse(matrix):
         raise ValueError(f"{name} is sparse: give it as an array, for example with .toarray()")
     if np.ma.isMaskedArray(matrix):
-        matrix = matrix.astype(np.float64).filled(np.nan)  # a masked value is a missing one
+        matrix = np.ma.filled(matrix.astype(np.float64), np.nan)  # a masked value is a missing one
     if getattr(matrix, "dtype", None) is None:
         matrix = np.asarray(matrix)
     if getattr(matrix.dtype, "kind", None) in tuple("cmMSUV"):
@@ -143,7 +148,13 @@ def _bad_places(matrix, start, allow_nan):
     return places
 
 
-def check_targets(Y, dtype=np.float64, feature_names=None, cell_names=None, name="Y"):
+def check_targets(
+    Y: Any,
+    dtype: npt.DTypeLike = np.float64,
+    feature_names: npt.ArrayLike | None = None,
+    cell_names: npt.ArrayLike | None = None,
+    name: str = "Y",
+) -> np.ndarray:
     """Return Y as a 2-D array in which every feature and every cell has at least one value that is not NaN."""
     for axis, what, names in ((0, "feature", feature_names), (1, "cell", cell_names)):
         # Checked first where names are known, so that the error can give them.
@@ -162,15 +173,17 @@ def check_targets(Y, dtype=np.float64, feature_names=None, cell_names=None, name
     return Y
 
 
-def check_counts(counts, name="counts", names=None):
+def check_counts(
+    counts: Counts, name: str = "counts", names: tuple[npt.ArrayLike, npt.ArrayLike] | None = None
+) -> Counts:
     """Return counts (dense or CSR / CSC) after checking that they are 2-D, finite and not negative.
 
     `names` of cells and genes, if given, say in the error where a bad value is.
     """
     if np.ma.isMaskedArray(counts):
         raise ValueError(f"{name} is a masked array: leave out what is masked")
-    counts = counts if sparse.issparse(counts) else np.asarray(counts)
-    values = counts.data if sparse.issparse(counts) else counts
+    counts = counts if is_sparse(counts) else np.asarray(counts)
+    values = counts.data if is_sparse(counts) else counts
     if counts.ndim != 2:
         raise ValueError(f"{name} must be two-dimensional (cells x genes), got shape {counts.shape}")
     if not np.issubdtype(values.dtype, np.number) or values.dtype.kind == "c":
@@ -187,7 +200,7 @@ def check_counts(counts, name="counts", names=None):
             f"{name} must not be negative, the smallest value is {values.min()}, the first one "
             f"{_first_place(counts, values < 0, names)}{overflow}"
         )
-    return counts if sparse.issparse(counts) else values
+    return counts if is_sparse(counts) else values
 
 
 def _first_place(counts, bad, names):
@@ -204,7 +217,7 @@ def _first_place(counts, bad, names):
     return f"in cell {str(names[0][row])!r}, gene {str(names[1][column])!r}"
 
 
-def warn(message, category=UserWarning):
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Attribute the warning to the line outside this package that led here, however deep the call."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == "sbnn":
@@ -212,9 +225,9 @@ def warn(message, category=UserWarning):
     warnings.warn(message, category, stacklevel=level)
 
 
-def warn_of_fractions(counts, name):
+def warn_of_fractions(counts: Counts, name: str) -> None:
     """Warn if counts are not whole numbers: log-normalised values would be log-transformed a second time."""
-    values = counts.data if sparse.issparse(counts) else np.asarray(counts)[:CHECKED_AT_ONCE]
+    values = counts.data if is_sparse(counts) else np.asarray(counts)[:CHECKED_AT_ONCE]
     values = values[: CHECKED_AT_ONCE**2]  # enough to tell
     if np.issubdtype(values.dtype, np.floating) and (values != np.rint(values)).any():
         example = values[values != np.rint(values)].flat[0]
@@ -225,7 +238,7 @@ def warn_of_fractions(counts, name):
         )
 
 
-def check_named(names, what):
+def check_named(names: Iterable[object], what: str) -> np.ndarray:
     """Return `names` as a string array after checking that none is missing."""
     # Converted directly, a list of text and NaN would become text, and NaN the name 'nan'.
     names = np.asarray(names) if hasattr(names, "dtype") else np.asarray([*names], dtype=object)
@@ -246,7 +259,7 @@ def check_named(names, what):
     return texts
 
 
-def check_unique(names, what):
+def check_unique(names: Iterable[object], what: str) -> np.ndarray:
     """Return `names` as a string array after checking that none is missing or duplicated."""
     names = check_named(names, what)
     unique, number = np.unique(names, return_counts=True)
@@ -255,19 +268,25 @@ def check_unique(names, what):
     return names
 
 
-def check_length(values, length, name, what):
+def check_length(values: Sized, length: int, name: str, what: str) -> None:
     """Raise ValueError unless `values` has one entry for each of the `length` items called `what`."""
     if len(values) != length:
         raise ValueError(f"{name} must have one entry per {what} ({length}), got {len(values)}")
 
 
-def check_same_cells(X, Y):
+def check_same_cells(X: Sized, Y: Sized) -> None:
     """Raise ValueError unless X and Y have the same number of rows."""
     if len(X) != len(Y):
         raise ValueError(f"X and Y must have the same cells, got {len(X)} and {len(Y)} rows")
 
 
-def preview(names, most=5):
+def check_width(values: np.ndarray, fitted: np.ndarray, what: str) -> None:
+    """Raise ValueError unless `values` has the columns that were fitted."""
+    if values.shape[1] != len(fitted):
+        raise ValueError(f"got {values.shape[1]} {what}, but the Preprocessor was fitted on {len(fitted)}")
+
+
+def preview(names: Iterable[object], most: int = 5) -> str:
     """Return the first few names as text: 'a', 'b', ... (12 in all)."""
     names = list(names)
     if not names:

@@ -8,7 +8,7 @@ from imports import all_modules, imported_modules
 import sbnn
 
 PACKAGE = Path(sbnn.__file__).parent
-#: What each room may import, beside itself and the checks that all share.
+#: What each room may import, beside itself and what all share.
 ALLOWED = {
     "data": set(),
     "storage": {"data"},
@@ -17,6 +17,8 @@ ALLOWED = {
     "figures": {"data", "storage", "models", "validation"},
     "own_cells": {"data", "storage", "models", "validation", "figures"},
 }
+#: Checks of arguments, and names of types.
+SHARED = {"_checks", "_hints"}
 
 
 def imports():
@@ -31,7 +33,7 @@ def test_rooms_import_in_the_stated_direction_only():
         f"{module} imports {other}"
         for module, others in imports().items()
         for other in others
-        if other != "_checks"
+        if other not in SHARED
         and other.split(".")[0] not in {module.split(".")[0]} | ALLOWED.get(module.split(".")[0], set())
     ]
     assert wrong == []

@@ -72,6 +72,13 @@ def test_commits_are_checked_by_the_ruff_of_the_lock_file():
     ]
 
 
+def test_every_public_signature_has_type_hints_that_fit(tmp_path):
+    """As `make lint` has it: ruff wants them, mypy holds them against the code."""
+    for checker in (["ruff", "check", "--no-cache", "sbnn", "helpers.py"], ["mypy", "--cache-dir", tmp_path]):
+        checked = subprocess.run([sys.executable, "-m", *checker], cwd=ROOT, capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def test_the_version_stands_in_one_place():
     """Where it has to be repeated, it is that of sbnn, with the date and the words of the other places."""
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]

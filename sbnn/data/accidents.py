@@ -1,6 +1,7 @@
 """Common damage to tables of numbers: names changed by a spreadsheet, numbers that stand for missing values."""
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,7 @@ _UNIT = re.compile(
 )
 
 
-def warn_of_dates(gene_names, where):
+def warn_of_dates(gene_names: Iterable[str], where: str) -> None:
     """Warn of genes whose names a spreadsheet turned into dates, and suggest which genes they may have been.
 
     Parameters
@@ -94,7 +95,7 @@ def _gene_of_date(name):
     return _MONTHS.get(month, "another gene").format(int(day))
 
 
-def warn_of_sentinels(features):
+def warn_of_sentinels(features: pd.DataFrame) -> None:
     """Warn of numbers such as -999 that lie apart from all others in a column.
 
     Parameters
@@ -125,7 +126,7 @@ def _stands_apart(number, values):
     return outside and (abs(number) > _FAR * np.abs(others).max() or twice or (number < 0 <= others.min()))
 
 
-def split_units(names):
+def split_units(names: Iterable[str]) -> tuple[list[str], tuple[str | None, ...] | None]:
     """Separate units from names such as "R_in (MOhm)".
 
     Parameters
@@ -144,16 +145,17 @@ def split_units(names):
     stems = pd.Series([re.split(r"\s*[(\[]", name)[0] for name in names])
     # "ISI (min)" next to "ISI (max)" is not a unit; nor is a single "CD4 (A)" among names without any.
     shared = stems.duplicated(keep=False)
-    clear = [number for number, match in enumerate(matches) if match and match["unit"] not in _AMBIGUOUS]
-    clear = [number for number in clear if not shared[number]]
-    short, units = list(names), [None] * len(names)
-    for number in clear:
-        if len(clear) > 1 or len(matches[number]["unit"]) > 1:
-            short[number], units[number] = matches[number]["name"], matches[number]["unit"]
+    clear = [(number, match) for number, match in enumerate(matches) if match and match["unit"] not in _AMBIGUOUS]
+    clear = [(number, match) for number, match in clear if not shared[number]]
+    short = list(names)
+    units: list[str | None] = [None] * len(names)
+    for number, match in clear:
+        if len(clear) > 1 or len(match["unit"]) > 1:
+            short[number], units[number] = match["name"], match["unit"]
     return short, tuple(units) if any(units) else None
 
 
-def check_no_text(table, what, separator=";"):
+def check_no_text(table: pd.DataFrame, what: str, separator: str = ";") -> None:
     """Raise ValueError if columns of a table do not hold real numbers, with an example and what to do."""
     others = [
         number

@@ -1,6 +1,9 @@
 """Types, families and donors of cells as text, and their colours."""
 
+from collections.abc import Iterable
+
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from sbnn._checks import UNKNOWN_LABELS
@@ -9,7 +12,7 @@ from sbnn._checks import UNKNOWN_LABELS
 UNKNOWN, UNKNOWN_COLOR = "unknown", "#BBBBBB"
 
 
-def known_or_not(values):
+def known_or_not(values: npt.ArrayLike) -> np.ndarray:
     """Return types, families or donors of cells as text, with `UNKNOWN` where they are missing, blank or "NA"."""
     values = np.asarray(values)
     texts = values.astype(str)
@@ -19,7 +22,7 @@ def known_or_not(values):
     return np.where(missing, UNKNOWN, texts)
 
 
-def modal_colors(groups, colors):
+def modal_colors(groups: npt.ArrayLike, colors: Iterable[str]) -> dict[str, str]:
     """Return the most frequent colour of each group of cells (the first in order if two are equally frequent).
 
     Parameters

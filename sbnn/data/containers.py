@@ -1,7 +1,12 @@
 """Tables, AnnData and MuData of the user's own cells, converted to arguments of PairedData and back."""
 
+from __future__ import annotations
+
 import importlib
 import numbers
+from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,11 +23,17 @@ from sbnn._checks import (
     warn,
     warn_of_fractions,
 )
+from sbnn._hints import Counts, Genes, Labels, Paired, Table, is_sparse
 from sbnn.data.accidents import split_units, warn_of_dates, warn_of_sentinels
 from sbnn.data.cell_labels import UNKNOWN, UNKNOWN_COLOR, known_or_not
 from sbnn.data.count_tables import CountTable, standardise
 from sbnn.data.named_tables import read_descriptions, read_table, require_named_rows
 from sbnn.data.preprocessing import gene_statistics, nearest_number, select_above_curve
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from mudata import MuData
+
 
 #: What has colours, and where PairedData keeps them.
 _COLORS = {"cell_types": "type_colors", "cell_families": "family_colors"}
@@ -43,7 +54,9 @@ def _take_columns(settings, table, where):
             settings[key] = table[_present([settings[key]], table, where)[0]]
 
 
-def pair_tables(counts, features, genes_as_rows=False, cells=None, **settings):
+def pair_tables(
+    counts: Table, features: Table, genes_as_rows: bool = False, cells: Table | None = None, **settings: Any
+) -> dict[str, Any]:
     """Pair two tables of the same cells; arguments of `PairedData.from_tables`."""
     for table, what in ((counts, "counts"), (features, "features")):
         require_named_rows(table, what)
@@ -68,7 +81,9 @@ def pair_tables(counts, features, genes_as_rows=False, cells=None, **settings):
     return pair(table, features, **settings)
 
 
-def pair_anndata(adata, features, counts=None, genes=1000, **settings):
+def pair_anndata(
+    adata: AnnData, features: str | Sequence[str], counts: str | None = None, genes: Genes = 1000, **settings: Any
+) -> dict[str, Any]:
     """Pair what an AnnData holds; arguments of `PairedData.from_anndata`."""
     if not hasattr(adata, "obsm"):
         raise ValueError(f"adata must be an AnnData, as anndata.read_h5ad(path) gives it, got {type(adata).__name__}")
@@ -95,7 +110,9 @@ def _of_uns(adata, key, columns):
     return list(found)
 
 
-def pair_mudata(mdata, x="rna", y="ephys", counts=None, genes=1000, **settings):
+def pair_mudata(
+    mdata: MuData, x: str = "rna", y: str = "ephys", counts: str | None = None, genes: Genes = 1000, **settings: Any
+) -> dict[str, Any]:
     """Pair two modalities of a MuData; arguments of `PairedData.from_mudata`."""
     if not hasattr(mdata, "mod"):
         raise ValueError(f"mdata must be a MuData, as mudata.read_h5mu(path) gives it, got {type(mdata).__name__}")
@@ -155,7 +172,7 @@ def _present(names, table, where):
     return names
 
 
-def counts_of(adata, layer, where="adata"):
+def counts_of(adata: AnnData, layer: str | None, where: str = "adata") -> Counts:
     """Return counts in memory: sparse if they are sparse already, or come from disk."""
     if layer is not None and layer not in adata.layers:
         raise ValueError(
@@ -172,7 +189,8 @@ def counts_of(adata, layer, where="adata"):
     return sparse.vstack([sparse.csr_matrix(block) for block in rows], format="csr")
 
 
-def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **more):
+def pair(table: CountTable, features: pd.DataFrame, genes: Genes = 1000, detection_threshold: float = 0,
+         name: str = "unnamed", **more: Any) -> dict[str, Any]:  # fmt: skip
     """Match counts and features by cell, choose genes, normalise, z-score.
 
     Parameters
@@ -201,7 +219,7 @@ def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **m
     gene_names = check_unique(table.gene_names, "genes in counts")
     cells = _match(check_unique(table.cell_names, "cells in counts"), features.index)
     rows = pd.Index(table.cell_names).get_indexer(cells)
-    counts = table.counts.tocsr() if sparse.issparse(table.counts) else table.counts
+    counts = table.counts.tocsr() if is_sparse(table.counts) else table.counts
     counts = counts if np.array_equal(rows, np.arange(counts.shape[0])) else counts[rows]
     counts = check_counts(counts, names=(cells, gene_names))
     warn_of_fractions(counts, "counts")
@@ -219,7 +237,7 @@ def pair(table, features, genes=1000, detection_threshold=0, name="unnamed", **m
     warn_of_sentinels(features)
     values = features.loc[cells].to_numpy(np.float64)
     check_targets(values, np.float64, features.columns, cells, name="features")
-    feature_names = check_unique(features.columns, "features")
+    feature_names: Labels = check_unique(features.columns, "features")
     if more.get("feature_units") is None:
         feature_names, more["feature_units"] = split_units(feature_names)
     for what in OBS_COLUMNS:
@@ -322,7 +340,7 @@ def _aligned(series, cells, what):
     return known_or_not(series.loc[cells].astype(object).to_numpy())
 
 
-def make_anndata(data):
+def make_anndata(data: Paired) -> AnnData:
     """Return PairedData as AnnData; see `PairedData.to_anndata`."""
     anndata = import_extra("anndata")
     present = {what: column for what, column in OBS_COLUMNS.items() if getattr(data, what) is not None}
@@ -330,7 +348,7 @@ def make_anndata(data):
         {column: pd.Categorical(getattr(data, what)) for what, column in present.items()}, index=data.cell_names
     )
     features = data.Y if data.features is None else data.features
-    uns = {"name": data.name}
+    uns: dict[str, Any] = {"name": data.name}
     if data.feature_units is not None and data.features is not None:
         uns["features_units"] = np.array([unit or "" for unit in data.feature_units])
     for what, where in _COLORS.items():
@@ -348,7 +366,7 @@ def make_anndata(data):
     return adata
 
 
-def put_in_obsm(adata, key, table):
+def put_in_obsm(adata: AnnData, key: str, table: pd.DataFrame) -> None:
     """Put a table into `obsm`: unchanged, or with its names in `uns` if files could not hold them ("/")."""
     if any("/" in name or name == "_index" for name in table.columns):
         adata.obsm[key], adata.uns[f"{key}_names"] = table.to_numpy(), table.columns.to_numpy(str)
@@ -356,7 +374,7 @@ def put_in_obsm(adata, key, table):
         adata.obsm[key] = table
 
 
-def make_mudata(data):
+def make_mudata(data: Paired) -> MuData:
     """Return PairedData as MuData; see `PairedData.to_mudata`."""
     mudata, genes = import_extra("mudata"), make_anndata(data)
     values, names = np.asarray(genes.obsm.pop("features")), data.feature_names
@@ -368,7 +386,7 @@ def make_mudata(data):
     return mudata.MuData({"rna": genes, "ephys": features})
 
 
-def import_extra(package):
+def import_extra(package: str) -> ModuleType:
     """Import a package of the extra "anndata", or raise an error that tells how to get it."""
     try:
         return importlib.import_module(package)

@@ -1,23 +1,28 @@
 """Reading published tables: counts of whole transcriptomes, required columns, cells that must match."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from sbnn._checks import check_unique, preview
+from sbnn._hints import Counts, PathLike
 from sbnn.data.preprocessing import Preprocessor
 
 
 class CountTable(NamedTuple):
     """Counts of a whole transcriptome, cells x genes (dense or CSR)."""
 
-    counts: object
+    counts: Counts
     gene_names: np.ndarray
     cell_names: np.ndarray
 
 
-def read_counts(source, sep=",", what=None, cell_name=str):
+def read_counts(
+    source: PathLike | BinaryIO, sep: str = ",", what: str | None = None, cell_name: Callable[[str], str] = str
+) -> CountTable:
     """Read a table of genes (rows) x cells (columns) and transpose it to cells x genes.
 
     Parameters
@@ -40,7 +45,7 @@ def read_counts(source, sep=",", what=None, cell_name=str):
     ValueError
         Missing values, text, negative counts, duplicate names.
     """
-    what = what or getattr(source, "name", source)
+    what = what or str(getattr(source, "name", source))
     table = pd.read_csv(source, sep=sep, index_col=0)
     bad = table.isna().any().to_numpy() | [not pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]
     if bad.any():
@@ -53,7 +58,7 @@ def read_counts(source, sep=",", what=None, cell_name=str):
     return CountTable(counts, check_unique(table.index, f"genes in {what}"), check_unique(cells, f"cells in {what}"))
 
 
-def rows_of(table, cells):
+def rows_of(table: CountTable, cells: npt.ArrayLike) -> Counts:
     """Return the counts of the named cells, in their order.
 
     Parameters
@@ -76,14 +81,14 @@ def rows_of(table, cells):
     return table.counts[rows]
 
 
-def require_columns(table, columns, path):
+def require_columns(table: pd.DataFrame, columns: Iterable[str], path: PathLike) -> None:
     """Raise ValueError if the table read from `path` lacks a column."""
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise ValueError(f"{path} lacks the column(s) {preview(missing)}; it has {preview(table.columns, 12)}")
 
 
-def require_same_cells(cells, expected, cells_from, expected_from):
+def require_same_cells(cells: Iterable[str], expected: Iterable[str], cells_from: str, expected_from: str) -> None:
     """Raise ValueError if two tables do not describe the same cells."""
     missing, surplus = sorted(set(expected) - set(cells)), sorted(set(cells) - set(expected))
     if missing or surplus:
@@ -93,7 +98,7 @@ def require_same_cells(cells, expected, cells_from, expected_from):
         )
 
 
-def standardise(counts, features, **names):
+def standardise(counts: Counts, features: np.ndarray, **names: Any) -> dict[str, Any]:
     """Normalise counts, z-score both sides, and return all as arguments of PairedData, with their names."""
     preprocessor = Preprocessor().fit(
         counts, features, gene_names=names["gene_names"], feature_names=names["feature_names"]

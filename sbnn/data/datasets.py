@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 
 from sbnn._checks import check_choice, warn
+from sbnn._hints import PathLike
 from sbnn.data.count_tables import CountTable, rows_of
+from sbnn.data.paired_data import PairedData
 from sbnn.data.preprocessing import Preprocessor
 from sbnn.data.published import gouwens, mimitou, scala, scala_wide, stoeckius
 from sbnn.data.simulation import simulate_patchseq
@@ -17,7 +19,7 @@ _SCALA = tuple(cohort + ending for ending in ("", scala.ION_CHANNELS) for cohort
 DATASETS = (*_SCALA, "gouwens_2020", "stoeckius_2017", "ctcl_2019", "simulated")
 
 
-def load_dataset(name, data_dir=None, drop_spike_ins=False):
+def load_dataset(name: str, data_dir: PathLike | None = None, drop_spike_ins: bool = False) -> PairedData:
     """Load a data set as the paper models it.
 
     Parameters
@@ -76,7 +78,7 @@ def _without_spike_ins(data):
     return replace(data, X=X, counts=counts, gene_names=data.gene_names[genes])
 
 
-def cell_selection(data, data_dir=None):
+def cell_selection(data: PairedData, data_dir: PathLike | None = None) -> pd.Series:
     """Return how many cells are left after each step from the files to the data set.
 
     Parameters
@@ -102,7 +104,7 @@ def cell_selection(data, data_dir=None):
     return pd.Series({**numbers, "in the data set": data.n_cells}, name="cells")
 
 
-def measured_features(data, data_dir=None):
+def measured_features(data: PairedData, data_dir: PathLike | None = None) -> pd.DataFrame:
     """Return the features of a data set as in the files, before any transformation.
 
     Parameters
@@ -122,7 +124,7 @@ def measured_features(data, data_dir=None):
     return pd.DataFrame(data.features, index=data.cell_names, columns=data.feature_names)
 
 
-def whole_transcriptomes(name, data_dir=None):
+def whole_transcriptomes(name: str, data_dir: PathLike | None = None) -> dict[str, tuple[CountTable, int]]:
     """Return the tables of all genes from which variable genes can be chosen.
 
     Parameters
@@ -149,8 +151,8 @@ def whole_transcriptomes(name, data_dir=None):
         return {}
     cohort = scala.cohort_of(name)
     try:
-        table = scala.read_count_table(cohort, data_dir)
-        table = scala_wide.read_wide_counts(data_dir) if table is None else table
+        whole = scala.read_count_table(cohort, data_dir)
+        table = scala_wide.read_wide_counts(data_dir) if whole is None else whole
     except (FileNotFoundError, ImportError) as error:
         warn(f"left out: {error}")
         return {}

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sbnn._checks import MISSING_MARKERS, check_named, check_unique, preview, warn
+from sbnn._hints import Labels, Table
 from sbnn.data.accidents import check_no_text
 
 #: Errors raised for a file that is truncated, compressed in another way, or not a table.
@@ -27,7 +28,7 @@ _BINARY = {
 _NAMES_OF_NAMES = {"", "cell", "cells", "cell_id", "cellid", "barcode", "gene", "genes", "gene_id", "name", "id"}
 
 
-def read_table(table, what):
+def read_table(table: Table, what: str) -> pd.DataFrame:
     """Return a table of numbers as a DataFrame with names as text.
 
     Parameters
@@ -68,7 +69,7 @@ def read_table(table, what):
     return table.set_axis(rows, axis=0).set_axis(columns, axis=1)
 
 
-def require_table(table, what):
+def require_table(table: object, what: str) -> None:
     """Raise ValueError unless `table` is a DataFrame or names a file of text."""
     if isinstance(table, pd.DataFrame):
         return
@@ -202,7 +203,7 @@ def _begin(path, what):
     return separator, header, first
 
 
-def require_named_rows(table, what):
+def require_named_rows(table: object, what: str) -> None:
     """Raise ValueError if a DataFrame numbers its rows instead of naming them."""
     if not isinstance(table, pd.DataFrame) or table.index.name is not None:
         return
@@ -213,7 +214,7 @@ def require_named_rows(table, what):
         )
 
 
-def read_descriptions(cells, names):
+def read_descriptions(cells: Table, names: Labels) -> pd.DataFrame:
     """Return what is known about cells, indexed by the column (or the index) that holds their names.
 
     Parameters

@@ -1,18 +1,28 @@
 """The container that everything else takes: expression and features of the same cells."""
 
+from __future__ import annotations
+
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
 from sbnn._checks import check_counts, check_length, check_matrix, check_rows, check_unique, preview
+from sbnn._hints import Counts, Genes, Table
 from sbnn.data.cell_labels import UNKNOWN, UNKNOWN_COLOR, known_or_not
 from sbnn.data.containers import make_anndata, make_mudata, pair_anndata, pair_mudata, pair_tables
 
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from mudata import MuData
 
-def check_paired(data, name="data"):
+
+def check_paired(data: object, name: str = "data") -> None:
     """Raise ValueError unless `data` is PairedData."""
     if not isinstance(data, PairedData):
         raise ValueError(
@@ -58,17 +68,17 @@ class PairedData:
     gene_names: np.ndarray
     feature_names: np.ndarray
     cell_names: np.ndarray
-    counts: object = None
-    features: np.ndarray = None
-    feature_units: tuple = None
-    cell_types: np.ndarray = None
-    cell_families: np.ndarray = None
-    type_colors: dict = None
-    family_colors: dict = None
-    donors: np.ndarray = None
+    counts: Counts | None = None
+    features: np.ndarray | None = None
+    feature_units: tuple[str | None, ...] | None = None
+    cell_types: np.ndarray | None = None
+    cell_families: np.ndarray | None = None
+    type_colors: dict[str, str] | None = None
+    family_colors: dict[str, str] | None = None
+    donors: np.ndarray | None = None
     name: str = "unnamed"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check shapes, names and values."""
         set_field = object.__setattr__  # the way to complete a frozen dataclass
         self._check_labels()
@@ -132,32 +142,32 @@ class PairedData:
             raise ValueError(f"{colors} lacks a colour for {preview(missing)}")
 
     @property
-    def n_cells(self):
+    def n_cells(self) -> int:
         """Number of cells."""
         return self.X.shape[0]
 
     @property
-    def n_genes(self):
+    def n_genes(self) -> int:
         """Number of genes."""
         return self.X.shape[1]
 
     @property
-    def n_features(self):
+    def n_features(self) -> int:
         """Number of features."""
         return self.Y.shape[1]
 
     @property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """SHA-1 of the modelled values and names: shows whether a result belongs to these data."""
         digest = hashlib.sha1()
         for array in (self.X, self.Y):
-            digest.update(memoryview(np.ascontiguousarray(array)).cast("B"))
+            digest.update(np.ascontiguousarray(array).data.cast("B"))
         for names in (self.gene_names, self.feature_names, self.cell_names):
             digest.update("\n".join(names).encode())
         return digest.hexdigest()
 
     @property
-    def values_digest(self):
+    def values_digest(self) -> np.ndarray:
         """Eight numbers that differ between measurements and hardly change with rounding, float64 array.
 
         Projections of X and Y (missing values as 0) onto fixed random directions of cells and genes (features).
@@ -172,7 +182,7 @@ class PairedData:
         return np.array(numbers)
 
     @property
-    def names_hash(self):
+    def names_hash(self) -> str:
         """SHA-1 of the names of cells, genes and features, and of the cells' classes, unaffected by rounding."""
         digest = hashlib.sha1()
         for names in (self.cell_names, self.gene_names, self.feature_names, self.cell_types, self.cell_families):
@@ -180,7 +190,16 @@ class PairedData:
         return digest.hexdigest()
 
     @classmethod
-    def from_tables(cls, counts, features, genes=1000, detection_threshold=0, genes_as_rows=False, cells=None, **more):
+    def from_tables(
+        cls,
+        counts: Table,
+        features: Table,
+        genes: Genes = 1000,
+        detection_threshold: float = 0,
+        genes_as_rows: bool = False,
+        cells: Table | None = None,
+        **more: Any,
+    ) -> Self:
         """Pair tables of counts and of features of the user's own cells.
 
         Cells are matched by name; those missing from one table, or without a count of the chosen genes, are left out
@@ -220,7 +239,9 @@ class PairedData:
         return cls(**pair_tables(counts, features, genes_as_rows, cells, **settings, **more))
 
     @classmethod
-    def from_anndata(cls, adata, features, counts=None, genes=1000, **more):
+    def from_anndata(
+        cls, adata: AnnData, features: str | Sequence[str], counts: str | None = None, genes: Genes = 1000, **more: Any
+    ) -> Self:
         """Pair what an AnnData holds, in memory or backed by a file; counts stay sparse until genes are chosen.
 
         The name of the data set is `uns["name"]`, if present.
@@ -251,7 +272,15 @@ class PairedData:
         return cls(**pair_anndata(adata, features, counts, genes, **more))
 
     @classmethod
-    def from_mudata(cls, mdata, x="rna", y="ephys", counts=None, genes=1000, **more):
+    def from_mudata(
+        cls,
+        mdata: MuData,
+        x: str = "rna",
+        y: str = "ephys",
+        counts: str | None = None,
+        genes: Genes = 1000,
+        **more: Any,
+    ) -> Self:
         """Pair two modalities of a MuData.
 
         Parameters
@@ -270,7 +299,7 @@ class PairedData:
         """
         return cls(**pair_mudata(mdata, x, y, counts=counts, genes=genes, **more))
 
-    def to_anndata(self):
+    def to_anndata(self) -> AnnData:
         """Return an AnnData: z-scored expression in X, `layers["counts"]`, features in `obsm["features"]`.
 
         Types, families and donors are columns of `obs` ("cell_type", "cell_family", "donor"), with their colours where
@@ -281,11 +310,11 @@ class PairedData:
         """
         return make_anndata(self)
 
-    def to_mudata(self):
+    def to_mudata(self) -> MuData:
         """Return a MuData with the modalities "rna" (as `to_anndata`) and "ephys" (features in their own units)."""
         return make_mudata(self)
 
-    def subset(self, cells):
+    def subset(self, cells: npt.ArrayLike | pd.Series) -> Self:
         """Return only the chosen cells.
 
         Parameters
@@ -302,15 +331,15 @@ class PairedData:
         ValueError
             A mask of the wrong length, or rows that do not exist or are repeated.
         """
-        named = isinstance(cells, pd.Series) and not isinstance(cells.index, pd.RangeIndex)
-        if named and list(map(str, cells.index)) != self.cell_names.tolist():
+        named = cells.index if isinstance(cells, pd.Series) and not isinstance(cells.index, pd.RangeIndex) else None
+        if named is not None and list(map(str, named)) != self.cell_names.tolist():
             raise ValueError("cells is a Series whose index is not the names of the cells in their order")
         cells = check_rows(cells, self.n_cells, "cells")
         by_cell = ("X", "Y", "cell_names", "counts", "features", "cell_types", "cell_families", "donors")
         taken = {name: getattr(self, name)[cells] for name in by_cell if getattr(self, name) is not None}
         return replace(self, **taken)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Describe the content in a few lines."""
         lines = [
             f"PairedData {self.name!r}: {self.n_cells} cells",

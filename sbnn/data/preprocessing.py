@@ -1,12 +1,13 @@
 """From counts to what the models see: variable genes, depth normalisation, z-scores."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
-from scipy import sparse
 
-from sbnn._checks import check_counts, check_matrix, check_number, check_whole, preview, warn
+from sbnn._checks import check_counts, check_matrix, check_number, check_whole, check_width, preview, warn
+from sbnn._hints import Counts, Paired, Rows, is_sparse
 
 
 class GeneSelection(NamedTuple):
@@ -17,7 +18,7 @@ class GeneSelection(NamedTuple):
     decay: float
 
 
-def gene_statistics(counts, threshold=0, min_cells=10):
+def gene_statistics(counts: Counts, threshold: float = 0, min_cells: int = 10) -> pd.DataFrame:
     """Compute how often a gene is not detected, and how strongly it is expressed where it is.
 
     Parameters
@@ -42,7 +43,7 @@ def gene_statistics(counts, threshold=0, min_cells=10):
     """
     counts = check_counts(counts)
     n_cells = counts.shape[0]
-    if sparse.issparse(counts):
+    if is_sparse(counts):
         counts = counts.tocsc()
         detected = counts.data > threshold
         logs = np.log2(counts.data, out=np.zeros(counts.data.shape), where=detected, dtype=np.float64)
@@ -59,12 +60,14 @@ def gene_statistics(counts, threshold=0, min_cells=10):
     return pd.DataFrame({"zero_rate": zero_rate, "mean_log": mean_log})
 
 
-def variable_gene_curve(mean_log, offset, decay=1.5):
+def variable_gene_curve(mean_log: npt.ArrayLike, offset: float, decay: float = 1.5) -> np.ndarray:
     """Return the zero rate above which a gene of this mean log2 expression counts as variable."""
     return np.exp(-decay * (np.asarray(mean_log) - offset)) + 0.02
 
 
-def find_variable_genes(counts, n_genes=1000, threshold=0, min_cells=10, decay=1.5):
+def find_variable_genes(
+    counts: Counts, n_genes: int = 1000, threshold: float = 0, min_cells: int = 10, decay: float = 1.5
+) -> GeneSelection:
     """Select variable genes as `select_variable_genes` does, without its warning; return the curve's offset as well.
 
     Returns
@@ -83,7 +86,7 @@ def find_variable_genes(counts, n_genes=1000, threshold=0, min_cells=10, decay=1
     return select_above_curve(statistics, n_genes, decay)
 
 
-def select_above_curve(statistics, n_genes, decay=1.5):
+def select_above_curve(statistics: pd.DataFrame, n_genes: int, decay: float = 1.5) -> GeneSelection:
     """Move the curve until `n_genes` genes lie above it, or the nearest possible number.
 
     Parameters
@@ -115,7 +118,7 @@ def select_above_curve(statistics, n_genes, decay=1.5):
     return nearest[1]
 
 
-def nearest_number(asked, selection, name):
+def nearest_number(asked: int, selection: GeneSelection, name: str) -> str | None:
     """Return a warning text if the number of selected genes differs from the number `asked`; else None."""
     found = int(selection.mask.sum())
     if found == asked:
@@ -123,7 +126,9 @@ def nearest_number(asked, selection, name):
     return f"{name}={asked}: no curve selects exactly {asked} genes, the nearest selects {found}, which are taken"
 
 
-def select_variable_genes(counts, n_genes=1000, threshold=0, min_cells=10, decay=1.5):
+def select_variable_genes(
+    counts: Counts, n_genes: int = 1000, threshold: float = 0, min_cells: int = 10, decay: float = 1.5
+) -> np.ndarray:
     """Select the genes that go undetected more often than their expression level explains.
 
     A gene is selected if zero_rate > exp(-decay * (mean_log - offset)) + 0.02, where the offset is found by
@@ -164,7 +169,7 @@ def select_variable_genes(counts, n_genes=1000, threshold=0, min_cells=10, decay
     return selection.mask
 
 
-def normalise_counts(counts, median_depth=None):
+def normalise_counts(counts: Counts, median_depth: float | None = None) -> np.ndarray:
     """Divide counts by the depth of their cell and take logarithms: log2(1 + counts / depth * median depth).
 
     Parameters
@@ -184,7 +189,7 @@ def normalise_counts(counts, median_depth=None):
         A cell has no counts at all, or counts are negative or not finite.
     """
     counts = check_counts(counts)
-    counts = counts.toarray() if sparse.issparse(counts) else counts
+    counts = counts.toarray() if is_sparse(counts) else counts
     depth = counts.sum(axis=1, dtype=np.float64)
     if (depth == 0).any():
         raise ValueError(
@@ -216,10 +221,12 @@ class Preprocessor:
     feature_means_, feature_sds_ : arrays, shape (n_features,)
     """
 
-    def __init__(self, allow_constant=False):
+    def __init__(self, allow_constant: bool = False):
         self.allow_constant = allow_constant
 
-    def fit(self, counts=None, features=None, expression=None, gene_names=None, feature_names=None):
+    def fit(self, counts: Counts | None = None, features: npt.ArrayLike | None = None,
+            expression: npt.ArrayLike | None = None, gene_names: npt.ArrayLike | None = None,
+            feature_names: npt.ArrayLike | None = None) -> Self:  # fmt: skip
         """Learn depth, means and SDs.
 
         Parameters
@@ -242,9 +249,9 @@ class Preprocessor:
             raise ValueError("give either counts or expression, one of the two")
         if counts is not None:
             depth = np.asarray(check_counts(counts).sum(axis=1, dtype=np.float64)).ravel()
-            self.median_depth_ = float(np.median(depth))
+            self.median_depth_: Any = float(np.median(depth))
             totals = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel()
-            self.gene_shares_ = totals / totals.sum()
+            self.gene_shares_: Any = totals / totals.sum()
             expression = normalise_counts(counts, self.median_depth_)
         else:
             self.median_depth_ = self.gene_shares_ = None
@@ -268,7 +275,7 @@ class Preprocessor:
             raise ValueError(f"{what}s with zero variance cannot be z-scored: {preview(shown)}; leave them out")
         return means, np.where(constant, 1.0, sds)
 
-    def normalise(self, counts, present=None):
+    def normalise(self, counts: Counts, present: np.ndarray | None = None) -> np.ndarray:
         """Divide counts by the depth of their cell and take logarithms, scaled to the depth of the training cells.
 
         If genes are missing, the depth is scaled down by the share of the present genes in all counts of the training
@@ -288,7 +295,9 @@ class Preprocessor:
         share = 1.0 if present is None or present.all() else self.gene_shares_[present].sum()
         return normalise_counts(counts, self.median_depth_ * share)
 
-    def transform_genes(self, counts=None, expression=None, present=None):
+    def transform_genes(
+        self, counts: Counts | None = None, expression: npt.ArrayLike | None = None, present: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return X: log-normalised and z-scored with the fitted moments.
 
         Parameters
@@ -316,20 +325,20 @@ class Preprocessor:
         X[:, present] = (expression - self.gene_means_[present]) / self.gene_sds_[present]
         return X
 
-    def transform_features(self, features):
+    def transform_features(self, features: npt.ArrayLike) -> np.ndarray:
         """Return Y, float32 (n_cells, n_features): z-scored with the fitted moments."""
         features = check_matrix(features, "features", allow_nan=True)
         check_width(features, self.feature_means_, "features")
         return ((features - self.feature_means_) / self.feature_sds_).astype(np.float32)
 
-    def inverse_transform_features(self, Y):
+    def inverse_transform_features(self, Y: npt.ArrayLike) -> np.ndarray:
         """Return features in their own units from z-scores Y (n_cells, n_features)."""
         Y = check_matrix(Y, "Y", allow_nan=True)
         check_width(Y, self.feature_means_, "features")
         return Y * self.feature_sds_ + self.feature_means_
 
 
-def fit_preprocessor(data, cells=slice(None)):
+def fit_preprocessor(data: Paired, cells: Rows = slice(None)) -> tuple[Preprocessor, np.ndarray, np.ndarray]:
     """Fit depth, means and SDs to some cells of PairedData, and apply them to all.
 
     Counts and features as measured are used; X and Y if those are not known.
@@ -368,7 +377,7 @@ class AlignedGenes(NamedTuple):
     present: np.ndarray
 
 
-def align_genes(gene_names, new_names):
+def align_genes(gene_names: npt.ArrayLike, new_names: npt.ArrayLike) -> AlignedGenes:
     """Find the genes of training cells among those of new cells, by name.
 
     Parameters
@@ -385,9 +394,3 @@ def align_genes(gene_names, new_names):
     """
     places = pd.Index(new_names).get_indexer(gene_names)
     return AlignedGenes(places[places >= 0], places >= 0)
-
-
-def check_width(values, fitted, what):
-    """Raise ValueError unless `values` has the columns that were fitted."""
-    if values.shape[1] != len(fitted):
-        raise ValueError(f"got {values.shape[1]} {what}, but the Preprocessor was fitted on {len(fitted)}")

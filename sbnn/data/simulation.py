@@ -25,16 +25,16 @@ class SimulationTruth(NamedTuple):
 
 
 def simulate_patchseq(
-    n_cells=600,
-    n_genes=500,
-    n_features=12,
-    n_informative=15,
-    n_types=8,
-    n_donors=40,
-    within_type=1.0,
-    missing=0.0,
-    random_state=0,
-):
+    n_cells: int = 600,
+    n_genes: int = 500,
+    n_features: int = 12,
+    n_informative: int = 15,
+    n_types: int = 8,
+    n_donors: int = 40,
+    within_type: float = 1.0,
+    missing: float = 0.0,
+    random_state: int = 0,
+) -> tuple[PairedData, SimulationTruth]:
     """Simulate counts and features that both depend on two hidden coordinates of each cell.
 
     Types are points on a plane and cells are scattered around them. Informative genes and all features are
@@ -88,20 +88,20 @@ def simulate_patchseq(
     data = PairedData(
         X=preprocessor.transform_genes(counts),
         Y=preprocessor.transform_features(features),
-        gene_names=[f"gene{index:0{len(str(n_genes))}d}" for index in range(n_genes)],
-        feature_names=[f"feature {index + 1}" for index in range(n_features)],
-        cell_names=[f"cell{index:0{len(str(n_cells))}d}" for index in range(n_cells)],
+        gene_names=np.array([f"gene{index:0{len(str(n_genes))}d}" for index in range(n_genes)]),
+        feature_names=np.array([f"feature {index + 1}" for index in range(n_features)]),
+        cell_names=np.array([f"cell{index:0{len(str(n_cells))}d}" for index in range(n_cells)]),
         counts=counts,
         features=features,
         feature_units=(None,) * n_features,
         cell_types=type_names[types],
         cell_families=np.where(types % 2, "outer", "inner"),
         type_colors={
-            name: colors.to_hex(colors.hsv_to_rgb((index / n_types, 0.75, 0.85)))
+            name: colors.to_hex(tuple(colors.hsv_to_rgb((index / n_types, 0.75, 0.85))))
             for index, name in enumerate(type_names.tolist())
         },
         family_colors={"inner": "#4477AA", "outer": "#EE6677"},
-        donors=[f"donor{index}" for index in random.permutation(np.arange(n_cells) % n_donors)],
+        donors=np.array([f"donor{index}" for index in random.permutation(np.arange(n_cells) % n_donors)]),
         name="simulated",
     )
     return data, SimulationTruth(informative, coordinates)

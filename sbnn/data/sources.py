@@ -9,9 +9,12 @@ import zlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Literal, overload
 
 import pooch
 import requests
+
+from sbnn._hints import PathLike
 
 #: Seconds after which an unreachable host is given up on.
 CONNECTION_TIMEOUT = 8
@@ -47,7 +50,7 @@ def _read_registry():
 FILES = _read_registry()
 
 
-def blob_id(path):
+def blob_id(path: PathLike) -> str:
     """Return the git blob id of a file: the SHA-1 of "blob <size>", a zero byte and the content.
 
     Parameters
@@ -67,12 +70,20 @@ def blob_id(path):
     return digest.hexdigest()
 
 
-def data_folder(data_dir=None):
+def data_folder(data_dir: PathLike | None = None) -> Path:
     """Return the folder that holds the data: `data_dir`, else $SBNN_DATA, else data/ in the working directory."""
     return Path(data_dir or os.environ.get("SBNN_DATA") or "data")
 
 
-def find_file(name, data_dir=None, download=True):
+@overload
+def find_file(name: str, data_dir: PathLike | None = None, download: Literal[True] = True) -> Path: ...
+
+
+@overload
+def find_file(name: str, data_dir: PathLike | None = None, download: bool = True) -> Path | None: ...
+
+
+def find_file(name: str, data_dir: PathLike | None = None, download: bool = True) -> Path | None:
     """Return the path of a verified data file, downloading it to data/ if it is missing.
 
     Parameters
@@ -108,7 +119,7 @@ def find_file(name, data_dir=None, download=True):
     return _download(remote, _download_folder(data_dir) / name) if download else None
 
 
-def locate(name, data_dir=None):
+def locate(name: str, data_dir: PathLike | None = None) -> Path | None:
     """Return the path of a file in the data folder, or in data/ where downloads go; None if it is in neither.
 
     Files of the authors' results ("reference/...") are also looked for in $SBNN_REFERENCE.
@@ -161,10 +172,10 @@ def _download(remote, target):
 class _VerifyingDownloader:
     """Pooch downloader that verifies a file before pooch moves it into place."""
 
-    def __init__(self, remote):
+    def __init__(self, remote: RemoteFile):
         self.remote = remote
 
-    def __call__(self, url, output_file, pooch_instance):
+    def __call__(self, url: str, output_file: PathLike, pooch_instance: object) -> None:
         pooch.HTTPDownloader(progressbar=True, timeout=CONNECTION_TIMEOUT)(url, output_file, pooch_instance)
         problem = _problem(output_file, self.remote)
         if problem:

@@ -1,12 +1,22 @@
 """Figure 8: the double biplot of sparse reduced-rank regression."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
+from sbnn.data.paired_data import PairedData
 from sbnn.figures.drawing import draw_bare_cells, family_handles
 from sbnn.figures.labels import axes_size, push_apart
 from sbnn.figures.style import FULL_WIDTH, MUTED, OUTLINE, axes_at, family_colors, freeze, panel_title
+
+if TYPE_CHECKING:
+    from sbnn.models.reduced_rank import ReducedRankRegressor
+
 
 _REACH = np.array([5.2, 4.69])  # range of the components that is drawn at least, in SDs to each side
 _RADIUS = 2.6  # of the circle of correlation 1, in SDs
@@ -14,7 +24,7 @@ _SIZE = 6.2  # of names
 _AXES = (3.05, 3.05 * 4.69 / 5.2)  # in inches
 
 
-def biplot_tables(model, data):
+def biplot_tables(model: ReducedRankRegressor, data: PairedData) -> dict[str, pd.DataFrame]:
     """Return the tables for a double biplot: cells placed by genes and by features, and correlations.
 
     Parameters
@@ -43,7 +53,13 @@ def biplot_tables(model, data):
     return {"biplot": biplot, "gene_arrows": arrows["x"], "feature_arrows": arrows["y"]}
 
 
-def plot_double_biplot(biplot, gene_arrows, feature_arrows, cells, n_arrows=20):
+def plot_double_biplot(
+    biplot: pd.DataFrame,
+    gene_arrows: pd.DataFrame,
+    feature_arrows: pd.DataFrame,
+    cells: pd.DataFrame,
+    n_arrows: int = 20,
+) -> Figure:
     """Figure 8: cells as seen from genes (X W) and from features (Y V), with correlations as arrows.
 
     Its message: both sides order the cells alike, and which genes go with which features.

@@ -5,6 +5,8 @@ from string import ascii_lowercase
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from sbnn.figures.drawing import draw_bare_cells, family_handles
 from sbnn.figures.labels import label_clusters
@@ -23,7 +25,9 @@ _LOWEST = -2  # lower R2 is written, not drawn
 _FEWEST_NAMED = 20  # cells that a family needs for its name to be drawn
 
 
-def plot_external_cohort(training_latents, latents, cells, scores, model):
+def plot_external_cohort(
+    training_latents: pd.DataFrame, latents: pd.DataFrame, cells: pd.DataFrame, scores: pd.DataFrame, model: str
+) -> Figure:
     """Draw the cells of another cohort in the maps of the first, and R2 by feature and by model.
 
     Its message: whether new animals lie where the map expects them, and how well the models predict them.

@@ -1,7 +1,13 @@
 """Training curves: the effects of penalty, pre-training and bottleneck, here and in the authors' results."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
@@ -27,7 +33,13 @@ _BAR_STEP = 0.035  # distance between the SD bars of successive curves, as a fra
 _NOT_PRETRAINED = (0, (3, 1.5))
 
 
-def plot_training_curves(curves, gene_norms, references=None, n_selected=25, authors=None):
+def plot_training_curves(
+    curves: pd.DataFrame,
+    gene_norms: pd.DataFrame,
+    references: Mapping[str, float] | None = None,
+    n_selected: int = 25,
+    authors: Mapping[str, Any] | None = None,
+) -> Figure:
     """Figure 1: test R2 during training for each penalty, and the row norms by which genes are pruned.
 
     Its message: how strong a penalty must be for pruning to cost nothing, and how it compares with other models.
@@ -68,7 +80,13 @@ def plot_training_curves(curves, gene_norms, references=None, n_selected=25, aut
     return freeze(figure)
 
 
-def draw_penalty_curves(axis, curves, references=None, keep_limits=False, names=True):
+def draw_penalty_curves(
+    axis: Axes,
+    curves: pd.DataFrame,
+    references: Mapping[str, float] | None = None,
+    keep_limits: bool = False,
+    names: bool = True,
+) -> None:
     """Draw test R2 by epoch, mean and SD over folds, one shade of the model's colour per penalty; darker is stronger.
 
     Parameters
@@ -98,7 +116,9 @@ def draw_penalty_curves(axis, curves, references=None, keep_limits=False, names=
         label_at_right(axis, labels)
 
 
-def plot_bottleneck_comparison(curves, references=None, authors=None):
+def plot_bottleneck_comparison(
+    curves: pd.DataFrame, references: Mapping[str, float] | None = None, authors: Mapping[str, Any] | None = None
+) -> Figure:
     """Figure 2: the effects of pre-training and of the bottleneck.
 
     Its message: what two dimensions cost, what pre-training gains, and what means of classes reach without any gene.
@@ -133,7 +153,13 @@ def plot_bottleneck_comparison(curves, references=None, authors=None):
     return freeze(figure)
 
 
-def draw_bottleneck_curves(axis, curves, references=None, keep_limits=False, names=True):
+def draw_bottleneck_curves(
+    axis: Axes,
+    curves: pd.DataFrame,
+    references: Mapping[str, float] | None = None,
+    keep_limits: bool = False,
+    names: bool = True,
+) -> None:
     """Draw test R2 by epoch, mean and SD over folds; dashes are networks without pre-training.
 
     Parameters
@@ -167,7 +193,7 @@ def draw_bottleneck_curves(axis, curves, references=None, keep_limits=False, nam
         label_at_right(axis, labels)
 
 
-def plot_published_curves(authors, here):
+def plot_published_curves(authors: Mapping[str, Mapping[str, Any]], here: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Figures 1 and 2 of every data set, from the authors' results and as reproduced here.
 
     Its message: what the paper found, and that it is reproduced here.

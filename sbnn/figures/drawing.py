@@ -1,10 +1,15 @@
 """Elements of pictures of cells: points, names of families, contours of values over the cells."""
 
+from collections.abc import Iterator, Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.tri import Triangulation
+from matplotlib.tri import Triangulation, TriContourSet
+from matplotlib.typing import ColorType
 from sklearn.neighbors import NearestNeighbors
 
 from sbnn.figures.labels import axes_size, label_clusters
@@ -20,7 +25,7 @@ _MARGIN = 0.04  # of a map, around the cells
 CMAP = "inferno"
 
 
-def bare_map(axis, coordinates):
+def bare_map(axis: Axes, coordinates: np.ndarray) -> None:
     """Set up a map without ticks, frame or distortion, with limits that include all cells for any shape of the axes."""
     axis.set(xticks=[], yticks=[])
     axis.patch.set_visible(False)
@@ -36,14 +41,16 @@ def bare_map(axis, coordinates):
     axis.set_aspect("equal", adjustable="datalim")
 
 
-def steady(values):
+def steady(values: npt.ArrayLike) -> np.ndarray:
     """Round values to a millionth of the largest: the last bits, which differ between processors, are not drawn."""
     values = np.asarray(values, dtype=np.float64)
     largest = np.max(np.abs(values[np.isfinite(values)]), initial=0)
     return values if largest == 0 else np.round(values, 6 - int(np.floor(np.log10(largest))))
 
 
-def draw_bare_cells(axis, coordinates, colors, size=4):
+def draw_bare_cells(
+    axis: Axes, coordinates: npt.ArrayLike, colors: ColorType | Sequence[ColorType], size: float = 4
+) -> None:
     """Draw cells as points without axes; points are rasterised in vector files.
 
     Parameters
@@ -55,11 +62,19 @@ def draw_bare_cells(axis, coordinates, colors, size=4):
         Area of a cell in points squared.
     """
     coordinates = steady(coordinates)
-    axis.scatter(*coordinates.T, s=size, c=colors, linewidths=0, rasterized=True)
+    x, y = coordinates.T
+    axis.scatter(x, y, s=size, c=colors, linewidths=0, rasterized=True)
     bare_map(axis, coordinates)
 
 
-def draw_cells(axis, coordinates, cells, size=4, label_size=6.5, color_by="type"):
+def draw_cells(
+    axis: Axes,
+    coordinates: npt.ArrayLike,
+    cells: pd.DataFrame,
+    size: float = 4,
+    label_size: float | None = 6.5,
+    color_by: str = "type",
+) -> Axes:
     """Draw cells with the names of families where these are densest; names do not overlap.
 
     Parameters
@@ -90,7 +105,7 @@ def draw_cells(axis, coordinates, cells, size=4, label_size=6.5, color_by="type"
     return axis
 
 
-def family_handles(cells, numbers=False):
+def family_handles(cells: pd.DataFrame, numbers: bool = False) -> list[Line2D]:
     """Return legend handles of the families in their colours, with their numbers of cells if requested."""
     sizes = cells["cell_family"].value_counts()
     return [
@@ -100,7 +115,7 @@ def family_handles(cells, numbers=False):
     ]  # fmt: skip
 
 
-def masked_triangulation(coordinates, n_longest=20):
+def masked_triangulation(coordinates: npt.ArrayLike, n_longest: int = 20) -> Triangulation:
     """Triangulate cells and mask the triangles over places without cells.
 
     Triangles with the longest edges are masked, as in the paper, and those with an edge much longer than the distances
@@ -136,7 +151,7 @@ def masked_triangulation(coordinates, n_longest=20):
     return triangulation
 
 
-def enclosed(neighbours, empty):
+def enclosed(neighbours: np.ndarray, empty: np.ndarray) -> Iterator[Sequence[np.integer]]:
     """Yield groups of adjacent empty triangles that do not reach the outer edge.
 
     Parameters
@@ -167,7 +182,7 @@ def enclosed(neighbours, empty):
             yield group
 
 
-def draw_contours(axis, triangulation, values, limit):
+def draw_contours(axis: Axes, triangulation: Triangulation, values: npt.ArrayLike, limit: float) -> TriContourSet:
     """Draw filled contours of values over the cells; beyond the limits the extreme colours are used."""
     contours = axis.tricontourf(
         triangulation,
@@ -181,12 +196,12 @@ def draw_contours(axis, triangulation, values, limit):
     return contours
 
 
-def name_overlay(axis, name, style, width=14, size=6.5):
+def name_overlay(axis: Axes, name: str, style: str, width: int = 14, size: float = 6.5) -> None:
     """Write the name of an overlay above it, in as many lines as needed."""
     axis.set_title(wrapped(name, width), fontsize=size if len(str(name)) <= width else 6, pad=1.5, style=style, y=1)
 
 
-def draw_z_scale(axis, limit, label="z-score"):
+def draw_z_scale(axis: Axes, limit: float, label: str = "z-score") -> None:
     """Draw the scale of the overlays as a horizontal colour bar in the given axes."""
     norm = plt.Normalize(-limit, limit)
     bar = axis.figure.colorbar(plt.cm.ScalarMappable(norm, CMAP), cax=axis, orientation="horizontal")

@@ -1,16 +1,17 @@
 """t-SNE pictures of cells, with the paper's settings."""
 
 import numpy as np
+import numpy.typing as npt
 from openTSNE import TSNE
 from sklearn.decomposition import PCA
 
 
-def principal_components(values, variance=0.8):
+def principal_components(values: npt.ArrayLike, variance: float = 0.8) -> np.ndarray:
     """Return the principal components that together explain a share of the variance, shape (n_cells, k)."""
     return PCA(variance, svd_solver="full").fit_transform(np.asarray(values, dtype=np.float64))
 
 
-def tsne(values, perplexity=30, random_state=42):
+def tsne(values: npt.ArrayLike, perplexity: float = 30, random_state: int = 42) -> np.ndarray:
     """Embed cells in two dimensions with openTSNE from a PCA start.
 
     Parameters

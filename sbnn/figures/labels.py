@@ -3,9 +3,16 @@
 Sizes and positions are in points and rounded: they do not depend on resolution or on rounding errors of a processor.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
 import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
+from matplotlib.text import Annotation
 from matplotlib.textpath import text_to_path
+from matplotlib.typing import ColorType
 
 from sbnn.figures.style import OUTLINE
 
@@ -13,19 +20,21 @@ _GAP = 1.0  # points between labels
 _FEW = 12  # names of clusters of at most this many points are written above them, to hide none
 
 
-def text_size(text, size, weight="normal", style="normal"):
+def text_size(
+    text: str, size: float, weight: str = "normal", style: Literal["normal", "italic", "oblique"] = "normal"
+) -> tuple[float, float]:
     """Return width and height of a text in points; the line spacing is 1.2 times the size."""
     font = FontProperties(size=size, weight=weight, style=style)
     widths = [text_to_path.get_text_width_height_descent(line, font, False)[0] for line in text.split("\n")]
     return round(max(widths), 3), round(1.2 * size * len(widths), 3)
 
 
-def axes_size(axis):
+def axes_size(axis: Axes) -> np.ndarray:
     """Return width and height of axes in points."""
-    return axis.get_position().size * axis.figure.get_size_inches() * 72
+    return axis.get_position().size * axis.figure.get_size_inches() * 72  # type: ignore[union-attr]  # no SubFigure
 
 
-def push_apart(heights, gap, low=-np.inf, high=np.inf):
+def push_apart(heights: np.ndarray, gap: float, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
     """Return heights shifted as little as possible to leave at least `gap` between neighbours.
 
     Parameters
@@ -46,7 +55,7 @@ def push_apart(heights, gap, low=-np.inf, high=np.inf):
     return np.maximum(places, low + steps)
 
 
-def spread_boxes(anchors, sizes, limits):
+def spread_boxes(anchors: npt.ArrayLike, sizes: npt.ArrayLike, limits: npt.ArrayLike) -> np.ndarray:
     """Place boxes one after another as near to their anchors as space permits, within the limits.
 
     Parameters
@@ -88,7 +97,7 @@ def _spiral(reach):
     return np.vstack([np.zeros((1, 2)), circles.reshape(-1, 2)]).round(3)
 
 
-def place_of_cluster(points):
+def place_of_cluster(points: npt.ArrayLike) -> np.ndarray:
     """Return the centre of the densest part of a cluster, which a median over two islands would miss."""
     points = np.asarray(points, dtype=float)
     n_near = max(1, len(points) // 4)
@@ -98,7 +107,9 @@ def place_of_cluster(points):
     return points[nearest[np.argmin(spread)]].mean(axis=0)
 
 
-def label_clusters(axis, clusters, size=6.5, color="black"):
+def label_clusters(
+    axis: Axes, clusters: Mapping[str, np.ndarray], size: float = 6.5, color: ColorType = "black"
+) -> list[Annotation]:
     """Name clusters of points where they are densest; names that would overlap are moved, with a thin line.
 
     Parameters
@@ -125,7 +136,14 @@ def label_clusters(axis, clusters, size=6.5, color="black"):
     above = anchors + np.column_stack([np.zeros(len(few)), 0.9 * size * few])  # the few cells of a family stay visible
     places = spread_boxes(above, [text_size(name, size, "bold") for name in clusters], box)
     line = {"arrowstyle": "-", "linewidth": 0.5, "color": "0.25", "shrinkA": 0, "shrinkB": 0}
-    look = {"fontsize": size, "fontweight": "bold", "color": color, "ha": "center", "va": "center", "zorder": 5}
+    look: dict[str, Any] = {
+        "fontsize": size,
+        "fontweight": "bold",
+        "color": color,
+        "ha": "center",
+        "va": "center",
+        "zorder": 5,
+    }
     look |= {"path_effects": OUTLINE, "annotation_clip": False, "gid": "cluster label"}
     return [
         axis.annotate(name, centre, shift, textcoords="offset points", **look,
@@ -134,7 +152,7 @@ def label_clusters(axis, clusters, size=6.5, color="black"):
     ]  # fmt: skip
 
 
-def label_at_right(axis, labels, size=6.5):
+def label_at_right(axis: Axes, labels: Sequence[tuple[float, str, ColorType]], size: float = 6.5) -> None:
     """Write the names of curves and lines next to the axes, at their last height; values below the axes are stated.
 
     Parameters

@@ -1,9 +1,14 @@
 """Figures of cells: latent spaces with overlays, t-SNE, runs side by side, the legend of types."""
 
+from collections.abc import Mapping, Sequence
 from string import ascii_lowercase
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.figure import Figure
 from scipy.linalg import orthogonal_procrustes
 
 from sbnn.figures.biplot import plot_double_biplot
@@ -38,7 +43,7 @@ _NAME_WIDTH = 13
 _BLOCK, _CENTRE, _SMALL = 2.2, 2.3, 0.71  # widths in inches: nine overlays, the map, one overlay
 
 
-def plot_latent_space(panels, cells):
+def plot_latent_space(panels: Sequence[Mapping[str, Any]], cells: pd.DataFrame) -> Figure:
     """Figure 3: the cells in latent space, with decoded genes to the left and predicted features to the right.
 
     Its message: where families lie in the map, and which genes and which physiology belong to each part of it.
@@ -108,7 +113,7 @@ def _draw_overlays(figure, left, top, triangulation, values, limit, n_lines):
         name_overlay(axis, name, "italic" if left < 1 else "normal", _NAME_WIDTH)
 
 
-def align(coordinates, reference):
+def align(coordinates: npt.ArrayLike, reference: npt.ArrayLike) -> np.ndarray:
     """Translate, rotate, reflect and scale coordinates onto a reference (Procrustes).
 
     Parameters
@@ -125,7 +130,7 @@ def align(coordinates, reference):
     return centred @ rotation * (scale / np.sum(centred**2))
 
 
-def plot_seeds(latents, cells, frequencies):
+def plot_seeds(latents: pd.DataFrame, cells: pd.DataFrame, frequencies: Mapping[str, pd.Series]) -> Figure:
     """Figure 5: the latent space of nine runs that differ in their seed, and how often genes were selected.
 
     Its message: how much of the map, and how many of its genes, are reproduced with another seed.
@@ -170,7 +175,7 @@ def plot_seeds(latents, cells, frequencies):
     return freeze(figure)
 
 
-def plot_embeddings(panels, cells):
+def plot_embeddings(panels: Mapping[str, npt.ArrayLike], cells: pd.DataFrame) -> Figure:
     """Figure 6: t-SNE of each modality, coloured by type.
 
     Its message: how well each modality alone separates families and types.
@@ -198,7 +203,7 @@ def plot_embeddings(panels, cells):
     return freeze(figure)
 
 
-def plot_type_legend(cells, n_rows=18):
+def plot_type_legend(cells: pd.DataFrame, n_rows: int = 18) -> Figure:
     """Draw the legend of all cell types, family by family, with the number of cells of each.
 
     Parameters

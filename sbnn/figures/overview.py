@@ -1,6 +1,11 @@
 """The figure of the README: from genes to a map to physiology."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 from sbnn.figures.drawing import draw_cells, draw_contours, draw_z_scale, masked_triangulation, name_overlay
@@ -11,7 +16,7 @@ _MAP, _SIDE, _SMALL = 2.9, 1.6, 0.77  # widths in inches: the map, the overlays 
 _TOP, _ROW = 0.62, 0.98
 
 
-def plot_overview(panel, cells):
+def plot_overview(panel: Mapping[str, Any], cells: pd.DataFrame) -> Figure:
     """Draw the figure of the README: genes, the map that is made from them, and the physiology that it predicts.
 
     Its message: a network goes from genes to a map of the cells to their physiology, and was never told of families.
@@ -45,8 +50,8 @@ def plot_overview(panel, cells):
     draw_cells(axis, panel["coordinates"], cells, size=7 if len(cells) > 600 else 12, label_size=7.5, color_by="family")
     heads = ((left + _SIDE / 2, f"{panel['n_genes']} genes" if "n_genes" in panel else "genes"),
              (FULL_WIDTH / 2, panel["title"]), (right + _SIDE / 2, "electrophysiology"))  # fmt: skip
-    for place, text in heads:
-        text_at(figure, place, 0.47, text, fontsize=8, fontweight="bold", ha="center", va="baseline")
+    for middle, text in heads:
+        text_at(figure, middle, 0.47, text, fontsize=8, fontweight="bold", ha="center", va="baseline")
     for start, end in ((left + _SIDE + 0.06, centre - 0.02), (centre + _MAP + 0.02, right - 0.06)):
         _draw_arrow(figure, start, end, _TOP + 1.5 * _ROW)
     scale = axes_at(figure, FULL_WIDTH / 2 - 0.5, _HEIGHT - 0.32, 1.0, 0.06)

@@ -3,8 +3,15 @@
 Scores are in `sbnn.figures.scores`, training curves in `sbnn.figures.curves`, pictures of cells in `sbnn.figures.maps`.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sbnn.data.preprocessing import variable_gene_curve
@@ -37,7 +44,7 @@ __all__ = [
 ]
 
 
-def plot_gene_frequencies(frequencies):
+def plot_gene_frequencies(frequencies: Mapping[str, pd.Series]) -> Figure:
     """Figure 5, histogram: how many genes were selected in how many runs.
 
     Its message: on how many genes all runs agree, and how many occur only once.
@@ -56,7 +63,7 @@ def plot_gene_frequencies(frequencies):
     return freeze(figure)
 
 
-def draw_gene_frequencies(axis, frequencies):
+def draw_gene_frequencies(axis: Axes, frequencies: Mapping[str, pd.Series]) -> None:
     """Draw how many genes were selected in how many runs, with the legend above the axes.
 
     Parameters
@@ -80,7 +87,14 @@ def draw_gene_frequencies(axis, frequencies):
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1.01), handlelength=1)
 
 
-def plot_variable_genes(statistics, selected, offset, decay=1.5, labels=None, title=None):
+def plot_variable_genes(
+    statistics: pd.DataFrame,
+    selected: npt.ArrayLike,
+    offset: float,
+    decay: float = 1.5,
+    labels: Mapping[int, str] | None = None,
+    title: str | None = None,
+) -> Figure:
     """Figure 7: zero rate against mean expression, with the curve that separates variable genes.
 
     Its message: the selected genes are strongly expressed in some cells and absent in others.
@@ -106,7 +120,7 @@ def plot_variable_genes(statistics, selected, offset, decay=1.5, labels=None, ti
     for mask, color, what in ((~selected, PALE, "not selected"), (selected, HIGHLIGHT, "selected")):
         n_shown = int((mask & statistics["zero_rate"].notna()).sum())
         points = statistics.loc[mask, ["mean_log", "zero_rate"]]
-        look = {"color": color, "markersize": 1.6, "markeredgewidth": 0, "rasterized": True}
+        look: dict[str, Any] = {"color": color, "markersize": 1.6, "markeredgewidth": 0, "rasterized": True}
         axis.plot(*points.to_numpy().T, ".", **look, label=f"{what} ({n_shown})")
     high = float(np.nanmax(statistics["mean_log"])) + 0.3
     low = float(np.nanmin(statistics["mean_log"])) - 0.3
@@ -116,7 +130,7 @@ def plot_variable_genes(statistics, selected, offset, decay=1.5, labels=None, ti
     axis.set(xlim=(low, high), ylim=(-0.02, 1.02), xlabel="mean log₂ count where detected")
     axis.set_ylabel("fraction of cells without the gene")
     _name_points(axis, statistics, labels or {})
-    place = {"loc": "upper center", "bbox_to_anchor": (0.57, 0.935)}
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.57, 0.935)}
     figure.legend(**place, ncols=3, markerscale=4, columnspacing=1, handlelength=1.2)
     figure.text(0.57, 0.945, title or "", ha="center", va="bottom")
     return freeze(figure)
@@ -141,7 +155,9 @@ def _name_points(axis, statistics, labels):
         )  # fmt: skip
 
 
-def plot_feature_distributions(before, after, units=None):
+def plot_feature_distributions(
+    before: pd.DataFrame, after: pd.DataFrame, units: Mapping[str, str | None] | None = None
+) -> Figure:
     """Plot distributions of all features before and after transformation and z-scoring.
 
     Its message: what the network predicts is nearly symmetric, with few outliers.
@@ -173,9 +189,10 @@ def plot_feature_distributions(before, after, units=None):
             line, column = divmod(index, n_columns)
             top = part * block + 0.24 + row * line + 0.23
             axis = axes_at(figure, 0.09 + step * column, top, step - 0.15, row - 0.42)
-            values, bins = table[feature].dropna(), 30
+            values = table[feature].dropna()
+            bins: int | list[float] = 30
             if letter == "b":
-                values, bins = values.clip(-4, 4), np.linspace(-4, 4, 31)
+                values, bins = values.clip(-4, 4), np.linspace(-4, 4, 31).tolist()
             axis.hist(values, bins=bins, color=color)
             axis.set(yticks=[])
             axis.spines["left"].set_visible(False)

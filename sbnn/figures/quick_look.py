@@ -1,12 +1,21 @@
 """The figure of one fold: how R2 rises in training, and where held-out cells lie in the map."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
 
 from sbnn.figures.drawing import draw_bare_cells, family_handles, steady
 from sbnn.figures.style import MODEL_STYLES, MUTED, axes_at, family_colors, freeze, panel_title
 
+if TYPE_CHECKING:
+    from sbnn.validation.result import CrossValidation
 
-def plot_one_fold(result, cells):
+
+def plot_one_fold(result: CrossValidation, cells: pd.DataFrame) -> Figure:
     """Draw training and test R2 of one network by epoch, and its map with the held-out cells.
 
     Its message: the effect of one setting, within seconds, before all folds are run.

@@ -1,8 +1,11 @@
 """Figures of scores: R2 by feature, and R2 against the number of genes."""
 
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sbnn.figures.style import MUTED, axes_at, freeze, model_styles, name_powers
@@ -14,7 +17,9 @@ _BELOW_BEST = 0.1  # the R2 axis starts this far below the maximum of the weakes
 _BAR = {"linestyle": "none", "linewidth": 0.8, "elinewidth": 0.8, "capsize": 0}
 
 
-def plot_feature_scores(feature_scores, pooled, authors=None):
+def plot_feature_scores(
+    feature_scores: pd.DataFrame, pooled: Mapping[str, float] | pd.DataFrame, authors: pd.DataFrame | None = None
+) -> Figure:
     """Figure 4: how well each feature is predicted, by both networks and by means of classes.
 
     Its message: which features genes predict, and where the networks predict more than a cell's family does.
@@ -49,7 +54,7 @@ def plot_feature_scores(feature_scores, pooled, authors=None):
         part = table[table["model"] == name]
         places = part["feature"].map(rows) + shift
         _draw_points(axis, part["mean"], places, part["std"], styles[name])
-        if name in of_authors:
+        if authors is not None and name in of_authors:
             theirs = authors[(authors["model"] == name) & authors["feature"].isin(rows)]
             places = theirs["feature"].map(rows) + next(shifts)
             hollow = styles[name]._replace(filled=False)
@@ -117,7 +122,9 @@ def _dress_features(axis, rows, table):
     axis.set_xlabel("test R², mean ± SD over folds")
 
 
-def plot_linear_path(scores, chosen=None, networks=None):
+def plot_linear_path(
+    scores: pd.DataFrame, chosen: Mapping[str, float] | None = None, networks: pd.DataFrame | None = None
+) -> Figure:
     """Plot R2 of linear models against the number of genes they select, and that of networks at their number.
 
     Its message: at the same number of genes, how much more does a network predict than a linear model?

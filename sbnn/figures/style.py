@@ -1,21 +1,28 @@
 """The style of all figures: sizes, colours of models and families, panel letters, and fixed layouts."""
 
 import textwrap
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib import colors as matplotlib_colors
 from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.typing import ColorType
 
 from sbnn.data.cell_labels import modal_colors
 
 #: Width of a page in inches, and the smallest text in points: no figure is wider, no text is smaller.
 FULL_WIDTH, SMALLEST_TEXT = 7.1, 6
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 7,
     "font.family": "DejaVu Sans",
     "axes.titlesize": 7,
@@ -43,7 +50,7 @@ class ModelStyle(NamedTuple):
     """The style of a model in every figure."""
 
     color: str
-    linestyle: object = "-"
+    linestyle: str | tuple[float, tuple[float, ...]] = "-"
     filled: bool = True
 
 
@@ -71,12 +78,12 @@ MUTED, PALE, HIGHLIGHT = "#666666", "#c8c8c8", "#c0392b"
 OUTLINE = [patheffects.withStroke(linewidth=1.6, foreground="white")]
 
 
-def use_style():
+def use_style() -> None:
     """Switch Matplotlib to the style of the figures."""
     plt.rcParams.update(STYLE)
 
 
-def model_styles(names):
+def model_styles(names: Iterable[str]) -> dict[str, ModelStyle]:
     """Return the style of each model, the same in every figure.
 
     Parameters
@@ -95,7 +102,7 @@ def model_styles(names):
     return {name: MODEL_STYLES.get(name) or spare[name] for name in names}
 
 
-def shades(color, n_shades):
+def shades(color: ColorType, n_shades: int) -> list[str]:
     """Return shades of a colour from light to dark, the colour itself two thirds of the way.
 
     Parameters
@@ -115,7 +122,7 @@ def shades(color, n_shades):
     return [matplotlib_colors.to_hex(shade) for shade in np.transpose(channels)]
 
 
-def family_colors(cells):
+def family_colors(cells: pd.DataFrame) -> dict[str, str]:
     """Return the colour of each family.
 
     Parameters
@@ -133,7 +140,7 @@ def family_colors(cells):
     return modal_colors(cells["cell_family"], cells["type_color"])
 
 
-def penalty_label(group_lasso):
+def penalty_label(group_lasso: float) -> str:
     """Return a penalty as text for figures: 0.1, 1, or a power of ten."""
     if group_lasso == 0:
         return "0"
@@ -148,7 +155,7 @@ def _power_of_ten(exponent):
     return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def name_powers(axis):
+def name_powers(axis: Axis) -> None:
     """Label a logarithmic axis (`Axes.xaxis` or `.yaxis`, with its limits) with legible numbers."""
     low, high = np.log10(axis.get_view_interval())
 
@@ -160,32 +167,32 @@ def name_powers(axis):
     axis.set_minor_formatter(NullFormatter())
 
 
-def wrapped(name, width=15):
+def wrapped(name: str, width: int = 15) -> str:
     """Break a long name into lines of about `width` letters."""
     return textwrap.fill(str(name), width, break_long_words=False)
 
 
-def axes_at(figure, left, top, width, height, **settings):
+def axes_at(figure: Figure, left: float, top: float, width: float, height: float, **settings: Any) -> Axes:
     """Add axes at a position in inches from the upper left corner of the figure."""
     full_width, full_height = figure.get_size_inches()
     box = (left / full_width, 1 - (top + height) / full_height, width / full_width, height / full_height)
     return figure.add_axes(box, **settings)
 
 
-def text_at(figure, left, top, text, **settings):
+def text_at(figure: Figure, left: float, top: float, text: str, **settings: Any) -> Text:
     """Write text at a position in inches from the upper left corner of the figure."""
     width, height = figure.get_size_inches()
     return figure.text(left / width, 1 - top / height, text, **settings)
 
 
-def panel_title(figure, left, top, letter, title=""):
+def panel_title(figure: Figure, left: float, top: float, letter: str, title: str = "") -> None:
     """Write the bold letter of a panel and its title, with the baseline `top` inches below the figure's upper edge."""
     text_at(figure, left, top, letter, fontsize=8.5, fontweight="bold", va="baseline", gid="panel letter")
     if title:
         text_at(figure, left + 0.16, top, title, va="baseline")
 
 
-def freeze(figure):
+def freeze(figure: Figure) -> Figure:
     """Fix the layout of a figure: everything that is saved or shown later is identical.
 
     Saving turns the layout engine off and then on again. A figure without an engine is given that of `plt.rcParams`
@@ -208,7 +215,7 @@ def freeze(figure):
     return figure
 
 
-def show_whole_figures():
+def show_whole_figures() -> None:
     """Make notebooks show figures as they are saved: by default Jupyter crops them."""
     try:
         from IPython import get_ipython
@@ -218,4 +225,4 @@ def show_whole_figures():
     shell = get_ipython()
     if shell is not None:
         backend = InlineBackend.instance(parent=shell)
-        backend.print_figure_kwargs = {**backend.print_figure_kwargs, "bbox_inches": None}
+        backend.print_figure_kwargs = {**backend.print_figure_kwargs, "bbox_inches": None}  # type: ignore[dict-item]  # None: uncropped

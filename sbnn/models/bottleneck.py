@@ -1,19 +1,24 @@
 """The sparse bottleneck network as a scikit-learn estimator."""
 
 import numbers
+from collections.abc import Sequence
 from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 
 from sbnn._checks import check_matrix, check_number, check_seed, check_weights, check_whole
+from sbnn._hints import Rows
+from sbnn.models.backend import keras
 from sbnn.models.clusters import cluster_features
 from sbnn.models.gene_decoder import train_gene_decoder
 from sbnn.models.latent_regressor import LatentRegressorMixin
 from sbnn.models.network import apply_layers, build_network, decoder_of, encoder_of, network_layers
-from sbnn.models.schedules import get_schedule
-from sbnn.models.tasks import TrainingTask
+from sbnn.models.schedules import Schedule, Stage, get_schedule
+from sbnn.models.tasks import TrainedNetwork, TrainingTask
 from sbnn.models.training import train_stack
 
 
@@ -72,13 +77,13 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
 
     def __init__(
         self,
-        bottleneck_dim=2,
-        group_lasso=0.05,
-        ridge=1e-10,
-        n_selected=25,
-        hidden=(512, 128),
-        schedule="fast",
-        random_state=0,
+        bottleneck_dim: int = 2,
+        group_lasso: float = 0.05,
+        ridge: float = 1e-10,
+        n_selected: int | None = 25,
+        hidden: Sequence[int] = (512, 128),
+        schedule: str | Schedule | Sequence[Stage] = "fast",
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.bottleneck_dim = bottleneck_dim
         self.group_lasso = group_lasso
@@ -88,7 +93,13 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         self.schedule = schedule
         self.random_state = random_state
 
-    def fit(self, X, y, sample_weight=None, validation_data=None):
+    def fit(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        validation_data: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    ) -> Self:
         """Train the network.
 
         Parameters
@@ -117,7 +128,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         self.check_settings(X.shape[1])
         if sample_weight is not None:
             weights = check_weights(sample_weight, len(X))
-            sample_weight = (weights / weights.mean()).astype(np.float32)  # their scale does not matter
+            sample_weight = np.asarray(weights / weights.mean(), dtype=np.float32)  # their scale does not matter
         starts = get_schedule(self.schedule).cluster_starts
         clusters = cluster_features(Y, starts) if starts else None
         n_train = len(X)
@@ -140,7 +151,9 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             )
         return self.adopt(trained, X[:n_train])
 
-    def _with_validation_cells(self, X, Y, validation_X, validation_Y):
+    def _with_validation_cells(
+        self, X: np.ndarray, Y: np.ndarray, validation_X: npt.ArrayLike, validation_Y: npt.ArrayLike
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Append validation cells to the training cells."""
         named = getattr(self, "feature_names_in_", None)
         if named is not None and list(getattr(validation_X, "columns", named)) != list(named):
@@ -156,7 +169,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             )
         return np.concatenate([X, validation_X]), np.concatenate([Y, validation_Y])
 
-    def check_settings(self, n_genes=None, n_features=None):
+    def check_settings(self, n_genes: int | None = None, n_features: int | None = None) -> None:
         """Raise ValueError if the network cannot be trained with the arguments of the constructor.
 
         Parameters
@@ -186,19 +199,19 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             if n_genes is not None and self.n_selected > n_genes and any(stage.name == "pruned" for stage in stages):
                 raise ValueError(f"n_selected must be between 1 and the {n_genes} genes, got {self.n_selected}")
 
-    def seed(self):
+    def seed(self) -> int:
         """Return a whole number for `random_state`, interpreted as in scikit-learn."""
         if isinstance(self.random_state, numbers.Integral):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         """Declare that a few epochs on a small table need not reach the R2 that scikit-learn requires of regressors."""
         tags = super().__sklearn_tags__()
         tags.regressor_tags.poor_score = True
         return tags
 
-    def stack_settings(self):
+    def stack_settings(self) -> dict[str, Any]:
         """Return the arguments of `train_stack` that all networks of a stack must share."""
         return {
             "schedule": get_schedule(self.schedule),
@@ -208,7 +221,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             "n_selected": self.n_selected,
         }
 
-    def adopt(self, trained, X, cells=slice(None)):
+    def adopt(self, trained: TrainedNetwork, X: np.ndarray, cells: Rows = slice(None)) -> Self:
         """Adopt a network trained by `train_stack`.
 
         Parameters
@@ -249,12 +262,12 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         n_outputs = len(self.y_mean_) if n_outputs is None else n_outputs
         return network_layers(n_outputs, self.bottleneck_dim, tuple(self.hidden))
 
-    def decode_features(self, Z):
+    def decode_features(self, Z: np.ndarray) -> np.ndarray:
         """Return the features predicted from latent coordinates Z (n_cells, bottleneck_dim)."""
         decoder = decoder_of(self._layers())
         return apply_layers(decoder, self.weights_[-2 * len(decoder) :], Z) + self.y_mean_
 
-    def decode_genes(self, Z):
+    def decode_genes(self, Z: np.ndarray) -> np.ndarray:
         """Return the expression of the selected genes decoded from latent coordinates.
 
         The decoder is trained on first use: its hidden layers start from those that decode features.
@@ -279,7 +292,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         return train_gene_decoder(self._encode(centred), centred, start, self.hidden, self.ridge, self.seed())
 
     @cached_property
-    def network_(self):
+    def network_(self) -> keras.Model:
         """The network as a Keras model of Dense layers, with the means folded into its biases."""
         weights = [np.array(weight) for weight in self.weights_]
         weights[1] -= self.x_mean_[self.selected_] @ weights[0]

@@ -1,15 +1,27 @@
 """k-means clusters of the features: the targets of pre-training."""
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.cluster import KMeans
 
 #: Outputs of the pre-training softmax, as in the paper.
 N_CLUSTERS = 20
 
 
-def cluster_features(Y, n_init=1000, random_state=17):
+class View(Protocol):
+    """What is read of `sbnn.validation.folds.FoldView`."""
+
+    @property
+    def Y(self) -> np.ndarray: ...  # noqa: D102, N802
+    @property
+    def train(self) -> np.ndarray: ...  # noqa: D102
+
+
+def cluster_features(Y: npt.ArrayLike, n_init: int = 1000, random_state: int = 17) -> np.ndarray:
     """Cluster cells by their features with k-means, as in the paper.
 
     Parameters
@@ -38,13 +50,13 @@ def _cluster(content, shape, n_init, random_state):
     return KMeans(n_clusters, n_init=n_init, random_state=random_state).fit_predict(Y)
 
 
-def leave_out_small_clusters(clusters, min_cells=10):
+def leave_out_small_clusters(clusters: np.ndarray, min_cells: int = 10) -> np.ndarray:
     """Return the clusters with -1 for cells whose cluster has fewer than `min_cells` cells."""
     sizes = np.bincount(clusters)
     return np.where(sizes[clusters] < min_cells, -1, clusters)
 
 
-def fold_clusters(views, n_init, within_fold, all_cells):
+def fold_clusters(views: Sequence[View], n_init: int, within_fold: bool, all_cells: bool) -> list[np.ndarray]:
     """Cluster the features as the networks of a cross-validation see them.
 
     Parameters

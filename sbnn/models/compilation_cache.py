@@ -20,7 +20,7 @@ LEAST_FREE, MOST_KEPT = 500 * 2**20, 2**30
 _LEAST_SECONDS = "0.1"
 
 
-def use_compilation_cache():
+def use_compilation_cache() -> Path | None:
     """Tell TensorFlow and JAX, before they start, where to keep compiled functions; existing settings are kept.
 
     Returns
@@ -40,7 +40,7 @@ def use_compilation_cache():
     return folder
 
 
-def clear(folder):
+def clear(folder: Path) -> None:
     """Delete the content of the cache, which was damaged or written by another program."""
     for file in folder.iterdir():
         file.unlink(missing_ok=True)

@@ -1,11 +1,13 @@
 """What differs between TensorFlow and JAX: the only module that distinguishes them."""
 
 import logging
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from sbnn._hints import Tensor
 from sbnn.models.backend import COMPILED, keras, ops
 from sbnn.models.compilation_cache import clear
 
@@ -29,14 +31,14 @@ class BackendTools(NamedTuple):
         Turns an aligned array on the CPU into a tensor without a copy.
     """
 
-    jit: object
-    gradient: object
+    jit: Callable[[Callable[..., Any]], Callable[..., Any]]
+    gradient: Callable[[Callable[..., Any]], Callable[..., Any]]
     take: object
-    take_over: object
+    take_over: Callable[[np.ndarray], Tensor]
 
 
 @lru_cache(maxsize=1)
-def backend_tools():
+def backend_tools() -> BackendTools:
     """Return the tools of the current backend."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -101,7 +103,7 @@ def _recovering(function):
     return call
 
 
-def on_device(array):
+def on_device(array: np.ndarray) -> Tensor:
     """Return an array as a tensor, at the cost of one copy; by default both backends make two of a large array."""
     if accelerator_memory() is not None or not array.size:
         return ops.convert_to_tensor(array)
@@ -113,7 +115,7 @@ def on_device(array):
     return backend_tools().take_over(aligned)
 
 
-def accelerator_memory():
+def accelerator_memory() -> int | None:
     """Return the bytes available on the GPU (or TPU) of the backend; None if it computes on the CPU."""
     if keras.backend.backend() == "jax":
         import jax

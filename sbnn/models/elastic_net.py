@@ -1,5 +1,7 @@
 """The elastic net on whole rows of coefficients: one problem, and two packages that solve it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from sklearn.linear_model import enet_path
 
@@ -17,14 +19,21 @@ GLMNET_TOLERANCE = 1e-13
 GLMNET_PASSES = 100_000
 
 
-def check_solver(solver):
+def check_solver(solver: str) -> None:
     """Raise ValueError unless `solver` is one of SOLVERS, ImportError if its package is not installed."""
     check_choice(solver, SOLVERS, "solver")
     if solver == "glmnet":
         _import_glmnet()
 
 
-def solve_rows(X, target, alphas, l1_ratio, solver, start=None):
+def solve_rows(
+    X: np.ndarray,
+    target: np.ndarray,
+    alphas: Sequence[float],
+    l1_ratio: float,
+    solver: str,
+    start: np.ndarray | None = None,
+) -> list[np.ndarray]:
     r"""Solve a multi-response elastic net whose lasso includes or excludes whole genes, for descending penalties.
 
     Minimises, with :math:`\rho` the l1_ratio,

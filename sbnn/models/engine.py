@@ -5,16 +5,18 @@ The functions are pure (weights in, weights out), built from a Keras model's `st
 the time of `Model.fit` (see benchmarks/).
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import compress
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
+from sbnn._hints import Tensor
 from sbnn.models.backend import ops
 from sbnn.models.devices import backend_tools
-from sbnn.models.network import GroupLassoRidge, build_network, penalised_weights
-from sbnn.models.optimisers import adam_step, proximal_step
+from sbnn.models.network import GroupLassoRidge, Layer, build_network, penalised_weights
+from sbnn.models.optimisers import OptimiserState, adam_step, proximal_step
 
 
 class StackData(NamedTuple):
@@ -29,11 +31,11 @@ class StackData(NamedTuple):
     observed : (n_target_rows, n_outputs) tensor of 0 and 1
     """
 
-    inputs: object
-    input_means: object
-    targets: object
-    target_means: object
-    observed: object
+    inputs: Tensor
+    input_means: Tensor
+    targets: Tensor
+    target_means: Tensor
+    observed: Tensor
 
 
 class Batches(NamedTuple):
@@ -45,9 +47,9 @@ class Batches(NamedTuple):
     weights : (n_steps, M, batch_size) tensor
     """
 
-    input_rows: object
-    target_rows: object
-    weights: object
+    input_rows: Tensor
+    target_rows: Tensor
+    weights: Tensor
 
 
 class Dropout(NamedTuple):
@@ -60,25 +62,26 @@ class Dropout(NamedTuple):
     scale : scalar tensor, 1 / (1 - rate)
     """
 
-    seeds: object
-    threshold: object
-    scale: object
+    seeds: Tensor
+    threshold: Tensor
+    scale: Tensor
 
     @classmethod
-    def at(cls, rate, seeds):
+    def at(cls, rate: float, seeds: Sequence[int]) -> Self:
         """Return the tensors for a rate and the seeds of all networks."""
         threshold = np.uint32(min(round(rate * 2**32), 2**32 - 1))
         return cls(
-            *(ops.convert_to_tensor(value) for value in (np.asarray(seeds, np.uint32), threshold)),
-            ops.convert_to_tensor(np.float32(1 / (1 - rate))),
+            seeds=ops.convert_to_tensor(np.asarray(seeds, np.uint32)),
+            threshold=ops.convert_to_tensor(threshold),
+            scale=ops.convert_to_tensor(np.float32(1 / (1 - rate))),
         )
 
 
 class Penalties(NamedTuple):
     """Strengths: group lasso of each network (M,), and ridge."""
 
-    group_lasso: object
-    ridge: object
+    group_lasso: Tensor
+    ridge: Tensor
 
 
 class CompiledStack:
@@ -100,7 +103,15 @@ class CompiledStack:
         Whether the group lasso acts through its proximal map, which makes rows exactly zero, rather than its gradient.
     """
 
-    def __init__(self, layers, n_inputs, n_networks, penalise_genes, drop_inputs=False, proximal=False):
+    def __init__(
+        self,
+        layers: tuple[Layer, ...],
+        n_inputs: int,
+        n_networks: int,
+        penalise_genes: bool,
+        drop_inputs: bool = False,
+        proximal: bool = False,
+    ):
         # Products of matrices are faster than those of a stack of one (by a fifth for a pruned network).
         self.alone = n_networks == 1
         self.model = build_network(layers, n_inputs, None if self.alone else n_networks, for_training=True)
@@ -113,11 +124,11 @@ class CompiledStack:
         self.apply = tools.jit(self._apply)
         self._take = tools.take
 
-    def weights_for(self, weights):
+    def weights_for(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return arrays of weights (M, ...) as the layers take them: without the axis of networks if M is 1."""
         return [np.asarray(weight, np.float32)[0] for weight in weights] if self.alone else list(weights)
 
-    def weights_of(self, state):
+    def weights_of(self, state: OptimiserState) -> list[np.ndarray]:
         """Return the weights of a state as arrays (M, ...)."""
         weights = [np.asarray(weight) for weight in state.weights]
         return [weight[None] for weight in weights] if self.alone else weights
@@ -197,7 +208,7 @@ class CompiledStack:
         return ops.fori_loop(0, batches.weights.shape[0], step, start)
 
 
-def drop_inputs(inputs, step, dropout):
+def drop_inputs(inputs: Tensor, step: Tensor, dropout: Dropout) -> Tensor:
     """Set inputs to zero at random and scale up the others.
 
     The random numbers are a hash of the position and the step ("lowbias32", C. Wellons 2018), so that those of a
@@ -227,6 +238,13 @@ def drop_inputs(inputs, step, dropout):
 
 
 @lru_cache(maxsize=32)
-def compiled_stack(layers, n_inputs, n_networks, penalise_genes=True, drop_inputs=False, proximal=False):
+def compiled_stack(
+    layers: tuple[Layer, ...],
+    n_inputs: int,
+    n_networks: int,
+    penalise_genes: bool = True,
+    drop_inputs: bool = False,
+    proximal: bool = False,
+) -> CompiledStack:
     """Return the compiled functions for these layers, compiling them once per session."""
     return CompiledStack(layers, n_inputs, n_networks, penalise_genes, drop_inputs, proximal)

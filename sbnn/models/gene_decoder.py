@@ -1,6 +1,9 @@
 """Decode genes from latent coordinates, to draw expression over the map."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
 
 from sbnn.models.network import decoder_of, initial_weights, network_layers
 from sbnn.models.schedules import Stage
@@ -11,7 +14,16 @@ from sbnn.models.training import StackRun
 _OUTPUT, _ORDER = 100, 100
 
 
-def train_gene_decoder(latents, genes, start, hidden, ridge, random_state, epochs=100, learning_rate=5e-5):
+def train_gene_decoder(
+    latents: npt.ArrayLike,
+    genes: npt.ArrayLike,
+    start: Sequence[np.ndarray],
+    hidden: Sequence[int],
+    ridge: float,
+    random_state: int,
+    epochs: int = 100,
+    learning_rate: float = 5e-5,
+) -> list[np.ndarray]:
     """Train a decoder from latent coordinates to gene expression.
 
     Parameters

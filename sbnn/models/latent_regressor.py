@@ -1,6 +1,9 @@
 """Common parts of the network and the linear model as scikit-learn estimators."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
@@ -8,7 +11,7 @@ from sbnn._checks import check_matrix, check_same_cells, check_targets
 from sbnn.models.r2 import r2
 
 
-def is_network(estimator):
+def is_network(estimator: object) -> bool:
     """Whether an estimator is a sparse bottleneck network (determined without importing Keras)."""
     return hasattr(estimator, "stack_settings")
 
@@ -19,7 +22,7 @@ class LatentRegressorMixin(TransformerMixin):
     Expects `_latent`, `_n_latent`, `decode_features` and the fitted `y_mean_`.
     """
 
-    def _check_training(self, X, Y, dtype):
+    def _check_training(self, X: Any, Y: Any, dtype: npt.DTypeLike) -> tuple[np.ndarray, np.ndarray]:
         """Return X and two-dimensional Y as numbers; remember names of genes, and whether Y was one-dimensional."""
         if Y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
@@ -35,7 +38,7 @@ class LatentRegressorMixin(TransformerMixin):
         check_is_fitted(self, "y_mean_")
         return check_matrix(validate_data(self, X, dtype=dtype, ensure_all_finite=False, reset=False), "X", dtype)
 
-    def transform(self, X):
+    def transform(self, X: npt.ArrayLike) -> np.ndarray:
         """Return the latent coordinates of cells.
 
         Parameters
@@ -49,12 +52,12 @@ class LatentRegressorMixin(TransformerMixin):
         """
         return self._latent(X)
 
-    def predict(self, X):
+    def predict(self, X: npt.ArrayLike) -> np.ndarray:
         """Return predicted features of cells X (n_cells, n_genes), shape (n_cells, n_features)."""
         predictions = self.decode_features(self._latent(X))
         return predictions[:, 0] if getattr(self, "_one_target", False) else predictions
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return R2 pooled over observed features: 1 - sum (Y - prediction)^2 / sum (Y - training mean)^2.
 
         Parameters
@@ -85,7 +88,7 @@ class LatentRegressorMixin(TransformerMixin):
             )
         return r2(Y, predictions, self.y_mean_, sample_weight)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: npt.ArrayLike | None = None) -> np.ndarray:
         """Return the names of the latent coordinates, z1, z2, ..., as in the tables."""
         check_is_fitted(self, "y_mean_")
         return np.array([f"z{index + 1}" for index in range(self._n_latent)], dtype=object)

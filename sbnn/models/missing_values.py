@@ -1,5 +1,8 @@
 """Fits to features with missing values, which are filled with the model's own predictions."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
@@ -10,7 +13,9 @@ FILLING_TOLERANCE = 1e-9
 MAX_FILLINGS = 1000
 
 
-def fit_observed(X, Y, fit, start=None):
+def fit_observed(
+    X: np.ndarray, Y: np.ndarray, fit: Callable[[np.ndarray, Any], tuple[Any, Any]], start: Any = None
+) -> tuple[Any, Any]:
     """Fit centred Y where it is observed, repeatedly filling missing values with predictions.
 
     The squared error against the filled Y is an upper bound of that over the observed values, and equal to it at the

@@ -4,11 +4,15 @@ Training (`sbnn.models.engine`), prediction in NumPy (`apply_layers`) and the Ke
 (`build_network`) are made from the layers that `network_layers` lists.
 """
 
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from sbnn._hints import Tensor
 from sbnn.models.backend import keras, ops
 
 #: Activation of the hidden layers; the bottleneck and the output are linear.
@@ -33,7 +37,9 @@ class Layer(NamedTuple):
     activation: str
 
 
-def network_layers(n_outputs, bottleneck_dim=2, hidden=(512, 128), output_activation="linear"):
+def network_layers(
+    n_outputs: int, bottleneck_dim: int = 2, hidden: Sequence[int] = (512, 128), output_activation: str = "linear"
+) -> tuple[Layer, ...]:
     """List the layers: genes -> hidden -> bottleneck -> hidden, mirrored -> output.
 
     Parameters
@@ -64,12 +70,12 @@ def network_layers(n_outputs, bottleneck_dim=2, hidden=(512, 128), output_activa
     return (*before, bottleneck, *behind, output)
 
 
-def encoder_of(layers):
+def encoder_of(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     """Return the layers from genes to the bottleneck, inclusive."""
     return layers[: _bottleneck_place(layers) + 1]
 
 
-def decoder_of(layers):
+def decoder_of(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     """Return the layers after the bottleneck."""
     return layers[_bottleneck_place(layers) + 1 :]
 
@@ -78,12 +84,12 @@ def _bottleneck_place(layers):
     return [layer.name for layer in layers].index("bottleneck")
 
 
-def layer_sizes(n_inputs, layers):
+def layer_sizes(n_inputs: int, layers: Sequence[Layer]) -> tuple[int, ...]:
     """Return the widths of input and layers, shape (n_layers + 1,)."""
     return (n_inputs, *(layer.units for layer in layers))
 
 
-def activate(name, values, namespace):
+def activate(name: str, values: np.ndarray | Tensor, namespace: ModuleType) -> np.ndarray | Tensor:
     """Apply an activation to a NumPy array or a tensor of the backend.
 
     Parameters
@@ -101,7 +107,7 @@ def activate(name, values, namespace):
     return keras.activations.get(name)(values)
 
 
-def apply_layers(layers, weights, inputs):
+def apply_layers(layers: Sequence[Layer], weights: Sequence[np.ndarray], inputs: npt.ArrayLike) -> np.ndarray:
     """Apply the layers of one network to cells, in double precision and without the backend.
 
     Parameters
@@ -122,7 +128,7 @@ def apply_layers(layers, weights, inputs):
     return outputs
 
 
-def row_norms(kernel):
+def row_norms(kernel: Tensor) -> Tensor:
     """Return the Euclidean norms of the rows (genes) of kernels (..., n_inputs, n_units), at least 1e-15."""
     squares = ops.square(kernel)
     # As a matrix product, in a third of the time: TensorFlow's XLA does not vectorise a sum along the last axis.
@@ -151,13 +157,13 @@ class GroupLassoRidge(keras.regularizers.Regularizer):
         A strength is negative.
     """
 
-    def __init__(self, group_lasso=0.0, ridge=0.0):
+    def __init__(self, group_lasso: float | Sequence[float] | Tensor | None = 0.0, ridge: float | Tensor = 0.0):
         for strength in (group_lasso, ridge):
             if not (strength is None or ops.is_tensor(strength)) and (np.asarray(strength) < 0).any():
                 raise ValueError(f"penalties must not be negative, got group_lasso={group_lasso}, ridge={ridge}")
         self.group_lasso, self.ridge = group_lasso, ridge
 
-    def __call__(self, kernel, *others):
+    def __call__(self, kernel: Tensor, *others: Tensor) -> Tensor:
         """Return the penalty of kernels (..., n_inputs, n_units) and of `others` (ridge only), summed over networks."""
         penalty = self.ridge * sum(ops.sum(ops.square(weight)) for weight in (kernel, *others))
         if self.group_lasso is not None:
@@ -165,13 +171,13 @@ class GroupLassoRidge(keras.regularizers.Regularizer):
             penalty = penalty + ops.sum(strengths * ops.sum(row_norms(kernel), axis=-1))
         return penalty
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the arguments that recreate this penalty."""
         group_lasso = None if self.group_lasso is None else np.asarray(self.group_lasso).tolist()
         return {"group_lasso": group_lasso, "ridge": float(self.ridge)}
 
 
-def penalised_weights(layers):
+def penalised_weights(layers: Sequence[Layer]) -> list[bool]:
     """Return for each weight (kernel and bias of each layer in turn) whether it has a ridge penalty.
 
     All but the bias of a linear output have one; the first kernel, that of the genes, also has the group lasso
@@ -180,7 +186,14 @@ def penalised_weights(layers):
     return [True] * (2 * len(layers) - 1) + [layers[-1].activation != "linear"]
 
 
-def build_network(layers, n_inputs, n_networks=None, group_lasso=None, ridge=0.0, for_training=False):
+def build_network(
+    layers: Sequence[Layer],
+    n_inputs: int,
+    n_networks: int | None = None,
+    group_lasso: float | None = None,
+    ridge: float = 0.0,
+    for_training: bool = False,
+) -> keras.Model:
     """Build a network, or a stack of them, as a Keras model. Weights are zero until set.
 
     Parameters
@@ -200,7 +213,7 @@ def build_network(layers, n_inputs, n_networks=None, group_lasso=None, ridge=0.0
     keras.Model
         Uncompiled, with layers named as in `layers`.
     """
-    penalties = [None] * (2 * len(layers))
+    penalties: list[GroupLassoRidge | None] = [None] * (2 * len(layers))
     if group_lasso is not None or ridge:
         penalties = [GroupLassoRidge(None, ridge) if penalised else None for penalised in penalised_weights(layers)]
         penalties[0] = GroupLassoRidge(group_lasso, ridge)
@@ -244,12 +257,12 @@ class StackedDense(keras.layers.Layer):
 
     def __init__(
         self,
-        units,
-        activation=None,
-        kernel_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        **kwargs,
+        units: int,
+        activation: str | Callable[[Tensor], Tensor] | None = None,
+        kernel_initializer: str = "zeros",
+        kernel_regularizer: keras.regularizers.Regularizer | None = None,
+        bias_regularizer: keras.regularizers.Regularizer | None = None,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.units = units
@@ -258,7 +271,7 @@ class StackedDense(keras.layers.Layer):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create kernel and bias; their values come from `initial_weights`."""
         n_networks, _, n_inputs = input_shape
         self.kernel = self.add_weight(
@@ -274,15 +287,15 @@ class StackedDense(keras.layers.Layer):
             name="bias",
         )
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         """Apply the layer of each network to its own cells."""
         return self.activation(ops.matmul(inputs, self.kernel) + ops.expand_dims(self.bias, axis=1))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return (M, n_cells, units)."""
         return (*input_shape[:-1], self.units)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the arguments that recreate this layer."""
         return {
             **super().get_config(),
@@ -294,7 +307,7 @@ class StackedDense(keras.layers.Layer):
         }
 
 
-def initial_weights(sizes, generators):
+def initial_weights(sizes: Sequence[int], generators: Sequence[np.random.Generator]) -> list[np.ndarray]:
     """Draw Glorot-uniform kernels and zero biases, with a separate generator for each network.
 
     Parameters

@@ -1,9 +1,11 @@
 """One step of training, written out because Keras's optimisers offer no pure function under TensorFlow."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from sbnn._hints import Tensor
 from sbnn.models.backend import ops
 from sbnn.models.network import row_norms
 
@@ -14,13 +16,13 @@ FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-7
 class OptimiserState(NamedTuple):
     """Weights and Adam's two moments, each a tuple of tensors, and the number of steps taken."""
 
-    weights: tuple
-    first: tuple
-    second: tuple
-    step: object
+    weights: tuple[Tensor, ...]
+    first: tuple[Tensor, ...]
+    second: tuple[Tensor, ...]
+    step: Tensor
 
 
-def adam_step(state, gradients, learning_rate):
+def adam_step(state: OptimiserState, gradients: Sequence[Tensor], learning_rate: Tensor) -> OptimiserState:
     """Return the state after one step of Adam (Kingma & Ba 2015), with the constants of Keras.
 
     The tests compare it with `keras.optimizers.Adam`. A second moment with one column is shared by whole rows: it is
@@ -46,7 +48,9 @@ def _second_corrected(learning_rate, step):
     return learning_rate * ops.sqrt(1 - ops.power(SECOND_DECAY, step))
 
 
-def proximal_step(state, gradients, learning_rate, group_lasso):
+def proximal_step(
+    state: OptimiserState, gradients: Sequence[Tensor], learning_rate: Tensor, group_lasso: Tensor
+) -> OptimiserState:
     """Return the state after one step of Adam and the proximal map of the group lasso on the first kernel.
 
     The first kernel has one step size s_i for each row (gene), so that the map is that of the penalty itself: a row of
@@ -79,7 +83,7 @@ def proximal_step(state, gradients, learning_rate, group_lasso):
     return state._replace(weights=(kernel * ops.maximum(shrinkage, 0), *state.weights[1:]))
 
 
-def start_state(weights, proximal=False):
+def start_state(weights: Sequence[np.ndarray], proximal: bool = False) -> OptimiserState:
     """Return a fresh optimiser state for arrays of weights, for `adam_step` or `proximal_step`."""
     weights = tuple(ops.convert_to_tensor(weight, dtype="float32") for weight in weights)
     zeros = tuple(ops.zeros_like(weight) for weight in weights)

@@ -1,11 +1,14 @@
 """R2 as defined in the paper: pooled over features, around the means of the training cells."""
 
 import numpy as np
+import numpy.typing as npt
 
 from sbnn._checks import check_matrix, check_weights
 
 
-def r2(Y, predictions, centre, sample_weight=None):
+def r2(
+    Y: npt.ArrayLike, predictions: npt.ArrayLike, centre: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+) -> float:
     """Return R2 pooled over features: 1 - sum (Y - predictions)^2 / sum (Y - centre)^2.
 
     Parameters
@@ -36,12 +39,14 @@ def r2(Y, predictions, centre, sample_weight=None):
     return float(r2_from_sums(residual.sum(), total.sum()))
 
 
-def feature_r2(Y, predictions, centre, sample_weight=None):
+def feature_r2(
+    Y: npt.ArrayLike, predictions: npt.ArrayLike, centre: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+) -> np.ndarray:
     """Return R2 of each feature, shape (n_features,); arguments as for `r2`."""
     return r2_from_sums(*_sums(Y, predictions, centre, sample_weight))
 
 
-def r2_from_sums(residual, total):
+def r2_from_sums(residual: np.ndarray | float, total: np.ndarray | float) -> np.ndarray:
     """Return 1 - residual / total, or NaN if that is not finite: the R2 of every score in this package.
 
     Parameters
@@ -71,7 +76,7 @@ def _sums(Y, predictions, centre, sample_weight):
     return sum_of_squares(predictions), sum_of_squares(centre)
 
 
-def as_columns(predictions, shape, what="predictions"):
+def as_columns(predictions: npt.ArrayLike, shape: tuple[int, ...], what: str = "predictions") -> np.ndarray:
     """Return predictions as an array of the shape of Y; raise ValueError if they have another shape.
 
     Regressors may predict a single feature as a one-dimensional array, which NumPy would broadcast over all cells.

@@ -1,19 +1,14 @@
 """Sparse reduced-rank regression: the linear counterpart of the bottleneck network, and its paths."""
 
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 
-from sbnn._checks import (
-    check_flag,
-    check_matrix,
-    check_number,
-    check_same_cells,
-    check_targets,
-    check_whole,
-)
+from sbnn._checks import check_flag, check_matrix, check_number, check_same_cells, check_targets, check_whole
 from sbnn.models.elastic_net import check_solver, solve_rows
 from sbnn.models.latent_regressor import LatentRegressorMixin
 from sbnn.models.missing_values import fit_observed
@@ -40,15 +35,15 @@ class ReducedRankFit(NamedTuple):
 
     W: np.ndarray
     V: np.ndarray
-    offset: object = 0.0
+    offset: np.ndarray | float = 0.0
 
     @property
-    def selected(self):
+    def selected(self) -> np.ndarray:
         """Bool array (n_genes,): genes with a non-zero row of W."""
         return np.any(self.W != 0, axis=1)
 
     @property
-    def norms(self):
+    def norms(self) -> np.ndarray:
         """Float array (n_genes,): row norms of W."""
         return np.linalg.norm(self.W, axis=1)
 
@@ -105,14 +100,21 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
     J. R. Stat. Soc. C 70:980 (2021).
     """
 
-    def __init__(self, rank=2, alpha=0.4, l1_ratio=1.0, relaxed=False, solver="sklearn"):
+    def __init__(
+        self,
+        rank: int | None = 2,
+        alpha: float = 0.4,
+        l1_ratio: float = 1.0,
+        relaxed: bool = False,
+        solver: str = "sklearn",
+    ):
         self.rank = rank
         self.alpha = alpha
         self.l1_ratio = l1_ratio
         self.relaxed = relaxed
         self.solver = solver
 
-    def fit(self, X, y):
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
         """Fit W and V.
 
         Parameters
@@ -144,7 +146,7 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         final = relax(X, Y, sparse, self.alpha) if self.relaxed else sparse
         return self.adopt(final, sparse.selected, sparse.norms, X.mean(axis=0), np.nanmean(Y, axis=0))
 
-    def check_settings(self, n_genes=None, n_features=None):
+    def check_settings(self, n_genes: int | None = None, n_features: int | None = None) -> None:
         """Raise ValueError for arguments with which data of this size cannot be fitted; ImportError without glmstar.
 
         Parameters
@@ -160,7 +162,14 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         check_flag(self.relaxed, "relaxed")
         check_solver(self.solver)
 
-    def adopt(self, final, selected, gene_norms, x_mean, y_mean):
+    def adopt(
+        self,
+        final: ReducedRankFit,
+        selected: np.ndarray,
+        gene_norms: np.ndarray,
+        x_mean: np.ndarray,
+        y_mean: np.ndarray,
+    ) -> Self:
         """Adopt a fit of `reduced_rank_path`.
 
         Parameters
@@ -191,16 +200,23 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         """Latent coordinates (X - mean) W, shape (n_cells, rank)."""
         return (self._check_cells(X, np.float64) - self.x_mean_) @ self.W_
 
-    def decode_features(self, Z):
+    def decode_features(self, Z: np.ndarray) -> np.ndarray:
         """Return the features predicted from latent coordinates Z (n_cells, rank)."""
         return Z @ self.V_.T + self.intercept_
 
-    def decode_genes(self, Z):
+    def decode_genes(self, Z: np.ndarray) -> np.ndarray:
         """Return the expression Z pinv(W) of every gene, shape (n_cells, n_genes), on the scale of X."""
         return Z @ np.linalg.pinv(self.W_) + self.x_mean_
 
 
-def reduced_rank_path(X, Y, alphas, rank=2, l1_ratio=1.0, solver="sklearn"):
+def reduced_rank_path(
+    X: npt.ArrayLike,
+    Y: npt.ArrayLike,
+    alphas: Sequence[float],
+    rank: int | None = 2,
+    l1_ratio: float = 1.0,
+    solver: str = "sklearn",
+) -> list[ReducedRankFit]:
     """Fit sparse reduced-rank regression for many alphas, each warm-started from the next larger one.
 
     Parameters
@@ -228,7 +244,7 @@ def reduced_rank_path(X, Y, alphas, rank=2, l1_ratio=1.0, solver="sklearn"):
     X, Y = check_matrix(X, "X"), check_targets(Y)
     rank = _check_settings(X, Y, alphas, rank, l1_ratio, solver)
     _check_scale(X, Y)
-    X, Y = np.asfortranarray(X - X.mean(axis=0)), Y - np.nanmean(Y, axis=0)
+    X, Y = np.asfortranarray(X - X.mean(axis=0)), np.asarray(Y - np.nanmean(Y, axis=0))
     if l1_ratio == 0:
         return [_observed_ridge(X, Y, alpha, rank) for alpha in alphas]
     full_rank = rank == Y.shape[1]
@@ -293,7 +309,7 @@ def _check_settings(X, Y, alphas, rank, l1_ratio, solver):
     return rank
 
 
-def relax(X, Y, fit, alpha):
+def relax(X: npt.ArrayLike, Y: npt.ArrayLike, fit: ReducedRankFit, alpha: float) -> ReducedRankFit:
     """Fit reduced-rank ridge with the same alpha on the genes that a sparse fit selected.
 
     Parameters

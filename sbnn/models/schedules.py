@@ -1,6 +1,8 @@
 """Training schedules as data: what is trained, on what, for how long and how fast."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +58,7 @@ class Stage:
     proximal: bool = False
     evaluate_every: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check name and numbers."""
         check_choice(self.name, STAGE_NAMES, "stage")
         for number in ("epochs", "batch_size", "cluster_starts", "evaluate_every"):
@@ -75,14 +77,14 @@ class Stage:
         if self.proximal and (self.name != "finetuned" or self.freeze_hidden):
             raise ValueError(f'only the stage "finetuned" that trains all layers can be proximal, got {self!r}')
 
-    def learning_rates(self, epoch, n_steps):
+    def learning_rates(self, epoch: int, n_steps: int) -> np.ndarray:
         """Return the learning rate of each step of an epoch (the first is 0), shape (n_steps,)."""
         if self.decay == "constant":
             return np.full(n_steps, self.learning_rate)
         done = (epoch * n_steps + np.arange(n_steps)) / (self.epochs * n_steps)
         return self.learning_rate * (1 + np.cos(np.pi * done)) / 2
 
-    def parts(self):
+    def parts(self) -> list[tuple[int, int]]:
         """Divide the stage into calls of the compiled function: list of (evaluations in the call, epochs before each).
 
         Equal calls are compiled once, so they share a divisor of the number of evaluations.
@@ -105,9 +107,9 @@ class Schedule:
     """
 
     name: str
-    stages: tuple
+    stages: tuple[Stage, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check that the stages can follow one another."""
         object.__setattr__(self, "stages", tuple(self.stages))
         if not self.stages or not all(isinstance(stage, Stage) for stage in self.stages):
@@ -117,11 +119,11 @@ class Schedule:
             names = ", ".join(stage.name for stage in self.stages)
             raise ValueError(f"stages must come in the order {', '.join(STAGE_NAMES)} and end on features, got {names}")
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Stage]:
         """Iterate over the stages."""
         return iter(self.stages)
 
-    def shortened(self, factor, learning_rate_factor=1):
+    def shortened(self, factor: float, learning_rate_factor: float = 1) -> "Schedule":
         """Return this schedule with different lengths and rates, for trying things out.
 
         Parameters
@@ -148,10 +150,10 @@ class Schedule:
             )
             for stage in self.stages
         ]
-        return Schedule(f"{self.name} x {factor:g}", stages)
+        return Schedule(f"{self.name} x {factor:g}", tuple(stages))
 
     @property
-    def cluster_starts(self):
+    def cluster_starts(self) -> int | None:
         """Number of starts of the k-means that the schedule pre-trains on; None if it does not pre-train."""
         return next((stage.cluster_starts for stage in self.stages if stage.name == "pretrained"), None)
 
@@ -159,7 +161,7 @@ class Schedule:
 _PRETRAINED = Stage("pretrained", epochs=50, learning_rate=1e-4, cell_fraction=0.6)
 _PRUNED = Stage("pruned", epochs=100, learning_rate=5e-5)
 
-_FAST = {"learning_rate": 1e-3, "batch_size": 128, "decay": "cosine", "evaluate_every": 5}
+_FAST: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 128, "decay": "cosine", "evaluate_every": 5}
 
 #: "fast" is ours: its settings were chosen on held-out parts of training folds (benchmarks/choose_fast_schedule.py);
 #: group_lasso 0.05 goes with it. The others are the paper's schedule, whose group_lasso is 0.1, and its two ablations
@@ -191,7 +193,7 @@ SCHEDULES = {
 }
 
 
-def get_schedule(schedule):
+def get_schedule(schedule: str | Schedule | Sequence[Stage]) -> Schedule:
     """Return a schedule.
 
     Parameters

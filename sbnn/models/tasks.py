@@ -1,12 +1,13 @@
 """Training tasks of the networks of a stack, and the trained networks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from sbnn._checks import check_length, check_number
-from sbnn.models.schedules import get_schedule
+from sbnn.models.schedules import Schedule, Stage, get_schedule
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,25 +34,25 @@ class TrainingTask:
     group_lasso: float = 0.1
     random_state: int = 0
     fold: int = 0
-    clusters: np.ndarray = None
-    cell_weights: np.ndarray = None
+    clusters: np.ndarray | None = None
+    cell_weights: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check strengths and lengths."""
         check_number(self.group_lasso, "group_lasso")
         for name in ("clusters", "cell_weights"):
             if getattr(self, name) is not None:
                 check_length(getattr(self, name), len(self.train_cells), name, "training cell")
 
-    def generator(self, stream):
+    def generator(self, stream: int) -> np.random.Generator:
         """Return the random generator of one stream: 0 draws weights, 1 + index shuffles the cells of a stage."""
         return np.random.default_rng([self.random_state, self.fold, stream])
 
-    def dropout_seed(self, stream):
+    def dropout_seed(self, stream: int) -> np.uint32:
         """Return the seed for dropping inputs in a stage."""
         return self.generator(1000 + stream).integers(2**32, dtype=np.uint32)
 
-    def stage_cells(self, stage):
+    def stage_cells(self, stage: Stage) -> np.ndarray:
         """Return the positions within `train_cells` that a stage trains on."""
         cells = np.arange(len(self.train_cells))
         if stage.name == "pretrained":
@@ -60,7 +61,7 @@ class TrainingTask:
             cells = cells[np.asarray(self.clusters) >= 0]
         return cells[: round(stage.cell_fraction * len(cells))]
 
-    def steps_per_epoch(self, schedule):
+    def steps_per_epoch(self, schedule: str | Schedule | Sequence[Stage]) -> tuple[int, ...]:
         """Return the number of steps per epoch in each stage; networks can be stacked if these agree."""
         return tuple(-(-len(self.stage_cells(stage)) // stage.batch_size) for stage in get_schedule(schedule))
 
@@ -88,11 +89,11 @@ class TrainedNetwork:
         Stage in which weights or errors ceased to be finite; every later R2 is NaN.
     """
 
-    weights: list
+    weights: list[np.ndarray]
     selected: np.ndarray
     gene_norms: np.ndarray
     x_mean: np.ndarray
     y_mean: np.ndarray
     history: pd.DataFrame
     feature_r2: np.ndarray
-    diverged_in: str = None
+    diverged_in: str | None = None

@@ -1,9 +1,11 @@
 """Train stacks of sparse bottleneck networks through the stages of a schedule."""
 
+from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from sbnn._checks import check_matrix, check_same_cells
@@ -14,8 +16,8 @@ from sbnn.models.engine import Dropout, Penalties, StackData, compiled_stack
 from sbnn.models.network import Layer, encoder_of, initial_weights, layer_sizes, network_layers
 from sbnn.models.optimisers import start_state
 from sbnn.models.r2 import r2_from_sums
-from sbnn.models.schedules import get_schedule
-from sbnn.models.tasks import TrainedNetwork
+from sbnn.models.schedules import Schedule, Stage, get_schedule
+from sbnn.models.tasks import TrainedNetwork, TrainingTask
 
 #: Cells evaluated at once.
 EVALUATION_BLOCK = 256
@@ -24,16 +26,16 @@ MEAN_BLOCK = 4096
 
 
 def train_stack(
-    X,
-    Y,
-    tasks,
-    schedule="paper",
-    bottleneck_dim=2,
-    hidden=(512, 128),
-    ridge=1e-10,
-    n_selected=25,
-    on_epoch=None,
-):
+    X: npt.ArrayLike,
+    Y: npt.ArrayLike,
+    tasks: Sequence[TrainingTask],
+    schedule: str | Schedule | Sequence[Stage] = "paper",
+    bottleneck_dim: int = 2,
+    hidden: Sequence[int] = (512, 128),
+    ridge: float = 1e-10,
+    n_selected: int | None = 25,
+    on_epoch: Callable[[str, np.ndarray | None], object] | None = None,
+) -> list[TrainedNetwork]:
     """Train M networks at once; each is independent of the others.
 
     Each network minimises, on its own cells, penalty and seed,
@@ -82,7 +84,9 @@ def train_stack(
     return run.finish()
 
 
-def check_stack(X, Y, tasks, stages, n_selected):
+def check_stack(
+    X: np.ndarray, Y: np.ndarray, tasks: Sequence[TrainingTask], stages: Schedule | Sequence[Stage], n_selected: int
+) -> None:
     """Check that the tasks match the data and each other."""
     if not tasks:
         raise ValueError("tasks is empty: give at least one TrainingTask")
@@ -130,16 +134,16 @@ class StackRun:
 
     def __init__(
         self,
-        X,
-        Y,
-        tasks,
-        layers,
-        ridge,
-        n_selected=None,
-        on_epoch=None,
-        weights=None,
-        centre=True,
-        hide_zero_genes=False,
+        X: np.ndarray,
+        Y: np.ndarray,
+        tasks: Sequence[TrainingTask],
+        layers: tuple[Layer, ...],
+        ridge: float,
+        n_selected: int | None = None,
+        on_epoch: Callable[[str, np.ndarray | None], object] | None = None,
+        weights: Sequence[np.ndarray] | None = None,
+        centre: bool = True,
+        hide_zero_genes: bool = False,
     ):
         self.X, self.tasks, self.layers, self.ridge = X, tasks, layers, ridge
         self.n_selected, self.on_epoch = n_selected, on_epoch or (lambda *_: None)
@@ -165,9 +169,10 @@ class StackRun:
         self.weights = initial_weights(self.sizes[:-1], self.generators) if weights is None else list(weights)
         self.target = None if weights is None else "features"
         self.selected = np.tile(np.arange(X.shape[1]), (self.n_networks, 1))
-        self.norms_before_pruning = None
-        self.feature_r2 = None
-        self.history, self.n_epochs = [], 0
+        self.norms_before_pruning: np.ndarray | None = None
+        self.feature_r2: np.ndarray | None = None
+        self.history: list[StageScore] = []
+        self.n_epochs = 0
         self.diverged_in = [None] * self.n_networks
 
     def _means(self, centre):
@@ -195,7 +200,7 @@ class StackRun:
             totals.append(cell_weights[network].astype(np.float64) @ squares)
         return np.stack(totals)
 
-    def step(self, stage, stream, group_lasso=None):
+    def step(self, stage: Stage, stream: int, group_lasso: float | None = None) -> StageScore | None:
         """Train a stage: draw a new output layer if the target changes, prune if the stage does so, train its epochs.
 
         Parameters
@@ -231,14 +236,14 @@ class StackRun:
         self._note_divergence(stage, [np.isfinite(weight).reshape(self.n_networks, -1) for weight in self.weights])
         return self.history[-1] if self.target == "features" else None
 
-    def fork(self):
+    def fork(self) -> Self:
         """Return an independent run that continues from here; this one is not changed by it."""
         fork = copy(self)
         for name in ("weights", "history", "diverged_in", "generators"):
             setattr(fork, name, deepcopy(getattr(self, name)) if name == "generators" else list(getattr(self, name)))
         return fork
 
-    def weights_of(self, network=0):
+    def weights_of(self, network: int = 0) -> list[np.ndarray]:
         """Return the weights of one network: kernel and bias of each layer."""
         return [np.array(weight[network]) for weight in self.weights]
 
@@ -283,13 +288,13 @@ class StackRun:
         sizes = (self.sizes[-2], self._current_layers()[-1].units)
         self.weights[2 * len(self.layers) - 2 :] = initial_weights(sizes, self.generators)
 
-    def gene_norms(self):
+    def gene_norms(self) -> np.ndarray:
         """Return the row norms of the first kernel for all genes, shape (M, n_genes); 0 for genes that are dropped."""
         norms = np.zeros((self.n_networks, self.X.shape[1]), dtype=np.float32)
         np.put_along_axis(norms, self.selected, np.linalg.norm(self.weights[0], axis=2), axis=1)
         return norms
 
-    def keep_largest(self, n_genes):
+    def keep_largest(self, n_genes: int | None) -> None:
         """Drop all genes but those with the largest row norms of the first kernel."""
         norms = np.linalg.norm(self.weights[0], axis=2)
         # Stable sort: among equal norms, the gene that comes first in the table is kept.
@@ -368,7 +373,7 @@ class StackRun:
             self.on_epoch(stage.name, None)
         self.on_epoch(stage.name, np.where(np.isnan(r2_test), r2_train, r2_test))
 
-    def finish(self):
+    def finish(self) -> list[TrainedNetwork]:
         """Return the networks one by one."""
         norms = self.gene_norms() if self.norms_before_pruning is None else self.norms_before_pruning
         return [self._network(network, norms[network]) for network in range(self.n_networks)]

@@ -1,15 +1,20 @@
 """A fitted model as one file: its settings as JSON, everything else as NumPy arrays; nothing in it is executed."""
 
+from __future__ import annotations
+
 import numbers
+from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator
 
 from sbnn._checks import check_number, check_unique
+from sbnn._hints import PathLike
 from sbnn.data.preprocessing import Preprocessor
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.reduced_rank import ReducedRankFit, ReducedRankRegressor
@@ -27,7 +32,19 @@ _OF_ESTIMATOR = ("selected_", "gene_norms_", "x_mean_", "y_mean_")
 _HISTORY = ("stage", "epoch", "r2_train", "r2_test")
 
 
-def write_model(model, path):
+class FittedModel(Protocol):
+    """What is read of a fitted PairedModel."""
+
+    estimator_: BaseEstimator
+    preprocessor_: Preprocessor
+    gene_names_: np.ndarray
+    feature_names_: np.ndarray
+    feature_units_: tuple[str | None, ...] | None
+    training_genes_: np.ndarray
+    outlier_distance_: float
+
+
+def write_model(model: FittedModel, path: PathLike) -> Path:
     """Write a PairedModel; see `PairedModel.save`."""
     estimator, fitted = model.estimator_, model.preprocessor_
     arrays = {"gene_names": model.gene_names_, "feature_names": model.feature_names_}
@@ -61,16 +78,16 @@ def write_model(model, path):
 class ModelParts(NamedTuple):
     """The checked content of a model file: attributes of a fitted PairedModel."""
 
-    estimator: object
+    estimator: BaseEstimator
     preprocessor: Preprocessor
     gene_names: np.ndarray
     feature_names: np.ndarray
-    units: tuple
+    units: tuple[str | None, ...] | None
     training_genes: np.ndarray
     outlier_distance: float
 
 
-def read_model(path):
+def read_model(path: PathLike) -> ModelParts:
     """Return the ModelParts of a file; see `sbnn.load_model`."""
     path = Path(path)
     try:
@@ -162,10 +179,12 @@ def _rebuild(config, arrays):
 class _Taker:
     """Returns arrays by name after checking their kind, shape and values."""
 
-    def __init__(self, arrays):
+    def __init__(self, arrays: Mapping[str, np.ndarray]):
         self.arrays = dict(arrays)
 
-    def __call__(self, name, kinds, shape, least=-np.inf, above=False):
+    def __call__(
+        self, name: str, kinds: str, shape: tuple[int | None, ...], least: float = -np.inf, above: bool = False
+    ) -> np.ndarray:
         """Return an array; None in `shape` stands for any positive length."""
         if name not in self.arrays:
             raise _DamagedError(f"it lacks the array {name!r}")
@@ -182,7 +201,7 @@ class _Taker:
                 raise _DamagedError(f"its array {name!r} holds {array.min():g}, too small a value")
         return array
 
-    def check_nothing_is_left(self):
+    def check_nothing_is_left(self) -> None:
         """Raise ValueError if the file holds arrays that no model has."""
         if self.arrays:
             raise _DamagedError(f"it holds an array {sorted(self.arrays)[0][:80]!r} that no such model has")

@@ -1,6 +1,10 @@
 """A fitted map of your own cells: takes counts, matches genes by name, predicts in units, detects outliers."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -11,12 +15,18 @@ from sklearn.model_selection import KFold
 from sklearn.neighbors import NearestNeighbors
 
 from sbnn._checks import check_counts, check_unique, preview, warn, warn_of_fractions
+from sbnn._hints import PathLike
 from sbnn.data.containers import counts_of, put_in_obsm
 from sbnn.data.named_tables import read_table
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.data.preprocessing import align_genes, fit_preprocessor
 from sbnn.models.latent_regressor import LatentRegressorMixin
 from sbnn.own_cells.model_file import read_model, write_model
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.figure import Figure
+
 
 #: Neighbours over which the distance of a cell is averaged.
 N_NEIGHBOURS = 10
@@ -38,7 +48,7 @@ class _AlignedCells(NamedTuple):
     has_counts: np.ndarray
     present: np.ndarray
 
-    def table(self, values, columns):
+    def table(self, values: np.ndarray, columns: Sequence[str]) -> pd.DataFrame:
         """Values of the cells in X as a table of all cells, NaN for those without counts."""
         everything = np.full((len(self.names), len(columns)), np.nan)
         everything[self.has_counts] = values
@@ -70,7 +80,7 @@ class PairedModel:
         Distance above which a cell is far outside the training data.
     """
 
-    def __init__(self, estimator=None):
+    def __init__(self, estimator: LatentRegressorMixin | None = None):
         if estimator is not None and not isinstance(estimator, LatentRegressorMixin):
             shown = estimator.__name__ if isinstance(estimator, type) else repr(estimator)
             raise ValueError(
@@ -79,7 +89,7 @@ class PairedModel:
             )
         self.estimator = estimator
 
-    def fit(self, data):
+    def fit(self, data: PairedData) -> Self:
         """Fit the estimator on all cells of PairedData.
 
         Parameters
@@ -108,12 +118,14 @@ class PairedModel:
         return self
 
     @property
-    def selected_genes_(self):
+    def selected_genes_(self) -> np.ndarray:
         """Names of the genes that the model reads."""
         self._check_fitted()
         return self.gene_names_[self.estimator_.selected_]
 
-    def predict(self, cells, layer=None, fill_missing=False):
+    def predict(
+        self, cells: pd.DataFrame | AnnData | PairedData, layer: str | None = None, fill_missing: bool = False
+    ) -> pd.DataFrame:
         """Predict features of cells, in their own units.
 
         Parameters
@@ -136,7 +148,9 @@ class PairedModel:
         Y = self.preprocessor_.inverse_transform_features(self.estimator_.predict(aligned.X))
         return aligned.table(Y, self.feature_names_)
 
-    def transform(self, cells, layer=None, fill_missing=False):
+    def transform(
+        self, cells: pd.DataFrame | AnnData | PairedData, layer: str | None = None, fill_missing: bool = False
+    ) -> pd.DataFrame:
         """Return the latent coordinates of cells; arguments as for `predict`.
 
         Returns
@@ -150,7 +164,9 @@ class PairedModel:
         Z = np.asarray(self.estimator_.transform(aligned.X))
         return aligned.table(Z, list(self.estimator_.get_feature_names_out()))
 
-    def outliers(self, cells, layer=None, fill_missing=False):
+    def outliers(
+        self, cells: pd.DataFrame | AnnData | PairedData, layer: str | None = None, fill_missing: bool = False
+    ) -> pd.DataFrame:
         """Assess how far cells are from the training cells; arguments as for `predict`.
 
         The distance of a cell is the mean Euclidean distance to its ten nearest training cells, in z-scores of the
@@ -173,7 +189,7 @@ class PairedModel:
         found = aligned.table(distance[:, None], ["distance"])
         return found.assign(is_outlier=~(found["distance"] <= limit))
 
-    def annotate(self, adata, layer=None, fill_missing=False):
+    def annotate(self, adata: AnnData, layer: str | None = None, fill_missing: bool = False) -> None:
         """Write coordinates, predictions and outliers of the cells of an AnnData into it.
 
         `.obsm["X_sbnn"]` (coordinates, which `scanpy.pl.embedding(adata, "sbnn")` draws),
@@ -198,7 +214,7 @@ class PairedModel:
         adata.var["sbnn_selected"] = adata.var_names.isin(self.selected_genes_)
         adata.var["sbnn_norm"] = norms.reindex(adata.var_names).to_numpy()
 
-    def plot(self, data):
+    def plot(self, data: PairedData) -> Figure:
         """Draw cells on the map (its t-SNE if it has more than two dimensions), with genes and features over it.
 
         Shown are the nine genes with the largest norms, and the nine features that the model predicts to vary most.
@@ -246,7 +262,7 @@ class PairedModel:
             colors = [data.type_colors[name] for name in data.cell_types]
         cells = pd.DataFrame({"type_color": colors, "cell_family": plain if families is None else families})
         if data.cell_families is not None and data.family_colors is not None:
-            cells["family_color"] = [data.family_colors[name] for name in families]
+            cells["family_color"] = [data.family_colors[name] for name in data.cell_families]
         with plt.rc_context():  # the user's own settings are not changed
             use_style()
             return plot_latent_space([panel], cells)
@@ -299,7 +315,7 @@ class PairedModel:
         if not hasattr(self, "outlier_distance_"):  # what `fit` sets last
             raise NotFittedError("this PairedModel is not fitted yet: call fit(data) first")
 
-    def save(self, path):
+    def save(self, path: PathLike) -> Path:
         """Write the model to one file, all or nothing; `sbnn.load_model` reads it, under either backend.
 
         Parameters
@@ -316,7 +332,7 @@ class PairedModel:
         return write_model(self, path)
 
 
-def load_model(path):
+def load_model(path: PathLike) -> PairedModel:
     """Read a model written by `PairedModel.save`.
 
     Nothing in the file is executed, and every number, name and shape in it is checked for consistency: a loaded model

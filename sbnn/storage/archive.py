@@ -4,9 +4,12 @@ import json
 import re
 import zipfile
 import zlib
+from collections.abc import Callable, Mapping
 from io import BytesIO
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sbnn.storage.plain_arrays import NotPlainError, plain_array, plain_dtype
 
@@ -27,7 +30,7 @@ _NPY = re.compile(
 )
 
 
-def pack(config, arrays):
+def pack(config: Mapping[str, Any], arrays: Mapping[str, npt.ArrayLike]) -> bytes:
     """Return the bytes of a file with a JSON text and arrays by name; the same content gives the same bytes.
 
     Parameters
@@ -52,7 +55,9 @@ def pack(config, arrays):
     return content.getvalue()
 
 
-def unpack(content, check=None):
+def unpack(
+    content: bytes, check: Callable[[dict[str, Any]], object] | None = None
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return the JSON text and the arrays of a file made by `pack`.
 
     Parameters

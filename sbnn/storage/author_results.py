@@ -2,11 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sbnn._checks import check_choice, preview
+from sbnn._hints import PathLike
 from sbnn.data.sources import FILES, find_file
 from sbnn.storage.results import read_plain_pickle
 
@@ -35,12 +37,12 @@ _WIDE = r"(?P<wide>_nb|_no_bottleneck)?\.pickle"  # files of networks with 64 bo
 _N_EPOCHS = 200
 
 
-def paper_penalty(dataset):
+def paper_penalty(dataset: str) -> float:
     """Return the group-lasso penalty that the paper uses for a data set where it shows only one."""
     return 1e-2 if dataset == "stoeckius_2017" else 1e-1
 
 
-def find_author_results(dataset, data_dir=None):
+def find_author_results(dataset: str, data_dir: PathLike | None = None) -> Path:
     """Return the folder of the authors' pickles for a data set, downloading and verifying them if missing.
 
     Parameters
@@ -71,7 +73,7 @@ def find_author_results(dataset, data_dir=None):
     return folders[0]
 
 
-def read_author_results(folder):
+def read_author_results(folder: PathLike) -> dict[str, Any]:
     """Read the authors' pickles of one data set into tables like those of `CrossValidation`.
 
     Nothing in the pickles is executed. Their R2 differs from ours in two respects. `r2_test`, the end of their curves,
@@ -111,7 +113,9 @@ def read_author_results(folder):
     missing = [name for name in published if name not in _IGNORED and not (folder / name).exists()]
     if missing:
         raise FileNotFoundError(f"{folder} lacks {preview(missing)}: get them by sbnn.find_author_results({dataset!r})")
-    parts = {name: [] for name in ("scores", "curves", "pretraining", "feature_scores", "gene_frequencies")}
+    parts: dict[str, list[pd.DataFrame]] = {
+        name: [] for name in ("scores", "curves", "pretraining", "feature_scores", "gene_frequencies")
+    }
     for path in sorted(folder / name for name in published if name not in _IGNORED):
         for name, table in _read_file(path, dataset).items():
             parts[name].append(table)

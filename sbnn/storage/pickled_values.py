@@ -1,6 +1,7 @@
 """Placeholders for arrays while a pickle is read, and the finished values that are returned."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from sbnn.storage.plain_arrays import NotPlainError, plain_array, plain_dtype
 
@@ -24,11 +25,11 @@ class Name(NamedTuple):
 class Blank:
     """An array or type under construction: BUILD completes it, in place for all that refer to it."""
 
-    def __init__(self, kind, value=None):
+    def __init__(self, kind: str, value: Any = None):
         self.kind, self.value = kind, value
 
 
-def complete(arguments):
+def complete(arguments: Iterable[Any]) -> list[Any]:
     """Return arguments of a maker with placeholders replaced by types."""
     return [
         argument.value if isinstance(argument, Blank) and argument.kind == "dtype" else argument
@@ -41,7 +42,7 @@ def _make_dtype(text=None, *_):
     return Blank("dtype", plain_dtype(text))
 
 
-def build_dtype(blank, state):
+def build_dtype(blank: Blank, state: tuple[Any, ...]) -> None:
     """Complete a type with its byte order; the rest of its state must not contradict the type."""
     order = state[1] if len(state) > 1 else None
     if not isinstance(order, str) or order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
@@ -63,7 +64,7 @@ def _is_empty(shape):
     return isinstance(shape, tuple) and len(shape) == 1 and type(shape[0]) is int and shape[0] == 0
 
 
-def build_array(blank, state):
+def build_array(blank: Blank, state: tuple[Any, ...]) -> None:
     """Complete an array with shape, type, order and bytes."""
     if len(state) != 5:
         raise NotPlainError(f"it completes an array with {len(state)} parts, not 5")
@@ -97,13 +98,14 @@ class _Finished(NamedTuple):
     height: int
 
 
-def finished(value, most):
+def finished(value: Any, most: int) -> Any:
     """Return a value with placeholders replaced by arrays, after counting elements and depth.
 
     A container that repeats the same element many times is small in a file, but endless for a walk through it:
     elements are counted as such a walk would visit them.
     """
-    known, unfinished = {}, set()
+    known: dict[int, _Finished] = {}
+    unfinished: set[int] = set()
 
     def finish(part):
         if id(part) not in known:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,7 +16,7 @@ class NotPlainError(ValueError):
     """A file holds, or asks for, something that is not a plain value or array."""
 
 
-def plain_dtype(text):
+def plain_dtype(text: Any) -> np.dtype:
     """Return the NumPy type that a text such as "<f4" names; NotPlainError if it is not plain."""
     if not isinstance(text, str) or not _PLAIN_DTYPE.fullmatch(text):
         shown = repr(text[:40]) if isinstance(text, str) else f"<{type(text).__name__}>"
@@ -26,7 +27,7 @@ def plain_dtype(text):
     return dtype
 
 
-def plain_array(content, dtype, shape, order="C"):
+def plain_array(content: Any, dtype: Any, shape: Any, order: Literal["C", "F"] = "C") -> np.ndarray:
     """Make an array from bytes.
 
     Parameters

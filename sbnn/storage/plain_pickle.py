@@ -6,6 +6,7 @@ values and arrays need, builds arrays itself from checked types, shapes and byte
 """
 
 import struct
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class _Mark:
     """Where a run of values on the stack begins."""
 
 
-def load_plain(data):
+def load_plain(data: bytes) -> Any:
     """Return the plain containers, numbers, strings and NumPy arrays of a pickle.
 
     Parameters
@@ -75,12 +76,14 @@ def load_plain(data):
 class _Machine:
     """Stack, memo and position in the file."""
 
-    def __init__(self, data):
+    def __init__(self, data: bytes):
         self.data, self.place = memoryview(data), 0
-        self.stack, self.memo, self.n_values, self.n_containers = [], {}, 0, 0
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+        self.n_values, self.n_containers = 0, 0
         self.bytes_left = MAX_BYTES_PER_BYTE * len(data) + 1000
 
-    def run(self):
+    def run(self) -> Any:
         """Follow the instructions to the last one and return the value left on the stack."""
         data = self.data
         if data[:1] != b"\x80":
@@ -139,65 +142,65 @@ class _Machine:
             raise ValueError(f"an instruction finds {type(self.stack[-1]).__name__} where it needs {kind.__name__}")
         return self.stack[-1]
 
-    def protocol(self):
+    def protocol(self) -> None:
         version = self._unpack("<B")
         if version not in _PROTOCOLS:
             raise ValueError(f"it is of protocol {version}; {_PROTOCOLS[0]} to {_PROTOCOLS[-1]} are read")
 
-    def frame(self):
+    def frame(self) -> None:
         self._take(8)  # how much to read at a time, which does not matter here
 
-    def mark(self):
+    def mark(self) -> None:
         self._push(_Mark())
 
-    def pop(self):
+    def pop(self) -> None:
         self.stack.pop()
 
-    def pop_mark(self):
+    def pop_mark(self) -> None:
         self._pop_to_mark()
 
-    def long(self, layout):
+    def long(self, layout: str) -> None:
         number = self._unpack(layout)
         if not 0 <= number <= 8:
             raise NotPlainError(f"it holds a whole number of {number} bytes; 8 are enough")
         self._push(int.from_bytes(self._take(number), "little", signed=True))
 
-    def text(self, layout):
+    def text(self, layout: str) -> None:
         self._push(str(self._take(self._unpack(layout)), "utf-8", "surrogatepass"))
 
-    def bytes(self, layout):
+    def bytes(self, layout: str) -> None:
         number = self._unpack(layout)
         self._push(bytes(self._take(number)))
 
-    def append(self):
+    def append(self) -> None:
         value = self._pop()
         self._top(list).append(value)
 
-    def appends(self):
+    def appends(self) -> None:
         values = self._pop_to_mark()
         self._top(list).extend(values)
 
-    def set_item(self):
+    def set_item(self) -> None:
         value, key = self._pop(), self._pop()
         self._top(dict)[_key(key)] = value
 
-    def set_items(self):
+    def set_items(self) -> None:
         values = self._pop_to_mark()
         if len(values) % 2:
             raise ValueError("a dict has a key without a value")
         self._top(dict).update({_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)})
 
-    def add_items(self):
+    def add_items(self) -> None:
         values = self._pop_to_mark()
         self._top(set).update(map(_key, values))
 
-    def tuple_of(self, number):
+    def tuple_of(self, number: int) -> None:
         if number > len(self.stack):
             raise ValueError("a tuple has fewer values than announced")
         values = [self._pop() for _ in range(number)][::-1]
         self._push_container(tuple(values))
 
-    def memoize(self, number=None):
+    def memoize(self, number: int | None = None) -> None:
         number = len(self.memo) if number is None else number
         if isinstance(self.stack[-1], _Mark):
             raise ValueError("an instruction finds no value on the stack")
@@ -205,19 +208,19 @@ class _Machine:
         if len(self.memo) > MAX_VALUES:
             raise NotPlainError(f"it remembers more than {MAX_VALUES} values")
 
-    def remember(self, number):
+    def remember(self, number: int) -> None:
         if number not in self.memo:
             raise ValueError(f"it refers to value {number}, which it did not make")
         self._push(self.memo[number])
 
-    def line(self):
+    def line(self) -> str:
         """Return the text up to the end of a line."""
         rest = bytes(self.data[self.place : self.place + 200])
         if b"\n" not in rest:
             raise ValueError("a name has no end")
         return str(self._take(rest.index(b"\n") + 1), "utf-8")[:-1]
 
-    def name(self, module, name):
+    def name(self, module: object, name: object) -> None:
         if not (isinstance(module, str) and isinstance(name, str)):
             raise ValueError("a callable is named by something other than text")
         if name not in NAMES.get(module, ()):
@@ -227,11 +230,11 @@ class _Machine:
             )
         self._push(Name(module, name))
 
-    def name_from_stack(self):
+    def name_from_stack(self) -> None:
         name, module = self._pop(), self._pop()
         self.name(module, name)
 
-    def reduce(self):
+    def reduce(self) -> None:
         arguments, function = self._pop(), self._pop()
         if not isinstance(function, Name) or not isinstance(arguments, tuple):
             raise NotPlainError(f"it calls {type(function).__name__} with {type(arguments).__name__}")
@@ -249,7 +252,7 @@ class _Machine:
         if self.bytes_left < 0:
             raise NotPlainError(f"it makes arrays of more than {MAX_BYTES_PER_BYTE} times its own size")
 
-    def build(self):
+    def build(self) -> None:
         state, blank = self._pop(), self._top(Blank)
         if not isinstance(state, tuple):
             raise NotPlainError(f"it completes an array or type with {type(state).__name__}")

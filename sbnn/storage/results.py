@@ -3,14 +3,17 @@
 import pickle
 import platform
 import subprocess
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 import sbnn
+from sbnn._hints import PathLike
 from sbnn.storage.plain_arrays import NotPlainError
 from sbnn.storage.plain_pickle import MAX_BYTES, load_plain
 from sbnn.storage.writing import write_bytes
@@ -27,7 +30,22 @@ _RESERVED |= {"models"}
 _SINGLE = (str, bool, int, float, type(None))
 
 
-def save_results(path, results, tables=None, extra=None, **notes):
+class HasTables(Protocol):
+    """What is read of `sbnn.CrossValidation`."""
+
+    @property
+    def tables(self) -> Mapping[str, pd.DataFrame]: ...  # noqa: D102
+    @property
+    def folds(self) -> Sequence[Any]: ...  # noqa: D102
+
+
+def save_results(
+    path: PathLike,
+    results: Mapping[str, pd.DataFrame] | HasTables,
+    tables: Collection[str] | None = None,
+    extra: Mapping[str, pd.DataFrame] | None = None,
+    **notes: Any,
+) -> Path:
     """Write tables and their provenance to a pickle of plain values and arrays, all or nothing.
 
     Parameters
@@ -62,7 +80,7 @@ def save_results(path, results, tables=None, extra=None, **notes):
     }
     if hasattr(results, "tables"):
         content |= {key: getattr(results, key) for key in ("dataset", "fingerprint", "protocol", "models")}
-        content["folds"] = [{"train": np.asarray(fold.train), "test": np.asarray(fold.test)} for fold in results.folds]
+        content["folds"] = [{"train": np.asarray(fold.train), "test": np.asarray(fold.test)} for fold in results.folds]  # type: ignore[union-attr]  # of HasTables
         results = results.tables
     chosen = [name for name, table in results.items() if len(table)] if tables is None else list(tables)
     results, chosen = {**results, **(extra or {})}, [*chosen, *(extra or {})]
@@ -78,7 +96,7 @@ def save_results(path, results, tables=None, extra=None, **notes):
     return path
 
 
-def dump_plain(content):
+def dump_plain(content: object) -> bytes:
     """Pickle plain values and arrays; ValueError for anything that `read_plain_pickle` would refuse."""
     data = pickle.dumps(content, protocol=4)
     if len(data) > MAX_BYTES:
@@ -90,7 +108,7 @@ def dump_plain(content):
     return data
 
 
-def load_results(path):
+def load_results(path: PathLike) -> dict[str, Any]:
     """Read a result file without executing anything in it.
 
     Parameters
@@ -136,7 +154,7 @@ def load_results(path):
     return {**content, **tables}
 
 
-def read_plain_pickle(path):
+def read_plain_pickle(path: PathLike) -> Any:
     """Unpickle a file that holds plain containers, numbers, strings and NumPy arrays, and refuse anything else.
 
     Parameters
@@ -160,7 +178,7 @@ def read_plain_pickle(path):
         raise ValueError(f"{path} is truncated or not a pickle ({error})") from None
 
 
-def read_bytes(path):
+def read_bytes(path: PathLike) -> bytes:
     """Return the content of a file; NotPlainError if it is larger than any result or model."""
     size = Path(path).stat().st_size
     if size > MAX_BYTES:
@@ -168,7 +186,7 @@ def read_bytes(path):
     return Path(path).read_bytes()
 
 
-def pack_table(table):
+def pack_table(table: pd.DataFrame) -> dict[str, Any]:
     """Turn a DataFrame into a dict of columns; columns with few distinct values become values and codes.
 
     A named index becomes columns, and row numbers are dropped; ValueError for any other unnamed index, and for columns
@@ -208,7 +226,7 @@ def _plain_array(values):
     return [value if isinstance(value, _SINGLE) else value.item() for value in array]
 
 
-def unpack_table(columns):
+def unpack_table(columns: Mapping[str, Any]) -> pd.DataFrame:
     """Turn a dict of columns back into a DataFrame; ValueError if they are not columns of equal length."""
     if not isinstance(columns, dict) or not all(isinstance(name, str) for name in columns):
         raise ValueError(f"a table should be a dict of named columns, got {type(columns).__name__}")
@@ -245,7 +263,7 @@ def _plain_column(name, values):
     raise ValueError(f"column {name!r} should be an array of one axis or a list of single values")
 
 
-def package_versions():
+def package_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages used for computation, by name."""
     packages = (
         "sbnn",
@@ -270,7 +288,7 @@ def package_versions():
 
 
 @lru_cache(maxsize=1)
-def current_commit():
+def current_commit() -> str | None:
     """Return the commit of this repository, with "+" where the code differs from it; None outside a checkout.
 
     Determined once per session, when its first computation starts: the checkout may change during a long run.

@@ -2,11 +2,13 @@
 
 import os
 import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
-def all_or_nothing(path):
+def all_or_nothing(path: Path) -> Iterator[Path]:
     """Provide a temporary file to write to, which becomes `path` on success and is deleted on failure.
 
     Parameters
@@ -29,7 +31,7 @@ def all_or_nothing(path):
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path, content):
+def write_bytes(path: Path, content: bytes) -> None:
     """Write bytes to a file, all or nothing."""
     with all_or_nothing(path) as temporary:
         temporary.write_bytes(content)

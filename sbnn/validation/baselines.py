@@ -1,11 +1,16 @@
 """Predictions from a cell's class alone: the baseline that a map has to beat."""
 
+from typing import Self
+
 import numpy as np
+import numpy.typing as npt
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sbnn._checks import check_choice, check_length, check_targets, preview
+from sbnn._hints import Labels
 from sbnn.data.cell_labels import UNKNOWN
+from sbnn.data.paired_data import PairedData
 
 #: Fields of PairedData that hold classes.
 CLASSES = ("cell_families", "cell_types")
@@ -32,16 +37,16 @@ class ClassMean(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Mean of all training cells.
     """
 
-    def __init__(self, of="cell_families"):
+    def __init__(self, of: str = "cell_families"):
         self.of = of
 
-    def check_classes(self, data):
+    def check_classes(self, data: PairedData) -> None:
         """Raise ValueError if `of` is not a kind of class, or if the data have no such classes."""
         check_choice(self.of, CLASSES, "of")
         if getattr(data, self.of) is None:
             raise ValueError(f"ClassMean(of={self.of!r}) needs data.{self.of}, which is None")
 
-    def fit(self, X, y):
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
         """Compute the means.
 
         Parameters
@@ -73,7 +78,7 @@ class ClassMean(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.means_ = np.where(counts > 0, sums / np.maximum(counts, 1), self.y_mean_)
         return self
 
-    def predict(self, X):
+    def predict(self, X: npt.ArrayLike) -> np.ndarray:
         """Return the mean of the class of each cell, shape (n_cells, n_features)."""
         check_is_fitted(self, "means_")
         labels = _labels(X)
@@ -84,7 +89,7 @@ class ClassMean(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return np.where(known[:, None], self.means_[place], self.y_mean_)
 
 
-def class_means(Y, labels, new_labels):
+def class_means(Y: np.ndarray, labels: Labels, new_labels: Labels) -> np.ndarray:
     """Predict the features of new cells by the mean of the training cells of the same class.
 
     Parameters

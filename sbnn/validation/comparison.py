@@ -1,19 +1,25 @@
 """Comparison of models, for the notebooks and the table of the README."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
+from sbnn.data.paired_data import PairedData
+from sbnn.validation.folds import Fold
 
-def final_scores(scores):
+
+def final_scores(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the last stage in `scores`: "pruned" for networks, "fitted" for linear models."""
     return scores[scores["stage"].isin(["pruned", "fitted"])]
 
 
-def choose_alpha(scores, n_genes=25, tolerance=3):
+def choose_alpha(scores: pd.DataFrame, n_genes: float = 25, tolerance: float | None = 3) -> float:
     """Return the alpha of a grid that selects about `n_genes` genes on average over folds.
 
     Test R2 is not used in the choice.
@@ -47,7 +53,7 @@ def choose_alpha(scores, n_genes=25, tolerance=3):
     return float(close[0])
 
 
-def principal_component_latents(data, folds, n_components=2):
+def principal_component_latents(data: PairedData, folds: Iterable[Fold], n_components: int = 2) -> pd.DataFrame:
     """Return coordinates of all cells in the principal components of every fold's training cells.
 
     Parameters
@@ -68,7 +74,7 @@ def principal_component_latents(data, folds, n_components=2):
     return pd.concat(tables, ignore_index=True)
 
 
-def fixed_latents(name, coordinates, data, folds):
+def fixed_latents(name: str, coordinates: npt.ArrayLike, data: PairedData, folds: Iterable[Fold]) -> pd.DataFrame:
     """Return coordinates that were computed once for all cells (t-SNE, say) as those of every fold.
 
     Parameters
@@ -101,7 +107,9 @@ def _latents_of_fold(name, number, coordinates, data, fold):
     return table.iloc[np.sort(np.concatenate([fold.train, fold.test]))]
 
 
-def neighbour_votes(latents, families, n_neighbours=10):
+def neighbour_votes(
+    latents: pd.DataFrame, families: Mapping[str, str] | pd.Series, n_neighbours: int = 10
+) -> pd.DataFrame:
     """Let the nearest training cells of every held-out cell vote for its family.
 
     Parameters
@@ -130,7 +138,9 @@ def neighbour_votes(latents, families, n_neighbours=10):
     return pd.concat(parts, ignore_index=True)
 
 
-def vote_of_neighbours(coordinates, families, new_coordinates, n_neighbours=10):
+def vote_of_neighbours(
+    coordinates: np.ndarray, families: npt.ArrayLike, new_coordinates: npt.ArrayLike, n_neighbours: int = 10
+) -> np.ndarray:
     """Assign new cells to families by a vote of their nearest training cells.
 
     Parameters
@@ -149,7 +159,7 @@ def vote_of_neighbours(coordinates, families, new_coordinates, n_neighbours=10):
     return classifier.fit(np.asarray(coordinates), np.asarray(families)).predict(np.asarray(new_coordinates))
 
 
-def family_recall(votes):
+def family_recall(votes: pd.DataFrame) -> pd.DataFrame:
     """Return how often neighbours predict the family of a held-out cell: over all cells, and family by family.
 
     Parameters
@@ -172,7 +182,7 @@ def family_recall(votes):
     return pd.concat([pd.DataFrame(scores), recall], axis=1)
 
 
-def gene_frequencies(selected):
+def gene_frequencies(selected: pd.DataFrame) -> pd.Series:
     """Return in how many of the networks in `selected` each gene was selected, most frequent first.
 
     Parameters
@@ -189,7 +199,7 @@ def gene_frequencies(selected):
     return genes.sort_values(["n_networks", "norm"], ascending=False)["n_networks"]
 
 
-def table_of_scores(scores, by, value="r2_test"):
+def table_of_scores(scores: pd.DataFrame, by: Sequence[str], value: str = "r2_test") -> pd.DataFrame:
     """Return mean and SD over folds of a score as one table (rows sorted as they first appear).
 
     If a fold has no score (NaN), there is no mean: the mean over the other folds would be one over other cells.
@@ -214,12 +224,14 @@ def table_of_scores(scores, by, value="r2_test"):
     return pd.DataFrame(table).round({"n_selected": 1, "mean": 4, "SD": 4})
 
 
-def relaxed_at(scores, model, alpha):
+def relaxed_at(scores: pd.DataFrame, model: str, alpha: float) -> pd.DataFrame:
     """Return the scores (one row per fold) of a relaxed linear model at one alpha."""
     return scores[scores["model"].eq(model) & scores["alpha"].eq(alpha) & scores["relaxed"].eq(True)]
 
 
-def linear_references(scores, chosen_alpha, class_means=()):
+def linear_references(
+    scores: pd.DataFrame, chosen_alpha: Mapping[str, float], class_means: Iterable[str] = ()
+) -> dict[str, float]:
     """Return mean test R2 of relaxed linear models at their chosen alpha, and of class means: lines of the figures.
 
     Parameters
@@ -241,7 +253,7 @@ def linear_references(scores, chosen_alpha, class_means=()):
     return {model: float(r2) for model, r2 in lines.items()}
 
 
-def map_agreement(latents, n_neighbours=30):
+def map_agreement(latents: pd.DataFrame, n_neighbours: int = 30) -> pd.DataFrame:
     """Return how similar maps of the same cells are, for each pair of maps.
 
     Parameters
@@ -279,7 +291,7 @@ def map_agreement(latents, n_neighbours=30):
     return pd.DataFrame(rows, columns=["first", "second", "procrustes_r2", "common_neighbours"])
 
 
-def procrustes_r2(one, other):
+def procrustes_r2(one: np.ndarray, other: np.ndarray) -> float:
     """Return the share of variance of one map explained by another after rotation, reflection, translation and scaling.
 
     Parameters
@@ -296,13 +308,13 @@ def procrustes_r2(one, other):
     return float(common**2 / (np.sum(one**2) * np.sum(other**2)))
 
 
-def author_alphas(scores, n_genes=25):
+def author_alphas(scores: pd.DataFrame, n_genes: float = 25) -> dict[str, float]:
     """Return the alpha at which each linear model of the authors selects about `n_genes` genes (`choose_alpha`)."""
     sparse = scores[scores["relaxed"].eq(False)]
     return {model: choose_alpha(part, n_genes) for model, part in sparse.groupby("model")}
 
 
-def figure_curves(curves, penalty, references):
+def figure_curves(curves: pd.DataFrame, penalty: float, references: Mapping[str, float]) -> dict[str, Any]:
     """Return the curves of figures 1 and 2 (`curves.plot_published_curves`).
 
     Parameters

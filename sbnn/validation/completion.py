@@ -1,14 +1,18 @@
 """Completion of a saved cross-validation: saved rows are reused, and missing models are fitted."""
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
+from sbnn._hints import PathLike
+from sbnn.data.paired_data import PairedData
 from sbnn.validation.cross_validation import cross_validate
-from sbnn.validation.folds import make_folds
-from sbnn.validation.provenance import check_distinct, describe_models, found_in, list_runs, select_rows
+from sbnn.validation.folds import FoldChoice, make_folds
+from sbnn.validation.provenance import Models, Runs, check_distinct, describe_models, found_in, list_runs, select_rows
 from sbnn.validation.result import CrossValidation
 
 
@@ -33,7 +37,15 @@ class Completion(NamedTuple):
     n_fitted: int
 
 
-def complete(saved, data, models, tables, latents_of=(), store=None, **settings):
+def complete(
+    saved: Mapping[str, Any] | None,
+    data: PairedData,
+    models: Models,
+    tables: Collection[str],
+    latents_of: Runs = (),
+    store: PathLike | None = None,
+    **settings: Any,
+) -> Completion:
     """Take the rows of the requested models from a saved result, and fit the models that are missing from it.
 
     Parameters
@@ -71,14 +83,14 @@ def complete(saved, data, models, tables, latents_of=(), store=None, **settings)
         raise ValueError(f"latents_of names {strangers}, with settings that are not among models")
     there = list_saved(saved, asked, tables, with_latents)
     parts = []
-    if any(there):
+    if saved is not None and any(there):
         found = [one for one, known in zip(asked, there, strict=True) if known]
         kept = CrossValidation.from_results(saved).select(found)
         parts.append(replace(kept, latents=select_rows(kept.latents, [one for one in found if one in with_latents])))
     for keep in ([], ["latents"]):
-        missing = {}
-        for (name, estimator), described, found in zip(runs, asked, there, strict=True):
-            if not found and (described in with_latents) == bool(keep):
+        missing: dict[str, list[BaseEstimator]] = {}
+        for (name, estimator), described, is_there in zip(runs, asked, there, strict=True):
+            if not is_there and (described in with_latents) == bool(keep):
                 missing.setdefault(name, []).append(estimator)
         if missing:
             parts.append(cross_validate(data, missing, store=store, keep=keep, **settings))
@@ -89,7 +101,12 @@ def complete(saved, data, models, tables, latents_of=(), store=None, **settings)
     return Completion(joined.select(asked), n_saved, len(runs) * n_folds - n_saved - n_fitted, n_fitted)
 
 
-def list_saved(saved, asked, tables, with_latents=()):
+def list_saved(
+    saved: Mapping[str, Any] | None,
+    asked: Sequence[Mapping[str, Any]],
+    tables: Collection[str],
+    with_latents: Sequence[Mapping[str, Any]] = (),
+) -> list[bool]:
     """Return for each model whether a saved result has it, with its coordinates if these are needed.
 
     Parameters
@@ -113,12 +130,12 @@ def list_saved(saved, asked, tables, with_latents=()):
     return [found[n] and (placed[n] or one not in with_latents) for n, one in enumerate(asked)]
 
 
-def identify(data):
+def identify(data: PairedData) -> dict[str, Any]:
     """Return what `other_data` compares, as notes for `sbnn.save_results`."""
     return {"names": data.names_hash, "values": data.values_digest}
 
 
-def other_data(saved, data):
+def other_data(saved: Mapping[str, Any], data: PairedData) -> list[str]:
     """Describe how the data of a saved result differ from the given data.
 
     Parameters
@@ -141,7 +158,9 @@ def other_data(saved, data):
     return [] if same else ["different measurements of the same cells"]
 
 
-def other_folds(saved, data, folds="paper", within_fold=False):
+def other_folds(
+    saved: Mapping[str, Any], data: PairedData, folds: FoldChoice = "paper", within_fold: bool = False
+) -> list[str]:
     """Describe how the folds of a saved cross-validation differ from the requested ones.
 
     Parameters

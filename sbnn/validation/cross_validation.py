@@ -1,6 +1,7 @@
 """Cross-validation of networks and linear models, resulting in tidy tables."""
 
 import os
+from collections.abc import Collection
 from contextlib import closing
 from functools import partial
 
@@ -8,7 +9,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from sbnn._checks import check_choice, check_flag, check_targets, check_whole, preview, warn
-from sbnn.data.paired_data import check_paired
+from sbnn._hints import PathLike
+from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.clusters import fold_clusters
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.schedules import get_schedule
@@ -23,9 +25,9 @@ from sbnn.validation.execution import (
     run_chunk,
 )
 from sbnn.validation.fit_keys import fit_keys
-from sbnn.validation.folds import make_folds, view_fold
+from sbnn.validation.folds import FoldChoice, make_folds, view_fold
 from sbnn.validation.packing import add_large_tables, pack_fit, unpack_fit
-from sbnn.validation.provenance import check_distinct, describe_models, list_runs
+from sbnn.validation.provenance import Models, check_distinct, describe_models, list_runs
 from sbnn.validation.result import CrossValidation
 from sbnn.validation.store import open_store
 from sbnn.validation.tables import COLUMNS, LARGE_TABLES, join_tables
@@ -33,16 +35,16 @@ from sbnn.validation.workers import is_local, n_threads_for, run_elsewhere, run_
 
 
 def cross_validate(
-    data,
-    models,
-    folds="paper",
-    store=None,
-    n_jobs=None,
-    stack_size=None,
-    within_fold=False,
-    keep=("predictions", "latents"),
-    progress=True,
-):
+    data: PairedData,
+    models: Models,
+    folds: FoldChoice = "paper",
+    store: PathLike | None = None,
+    n_jobs: int | None = None,
+    stack_size: int | None = None,
+    within_fold: bool = False,
+    keep: Collection[str] = ("predictions", "latents"),
+    progress: bool = True,
+) -> CrossValidation:
     """Fit every model on the training cells of every fold and score it on the test cells.
 
     R2 = 1 - sum (Y - prediction)^2 / sum Y^2 over the test cells, all features pooled, Y centred on the training
@@ -119,7 +121,7 @@ def cross_validate(
         fits, missing = _restore(plan, fit_store, keys)
         plan = plan._replace(clusters=_clusters(plan, missing, within_fold, all_cells))
         for finished in _run(plan, missing, stack_size, n_jobs, progress):
-            if fit_store is not None:
+            if fit_store is not None and keys is not None:
                 fit_store.save({keys[fit.job]: pack_fit(fit) for fit in finished})
             fits.extend(finished)
     for fit in fits:
@@ -294,6 +296,6 @@ def _run_others(plan, chunks, n_jobs, progress):
             yield fits
 
 
-def hide_bar(progress):
+def hide_bar(progress: bool) -> bool:
     """Whether to hide the progress bar; tqdm's notebook bar ignores TQDM_DISABLE."""
     return not progress or bool(os.environ.get("TQDM_DISABLE"))

@@ -1,20 +1,30 @@
 """The execution of a cross-validation: a plan of jobs, chunks of jobs that are fitted together, and their fits."""
 
+from __future__ import annotations
+
 from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
-from sklearn.base import clone
+import pandas as pd
+from sklearn.base import BaseEstimator, clone
 
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.reduced_rank import ReducedRankRegressor, reduced_rank_path, relax
 from sbnn.models.schedules import get_schedule
-from sbnn.models.tasks import TrainingTask
+from sbnn.models.tasks import TrainedNetwork, TrainingTask
 from sbnn.validation.baselines import ClassMean
+from sbnn.validation.folds import FoldView
 from sbnn.validation.tables import fit_tables
 
+if TYPE_CHECKING:
+    from sbnn.models.bottleneck import SparseBottleneckRegressor
+
+
+_T = TypeVar("_T")
 #: Networks that one process trains at once if it is the only one: on a CPU larger stacks are not faster.
 STACK_SIZE = 5
 #: Fraction of an accelerator's memory that a stack may fill.
@@ -45,35 +55,35 @@ class Plan(NamedTuple):
         Large tables to fill.
     """
 
-    data: object
-    models: list
-    views: list
-    clusters: dict
-    keep: tuple
+    data: Any
+    models: list[tuple[str, BaseEstimator]]
+    views: list[FoldView]
+    clusters: dict[int, list[np.ndarray]]
+    keep: Collection[str]
 
-    def name(self, job):
+    def name(self, job: Job) -> str:
         """Return the name of the model of a job."""
         return self.models[job.model][0]
 
-    def estimator(self, job):
+    def estimator(self, job: Job) -> BaseEstimator:
         """Return the unfitted estimator of a job."""
         return self.models[job.model][1]
 
-    def view(self, job):
+    def view(self, job: Job) -> FoldView:
         """Return what the model of a job sees of its fold, with classes of cells instead of genes if it uses those."""
         view, estimator = self.views[job.fold], self.estimator(job)
         if not isinstance(estimator, ClassMean):
             return view
         return view._replace(X=np.asarray(getattr(self.data, estimator.of))[:, None])
 
-    def task(self, job):
+    def task(self, job: Job) -> TrainingTask:
         """Return the training task of a network."""
         view, estimator = self.views[job.fold], self.estimator(job)
         starts = get_schedule(estimator.schedule).cluster_starts
         clusters = self.clusters[starts][job.fold] if starts else None
         return TrainingTask(view.train, view.test, estimator.group_lasso, estimator.seed(), job.fold, clusters)
 
-    def part(self, chunk):
+    def part(self, chunk: Sequence[Job]) -> Plan:
         """Return the plan reduced to what a chunk needs, to be sent to another process."""
         models, folds = ({job[place] for job in chunk} for place in (0, 1))
 
@@ -94,8 +104,8 @@ class Names(NamedTuple):
     gene_names: np.ndarray
     feature_names: np.ndarray
     cell_names: np.ndarray
-    cell_types: np.ndarray
-    cell_families: np.ndarray
+    cell_types: np.ndarray | None
+    cell_families: np.ndarray | None
 
 
 @dataclass
@@ -122,15 +132,15 @@ class Fit:
 
     job: Job
     name: str
-    estimator: object
-    model: object
+    estimator: BaseEstimator
+    model: BaseEstimator | None
     has_score: bool = True
-    feature_r2: np.ndarray = None
-    tables: dict = None
-    problem: str = None
+    feature_r2: np.ndarray | None = None
+    tables: dict[str, pd.DataFrame] = None  # type: ignore[assignment]  # filled before anybody reads it
+    problem: str | None = None
 
 
-def cut_into_chunks(plan, jobs, stack_size):
+def cut_into_chunks(plan: Plan, jobs: Iterable[Job], stack_size: Callable[[BaseEstimator], int]) -> list[list[Job]]:
     """Return lists of jobs that are fitted together, stacks of networks first.
 
     Networks of equal shape and with the same number of steps per epoch form stacks; linear models that differ only in
@@ -148,7 +158,8 @@ def cut_into_chunks(plan, jobs, stack_size):
     -------
     list of list of Job
     """
-    stacks, others = defaultdict(list), defaultdict(list)
+    stacks: dict[tuple, list[Job]] = defaultdict(list)
+    others: dict[tuple, list[Job]] = defaultdict(list)
     for job in jobs:
         estimator = plan.estimator(job)
         if is_network(estimator):
@@ -162,12 +173,12 @@ def cut_into_chunks(plan, jobs, stack_size):
     return [*cut, *others.values()]
 
 
-def cut_stack(stack, size):
+def cut_stack(stack: list[_T], size: int) -> list[list[_T]]:
     """Cut a list into lists of at most `size`."""
     return [stack[start : start + size] for start in range(0, len(stack), size)]
 
 
-def fitting_stack(plan, estimator, memory):
+def fitting_stack(plan: Plan, estimator: SparseBottleneckRegressor, memory: int) -> int:
     """Return how many networks of an estimator fit into the memory of an accelerator.
 
     Weights, gradient and Adam's moments are counted twice, because a step creates new ones; in addition, for every
@@ -190,12 +201,14 @@ def fitting_stack(plan, estimator, memory):
     return max(1, int(MEMORY_PART * memory / bytes_each))
 
 
-def holds_networks(plan, chunk):
+def holds_networks(plan: Plan, chunk: Sequence[Job]) -> bool:
     """Whether a chunk is a stack of networks."""
     return is_network(plan.estimator(chunk[0]))
 
 
-def run_chunk(plan, chunk, on_epoch=None):
+def run_chunk(
+    plan: Plan, chunk: Sequence[Job], on_epoch: Callable[[str, np.ndarray | None], object] | None = None
+) -> list[Fit]:
     """Fit the models of a chunk and fill their tables.
 
     Parameters
@@ -229,7 +242,7 @@ def _train_networks(plan, chunk, on_epoch):
     return [adopt_network(plan, job, network) for job, network in zip(chunk, networks, strict=True)]
 
 
-def adopt_network(plan, job, network):
+def adopt_network(plan: Plan, job: Job, network: TrainedNetwork) -> Fit:
     """Return the fit of a trained network."""
     view = plan.views[job.fold]
     model = clone(plan.estimator(job)).adopt(network, view.X, view.train)

@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import os
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,9 +14,12 @@ import numpy as np
 from joblib.externals.loky import cloudpickle_wrapper as cloudpickle
 
 import sbnn
+from sbnn.data.paired_data import PairedData
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.schedules import get_schedule
 from sbnn.storage.results import package_versions
+from sbnn.validation.folds import Fold
+from sbnn.validation.provenance import Runs
 
 #: The modules that determine the outcome of a fit; fits made by a different version of this code are not reused.
 TRAINING_CODE = (
@@ -44,6 +48,7 @@ TRAINING_CODE = (
 #: Modules imported by those that do not affect results: they start a backend, check arguments, write files, hold data.
 OTHER_CODE = (
     "_checks",
+    "_hints",
     "data.count_tables",
     "data.accidents",
     "models.backend",
@@ -63,7 +68,9 @@ _PACKAGE = Path(sbnn.__file__).parent
 _SOURCES = [(_PACKAGE / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8") for name in TRAINING_CODE]
 
 
-def fit_keys(data, runs, splits, protocol, all_cells):
+def fit_keys(
+    data: PairedData, runs: Runs, splits: Sequence[Fold], protocol: str, all_cells: bool
+) -> dict[tuple[int, int], str]:
     """Return the key of every fit: a hash of data, fold, settings, protocol and the code that trains.
 
     Parameters
@@ -92,7 +99,8 @@ def fit_keys(data, runs, splits, protocol, all_cells):
     if protocol == "training cells":  # counts and features are normalised again within folds
         about.append(joblib.hash((data.counts, data.features)))
     folds = [_rows_hash(split) for split in splits]
-    asked, keys = Counter(), {}
+    asked: Counter[tuple[str, str]] = Counter()
+    keys = {}
     for run, (_, estimator) in enumerate(runs):
         settings = _settings_text(estimator)
         for number, fold in enumerate(folds):
@@ -103,7 +111,7 @@ def fit_keys(data, runs, splits, protocol, all_cells):
 
 
 @lru_cache(maxsize=1)
-def training_code_hash():
+def training_code_hash() -> str:
     """Return a hash of the modules of TRAINING_CODE that this session runs, without comments and docstrings."""
     return hashlib.sha256("\n".join(map(_code, _SOURCES)).encode()).hexdigest()
 

@@ -1,15 +1,22 @@
 """Splits into training and test cells, and the data as each fold sees them."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from sklearn.model_selection import GroupKFold
+import numpy.typing as npt
+from sklearn.model_selection import BaseCrossValidator, GroupKFold
 
 from sbnn._checks import check_rows, preview
 from sbnn.data.cell_labels import UNKNOWN
+from sbnn.data.paired_data import PairedData
 from sbnn.data.preprocessing import fit_preprocessor
 
 N_FOLDS = 10
+
+
+#: What folds are made from.
+FoldChoice: TypeAlias = str | BaseCrossValidator | Iterable[tuple[npt.ArrayLike, npt.ArrayLike]]
 
 
 class Fold(NamedTuple):
@@ -28,7 +35,7 @@ class FoldView(NamedTuple):
     test: np.ndarray
 
 
-def make_folds(data, folds="paper"):
+def make_folds(data: PairedData, folds: FoldChoice = "paper") -> list[Fold]:
     """Split cells into training and test cells.
 
     Parameters
@@ -131,7 +138,7 @@ def _all_cells(data):
     return [Fold(np.arange(data.n_cells), np.empty(0, dtype=int))]
 
 
-def view_fold(data, fold, within_fold=False):
+def view_fold(data: PairedData, fold: Fold, within_fold: bool = False) -> FoldView:
     """Return the values that the models of a fold see.
 
     Parameters

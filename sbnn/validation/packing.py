@@ -1,5 +1,8 @@
 """Conversion of fits to plain values and arrays, for the files of a store, and back."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from sklearn.base import clone
 
@@ -7,11 +10,11 @@ from sbnn.models.latent_regressor import is_network
 from sbnn.models.reduced_rank import ReducedRankFit, ReducedRankRegressor
 from sbnn.models.tasks import TrainedNetwork
 from sbnn.storage.results import pack_table, unpack_table
-from sbnn.validation.execution import Fit, adopt_network
+from sbnn.validation.execution import Fit, Job, Plan, adopt_network
 from sbnn.validation.tables import LARGE_TABLES, fit_tables
 
 
-def pack_fit(fit):
+def pack_fit(fit: Fit) -> dict[str, Any]:
     """Return a fit as plain values and arrays; for models of other packages, only their tables."""
     tables = {name: pack_table(table) for name, table in fit.tables.items()}
     return {"tables": tables, "problem": fit.problem, "model": _pack_model(fit)}
@@ -32,7 +35,7 @@ def _pack_model(fit):
     return None
 
 
-def unpack_fit(plan, job, content):
+def unpack_fit(plan: Plan, job: Job, content: Mapping[str, Any]) -> Fit:
     """Return the fit that `pack_fit` packed, with its current name and fold number."""
     name, estimator, state = plan.name(job), plan.estimator(job), content["model"]
     if state is None:
@@ -55,7 +58,7 @@ def _restored_linear(estimator, state):
     return clone(estimator).adopt(ReducedRankFit(W, state["V"], state["offset"]), *kept)
 
 
-def add_large_tables(plan, fit):
+def add_large_tables(plan: Plan, fit: Fit) -> bool:
     """Fill requested large tables that are missing from a restored fit; return False if this needs a new fit."""
     wanted = [name for name in plan.keep if name not in fit.tables]
     if fit.model is None:

@@ -5,21 +5,30 @@ exactly zero and the number of genes follows from the penalty. A gene that has l
 the computation: every step of the path starts from the network of the previous step, and steps become cheaper.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from sbnn._checks import check_targets, check_whole, warn
-from sbnn.data.paired_data import check_paired
+from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.clusters import fold_clusters
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.schedules import get_schedule
 from sbnn.validation.cross_validation import hide_bar
 from sbnn.validation.execution import STACK_SIZE, cut_stack
-from sbnn.validation.folds import make_folds, view_fold
+from sbnn.validation.folds import FoldChoice, make_folds, view_fold
+
+if TYPE_CHECKING:
+    from sbnn.models.bottleneck import SparseBottleneckRegressor
+    from sbnn.models.tasks import TrainingTask
+
 
 #: Streams of random numbers for the steps along a path, and for the training without penalty at each.
 _STEPS, _REFITS = 10_000, 20_000
@@ -43,7 +52,7 @@ class RegularisationPath:
     scores: pd.DataFrame
     selected: pd.DataFrame
 
-    def ranking(self, fold=0):
+    def ranking(self, fold: int = 0) -> pd.Series:
         """Return the genes of a fold, those that remain longest first, ties in the order of their norms.
 
         Parameters
@@ -63,7 +72,7 @@ class RegularisationPath:
         last = rows.drop_duplicates("gene", keep="last")[::-1]
         return last.set_index("gene")["group_lasso"]
 
-    def choose(self, n_selected, fold=0):
+    def choose(self, n_selected: int, fold: int = 0) -> list[str]:
         """Return the names of a given number of genes: the first in the ranking of a fold.
 
         Parameters
@@ -90,14 +99,14 @@ class RegularisationPath:
 
 
 def regularisation_path(
-    data,
-    estimator=None,
-    group_lasso=GROUP_LASSO_PATH,
-    folds="paper",
-    epochs=5,
-    refit_epochs=10,
-    progress=True,
-):
+    data: PairedData,
+    estimator: SparseBottleneckRegressor | None = None,
+    group_lasso: Sequence[float] = GROUP_LASSO_PATH,
+    folds: FoldChoice = "paper",
+    epochs: int = 5,
+    refit_epochs: int = 10,
+    progress: bool = True,
+) -> RegularisationPath:
     """Train networks along growing penalties, from dense to sparse, in every fold.
 
     The stages of the estimator's schedule before pruning come first, at the smallest penalty; then, penalty by penalty,
@@ -142,7 +151,7 @@ def regularisation_path(
     penalties = _check_path(group_lasso, epochs, refit_epochs, estimator)
     schedule = get_schedule(estimator.schedule)
     splits = make_folds(data, folds)
-    clusters = [None] * len(splits)
+    clusters: Sequence[np.ndarray | None] = [None] * len(splits)
     if schedule.cluster_starts:
         views = [view_fold(data, split) for split in splits]
         all_cells = isinstance(folds, str) and folds == "all"
@@ -191,7 +200,15 @@ def _named(rows, gene_names):
 class _Path:
     """What all stacks of a path share."""
 
-    def __init__(self, X, Y, estimator, penalties, epochs, refit_epochs):
+    def __init__(
+        self,
+        X: np.ndarray,
+        Y: np.ndarray,
+        estimator: SparseBottleneckRegressor,
+        penalties: np.ndarray,
+        epochs: int,
+        refit_epochs: int,
+    ):
         self.X, self.Y, self.estimator, self.penalties = X, Y, estimator, penalties
         stages = list(get_schedule(estimator.schedule))
         self.start = [
@@ -213,11 +230,13 @@ class _Path:
         )
         self.refits = refit_epochs > 0
 
-    def shape(self, task):
+    def shape(self, task: TrainingTask) -> tuple[int, ...]:
         """Return the number of steps per epoch in every stage: networks can be stacked if these agree."""
         return task.steps_per_epoch(self.start) + task.steps_per_epoch([self.refit])
 
-    def follow(self, tasks, advance):
+    def follow(
+        self, tasks: Sequence[TrainingTask], advance: Callable[[int], object]
+    ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
         """Train a stack along the path; yield (scores, genes) of every step."""
         from sbnn.models.network import network_layers
         from sbnn.models.training import StackRun, check_stack
@@ -234,9 +253,9 @@ class _Path:
             refitted = run.fork().step(self.refit, _REFITS + number, group_lasso=0.0) if self.refits else None
             yield self._rows([task.fold for task in tasks], penalty, norms, penalised, refitted)
             advance(len(tasks))
-        for task, stage in zip(tasks, run.diverged_in, strict=True):
-            if stage is not None:
-                warn(f"the path of fold {task.fold} diverged in the stage {stage!r}: from then on its R2 is NaN")
+        for task, name in zip(tasks, run.diverged_in, strict=True):
+            if name is not None:
+                warn(f"the path of fold {task.fold} diverged in the stage {name!r}: from then on its R2 is NaN")
 
     def _rows(self, folds, penalty, norms, penalised, refitted):
         """Tables of one step, from the scores under the penalty and after training without it (None: not done)."""
@@ -254,7 +273,7 @@ class _Path:
         return scores, pd.DataFrame(genes)
 
 
-def active_size(n_active, n_genes, smallest=32):
+def active_size(n_active: int, n_genes: int, smallest: int = 32) -> int:
     """Return how many genes are kept in the computation: n_genes halved as long as all active genes still fit.
 
     Few sizes mean few compilations.

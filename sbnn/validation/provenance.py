@@ -1,16 +1,26 @@
 """Provenance of a result: models with all their settings, as plain values that can be saved and compared."""
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator
 
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.schedules import get_schedule
 from sbnn.validation.tables import setting_columns
 
+#: Models by name, several settings of one in a list.
+Models: TypeAlias = Mapping[str, BaseEstimator | Sequence[BaseEstimator]]
+#: The same one after the other, each with its name.
+Runs: TypeAlias = Sequence[tuple[str, BaseEstimator]]
+#: Settings as results hold them, of one thing or of several.
+Settings: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
-def describe_models(runs, n_features):
+
+def describe_models(runs: Runs, n_features: int) -> list[dict[str, Any]]:
     """Return the settings of models as plain values: those in their rows of the tables, and stages of training.
 
     Parameters
@@ -39,7 +49,7 @@ def _kind_of(estimator):
     return f"{'sbnn' if module.startswith('sbnn.') else module}.{type(estimator).__qualname__}"
 
 
-def check_distinct(described):
+def check_distinct(described: Sequence[Mapping[str, Any]]) -> None:
     """Raise ValueError if the rows of two models cannot be distinguished in the tables."""
     for number, one in enumerate(described):
         for other in described[:number]:
@@ -50,7 +60,7 @@ def check_distinct(described):
                 )
 
 
-def list_runs(models):
+def list_runs(models: Models) -> list[tuple[str, BaseEstimator]]:
     """Flatten {name: estimator or list of estimators} to [(name, estimator)]."""
     runs = []
     for name, estimators in models.items():
@@ -59,7 +69,7 @@ def list_runs(models):
     return runs
 
 
-def select_rows(table, described):
+def select_rows(table: pd.DataFrame, described: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Return the rows of a table that belong to models, model by model in the order given.
 
     Parameters
@@ -79,7 +89,7 @@ def select_rows(table, described):
     return pd.concat(parts, ignore_index=True) if parts else table.iloc[:0]
 
 
-def found_in(saved, described, tables):
+def found_in(saved: Mapping[str, Any], described: Iterable[Mapping[str, Any]], tables: Collection[str]) -> list[bool]:
     """Return for each model whether a saved result has its rows in all of these tables, with exactly these settings.
 
     Parameters
@@ -106,7 +116,7 @@ def found_in(saved, described, tables):
     return found
 
 
-def list_differences(saved, asked):
+def list_differences(saved: Settings, asked: Settings) -> list[str]:
     """Describe how the settings of a saved result differ from those requested.
 
     Parameters
@@ -121,10 +131,10 @@ def list_differences(saved, asked):
     """
     if saved == asked:
         return []
-    saved, asked = (_values(settings) for settings in (saved, asked))
+    made, wanted = _values(saved), _values(asked)
     lines = []
-    for name in dict.fromkeys([*asked, *saved]):
-        before, after = saved.get(name), asked.get(name)
+    for name in dict.fromkeys([*wanted, *made]):
+        before, after = made.get(name), wanted.get(name)
         if before != after:
             lines.append(f"{name} {_listed(before)} on disk, {_listed(after)} requested")
     return lines or ["the same settings in different combinations"]

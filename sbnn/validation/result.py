@@ -1,9 +1,12 @@
 """The result of a cross-validation: tidy tables, and the models that produced them."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator
 
 from sbnn.validation.comparison import table_of_scores
 from sbnn.validation.folds import Fold
@@ -55,20 +58,20 @@ class CrossValidation:
     gene_norms: pd.DataFrame
     predictions: pd.DataFrame
     latents: pd.DataFrame
-    folds: list
+    folds: list[Fold]
     dataset: str
     fingerprint: str
     protocol: str = "all cells"
-    estimators: list = field(default_factory=list, repr=False)
-    models: list = field(default_factory=list, repr=False)
+    estimators: list[BaseEstimator | None] = field(default_factory=list, repr=False)
+    models: list[dict[str, Any]] = field(default_factory=list, repr=False)
     n_fitted: int = 0
 
     @property
-    def tables(self):
+    def tables(self) -> dict[str, pd.DataFrame]:
         """The tables by name."""
         return {name: getattr(self, name) for name in TABLES}
 
-    def summary(self):
+    def summary(self) -> pd.DataFrame:
         """Return mean and SD of R2 over folds, model by model, stages in the order of training.
 
         The last stage of a network ("pruned", if it selects genes) is the final model; earlier stages show how it was
@@ -86,7 +89,7 @@ class CrossValidation:
         ]
         return table_of_scores(self.scores, by=["model", *kept, "stage"])
 
-    def join(self, other):
+    def join(self, other: Self) -> Self:
         """Return one result with the rows of both; both must have the same data, folds and protocol.
 
         Parameters
@@ -116,7 +119,7 @@ class CrossValidation:
         added = {name: getattr(self, name) + getattr(other, name) for name in ("estimators", "models", "n_fitted")}
         return replace(self, **joined, **added)
 
-    def select(self, models):
+    def select(self, models: Iterable[dict[str, Any]]) -> Self:
         """Return the rows of some of the models, in the order given.
 
         Parameters
@@ -133,7 +136,7 @@ class CrossValidation:
         return replace(self, **tables, models=list(models), estimators=[], n_fitted=0)
 
     @classmethod
-    def from_results(cls, results):
+    def from_results(cls, results: Mapping[str, Any]) -> Self:
         """Return a saved cross-validation; tables that were not saved are empty.
 
         Parameters

@@ -4,11 +4,14 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
+from sbnn._hints import PathLike
 from sbnn.storage.plain_pickle import load_plain
 from sbnn.storage.results import dump_plain, read_plain_pickle
 from sbnn.storage.writing import write_bytes
@@ -36,11 +39,11 @@ class FitStore:
     folder : Path
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path):
         self.folder = folder
         self._paths = {path.stem: path for path in sorted(folder.glob("chunk-*/*.pickle"))}
 
-    def load(self, key):
+    def load(self, key: str) -> dict[str, Any] | None:
         """Return the packed fit of a key (`fit_keys.fit_keys`); None if it is not finished.
 
         Raises
@@ -56,7 +59,7 @@ class FitStore:
         except ValueError as error:
             raise ValueError(f"{error}: delete this file, and the same call recomputes it") from None
 
-    def save(self, fits):
+    def save(self, fits: Mapping[str, Mapping[str, Any]]) -> None:
         """Write the packed fits (key -> fit) of a finished chunk, all or nothing."""
         unfinished = Path(tempfile.mkdtemp(dir=self.folder, prefix=".chunk-"))
         try:
@@ -100,7 +103,7 @@ def _unseal(path, key):
 
 
 @contextmanager
-def open_store(path):
+def open_store(path: PathLike | None) -> Iterator[FitStore | None]:
     """Open a store for the duration of a cross-validation, locked against other processes.
 
     Parameters

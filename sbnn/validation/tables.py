@@ -1,12 +1,18 @@
 """Tidy tables of fitted models: every row carries model, hyperparameters and fold."""
 
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
+
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator
 
 from sbnn.data.cell_labels import modal_colors
+from sbnn.data.paired_data import PairedData
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.r2 import as_columns, feature_r2, r2
 from sbnn.models.schedules import get_schedule
+from sbnn.validation.folds import FoldView
 
 TABLES = ("scores", "curves", "feature_scores", "selected", "gene_norms", "predictions", "latents")
 #: Columns of the tables besides hyperparameters and features.
@@ -16,7 +22,16 @@ COLUMNS |= {"r2_train", "r2_test", "r2_test_best_epoch"}
 LARGE_TABLES = ("predictions", "latents")
 
 
-def fit_tables(data, view, fit, keep):
+class FittedJob(Protocol):
+    """What is read of `sbnn.validation.execution.Fit`."""
+
+    job: Any
+    name: str
+    estimator: BaseEstimator
+    model: BaseEstimator
+
+
+def fit_tables(data: PairedData, view: FoldView, fit: FittedJob, keep: Collection[str]) -> dict[str, pd.DataFrame]:
     """Turn one fitted model into tidy tables.
 
     Parameters
@@ -52,13 +67,13 @@ def fit_tables(data, view, fit, keep):
     return rows
 
 
-def join_tables(parts):
+def join_tables(parts: Sequence[Mapping[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
     """Concatenate the tables of many fits, by the names of TABLES."""
     found = {name: [part[name] for part in parts if name in part] for name in TABLES}
     return {name: pd.concat(rows, ignore_index=True) if rows else pd.DataFrame() for name, rows in found.items()}
 
 
-def setting_columns(name, estimator, n_features):
+def setting_columns(name: str, estimator: BaseEstimator, n_features: int) -> dict[str, Any]:
     """Return the name of a model and its hyperparameters as values of columns.
 
     Parameters
@@ -72,7 +87,7 @@ def setting_columns(name, estimator, n_features):
     -------
     dict
     """
-    columns = {"model": name}
+    columns: dict[str, Any] = {"model": name}
     for key, value in estimator.get_params(deep=False).items():
         if key == "schedule" and is_network(estimator):
             value = get_schedule(value).name
@@ -146,7 +161,7 @@ def _linear_tables(keys, fit, view, data):
     return tables
 
 
-def table_of_cells(data):
+def table_of_cells(data: PairedData) -> pd.DataFrame:
     """Return names, types, families, their colours and donors of the cells as a table for results."""
     n_cells = data.n_cells
     types = np.full(n_cells, "cell") if data.cell_types is None else data.cell_types

@@ -1,14 +1,19 @@
 """Another cohort: predictions of models fitted on one data set for the cells of another."""
 
 import warnings
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from sklearn.base import BaseEstimator
 
 from sbnn._checks import check_choice, check_length, check_matrix, check_same_cells, preview
+from sbnn._hints import Labels
 from sbnn.data.cell_labels import UNKNOWN
-from sbnn.data.count_tables import rows_of
+from sbnn.data.count_tables import CountTable, rows_of
+from sbnn.data.paired_data import PairedData
 from sbnn.data.preprocessing import Preprocessor, align_genes
 from sbnn.models.r2 import r2_from_sums
 from sbnn.validation.baselines import class_means
@@ -33,7 +38,7 @@ class ExternalValidation(NamedTuple):
     training_latents: pd.DataFrame
     family_votes: pd.DataFrame
     shifts: pd.DataFrame
-    missing_genes: list
+    missing_genes: list[str]
 
 
 class AlignedCohort(NamedTuple):
@@ -41,10 +46,18 @@ class AlignedCohort(NamedTuple):
 
     X: np.ndarray
     Y: np.ndarray
-    missing_genes: list
+    missing_genes: list[str]
 
 
-def validate_externally(reference, cohort, table, models, rename=None, n_bootstrap=2000, random_state=0):
+def validate_externally(
+    reference: PairedData,
+    cohort: PairedData,
+    table: CountTable,
+    models: Mapping[str, BaseEstimator],
+    rename: Mapping[str, str] | None = None,
+    n_bootstrap: int = 2000,
+    random_state: int = 0,
+) -> ExternalValidation:
     """Predict another cohort with models fitted on a reference, and with the means of families and types.
 
     Everything is scored three ways. "training": genes and features z-scored as in training, which is what a new cell
@@ -85,15 +98,13 @@ def validate_externally(reference, cohort, table, models, rename=None, n_bootstr
     ValueError
         As in `align_cohort` and `baselines.class_means`; also if types or families are not known.
     """
-    for data, what in ((reference, "reference"), (cohort, "cohort")):
-        if data.cell_types is None or data.cell_families is None:
-            raise ValueError(f"{what} {data.name!r} needs cell_types and cell_families, it has none")
-    types, families = cohort.cell_types, cohort.cell_families
+    reference_types, reference_families = _classes(reference, "reference")
+    types, families = _classes(cohort, "cohort")
     for old, new in (rename or {}).items():
         types, families = np.char.replace(types, old, new), np.char.replace(families, old, new)
     means = {
-        "family mean": class_means(reference.Y, reference.cell_families, families),
-        "type mean": class_means(reference.Y, reference.cell_types, types),
+        "family mean": class_means(reference.Y, reference_families, families),
+        "type mean": class_means(reference.Y, reference_types, types),
     }
     aligned = {name: align_cohort(reference, cohort, table, name) for name in STANDARDISATIONS}
     weights = _bootstrap_weights(cohort.n_cells, cohort.donors, n_bootstrap, random_state)
@@ -119,6 +130,13 @@ def validate_externally(reference, cohort, table, models, rename=None, n_bootstr
         _shifts(aligned["training"].Y, means["family mean"], reference.feature_names),
         aligned["training"].missing_genes,
     )
+
+
+def _classes(data: PairedData, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Types and families of the cells; ValueError where they are not known."""
+    if data.cell_types is None or data.cell_families is None:
+        raise ValueError(f"{what} {data.name!r} needs cell_types and cell_families, it has none")
+    return data.cell_types, data.cell_families
 
 
 def _differences(pooled, scoring):
@@ -168,7 +186,9 @@ def _with_names(table, **names):
     return pd.concat([pd.DataFrame(names, index=table.index), table], axis=1)
 
 
-def align_cohort(reference, cohort, table, standardise="training"):
+def align_cohort(
+    reference: PairedData, cohort: PairedData, table: CountTable, standardise: str = "training"
+) -> AlignedCohort:
     """Align the cells of another cohort to the genes, features and scales of the data that models are fitted on.
 
     Genes and features are matched by name, in any order. Depth is computed over the genes that both have, and scaled
@@ -240,7 +260,15 @@ def _matching_features(reference, cohort):
     return check_matrix(cohort.features[:, columns], f"features of {cohort.name!r}")
 
 
-def cohort_scores(Y, predictions, feature_names, groups=None, n_bootstrap=2000, level=0.95, random_state=0):
+def cohort_scores(
+    Y: npt.ArrayLike,
+    predictions: npt.ArrayLike,
+    feature_names: Labels,
+    groups: npt.ArrayLike | None = None,
+    n_bootstrap: int = 2000,
+    level: float = 0.95,
+    random_state: int = 0,
+) -> pd.DataFrame:
     """Score predictions of a cohort feature by feature, with bootstrap intervals.
 
     R2 = 1 - sum (Y - prediction)^2 / sum (Y - mean of the cohort)^2: below zero where predicting the cohort's own

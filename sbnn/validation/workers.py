@@ -6,9 +6,11 @@ or a Dask cluster ("dask"), for example one that dask-jobqueue starts under SLUR
 
 import os
 import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from threading import Event, Lock
+from typing import Any
 
 from joblib import Parallel, cpu_count, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
@@ -22,12 +24,12 @@ _PREPARING = Lock()
 _THREAD_VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")
 
 
-def start_backend():
+def start_backend() -> None:
     """Start Keras and its backend now, instead of with the first network."""
     import sbnn.models.backend  # noqa: F401
 
 
-def runs_here(n_jobs):
+def runs_here(n_jobs: int | None) -> bool:
     """Whether joblib, as configured, would run everything sequentially in this process.
 
     Parameters
@@ -42,12 +44,12 @@ def runs_here(n_jobs):
     return is_local() and effective_n_jobs(n_jobs) == 1
 
 
-def is_local():
+def is_local() -> bool:
     """Whether joblib, as configured, stays on this machine."""
     return type(get_active_backend()[0]).__name__ in _LOCAL
 
 
-def n_threads_for(n_jobs, n_networks):
+def n_threads_for(n_jobs: int | None, n_networks: int) -> int:
     """Return how many threads of this process train networks on its CPU, each one network at a time.
 
     If `n_jobs` is None, one per core: this is as fast as one process per core, without starting processes and
@@ -70,7 +72,9 @@ class _StoppedError(Exception):
     """Ends a thread whose results are no longer needed."""
 
 
-def run_in_threads(function, arguments, n_threads, show):
+def run_in_threads(
+    function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], n_threads: int, show: Callable[..., object]
+) -> Iterator[tuple[int, Any]]:
     """Call a function for each tuple of arguments, in threads of this process.
 
     Parameters
@@ -88,7 +92,8 @@ def run_in_threads(function, arguments, n_threads, show):
     tuple
         (position of the arguments, result), in the order in which they finish.
     """
-    events, stop = SimpleQueue(), Event()
+    events: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
+    stop = Event()
 
     def work(place):
         def report(*values):
@@ -121,7 +126,9 @@ def run_in_threads(function, arguments, n_threads, show):
             pool.shutdown(cancel_futures=True)
 
 
-def run_elsewhere(function, arguments, n_jobs, networks=False):
+def run_elsewhere(
+    function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], n_jobs: int | None, networks: bool = False
+) -> Iterator[tuple[int, Any]]:
     """Call a function for each tuple of arguments where joblib is configured to: in local processes or on a cluster.
 
     Parameters
@@ -175,7 +182,7 @@ def _keras_backend():
     return sys.modules["keras"].backend.backend() if "keras" in sys.modules else None
 
 
-def prepare_worker(keras_backend, n_threads):
+def prepare_worker(keras_backend: str | None, n_threads: int | None) -> None:
     """Start the Keras backend of a process that is going to train networks.
 
     Parameters

@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.io import loadmat
 
 from sbnn._checks import preview, warn
+from sbnn._hints import PathLike
 from sbnn.data.cell_labels import modal_colors
 from sbnn.data.count_tables import require_columns
 from sbnn.data.paired_data import PairedData
@@ -41,7 +42,7 @@ _FEATURE_NAMES = "gouwens_2020/E_names.json"
 _METADATA = "gouwens_2020/20200711_patchseq_metadata_mouse.csv"
 
 
-def load_gouwens(data_dir=None):
+def load_gouwens(data_dir: PathLike | None = None) -> PairedData:
     """Load 3395 interneurons of mouse visual cortex: 1252 genes, 55 features.
 
     Expression is log-normalised in the file; features are sparse principal components of traces ("spc") and single
@@ -90,7 +91,7 @@ def load_gouwens(data_dir=None):
     )
 
 
-def gouwens_features(data_dir=None):
+def gouwens_features(data_dir: PathLike | None = None) -> pd.DataFrame:
     """Read all 68 features of all cells of the file.
 
     Parameters

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from sbnn._hints import PathLike
 from sbnn.data.count_tables import require_same_cells, standardise
 from sbnn.data.paired_data import PairedData
 from sbnn.data.preprocessing import find_variable_genes
@@ -16,7 +17,7 @@ _TABLES = "ctcl_2019/CITEseq_example.rda"
 _PREFIX = "hg19_"
 
 
-def load_mimitou(data_dir=None):
+def load_mimitou(data_dir: PathLike | None = None) -> PairedData:
     """Load 500 cells of a cutaneous T-cell lymphoma: about 1000 genes, 49 surface proteins.
 
     The example of the package CiteFuse: types and donors are not known. The most variable genes are modelled; no

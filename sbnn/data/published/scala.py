@@ -2,13 +2,15 @@
 
 import io
 import zipfile
-from typing import NamedTuple
+from typing import Literal, NamedTuple, overload
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from sbnn._checks import check_choice, check_unique, preview
-from sbnn.data.count_tables import read_counts, require_columns, require_same_cells, rows_of, standardise
+from sbnn._hints import PathLike
+from sbnn.data.count_tables import CountTable, read_counts, require_columns, require_same_cells, rows_of, standardise
 from sbnn.data.paired_data import PairedData
 from sbnn.data.preprocessing import select_variable_genes
 from sbnn.data.sources import find_file, locate
@@ -74,7 +76,7 @@ _PHYS_TEMP = "scala_2020_phys_temp/m1_patchseq_phys_temp_"
 _GO_LIST = "GO_term_summary_20211104_075621.txt"
 
 
-def load_scala(name, data_dir=None):
+def load_scala(name: str, data_dir: PathLike | None = None) -> PairedData:
     """Load one of the laboratory's data sets.
 
     Kept: cells with counts, a transcriptomic type and all 16 features of SCALA_FEATURES; left out: EXCLUDED_CELLS,
@@ -96,12 +98,12 @@ def load_scala(name, data_dir=None):
     """
     cohort = cohort_of(name)
     *_, features = select_cells(cohort, data_dir).values()
-    if name != cohort:
-        table = read_count_table(cohort, data_dir, download=True)
-        genes = ion_channel_genes(table, data_dir)
-    else:
+    if name == cohort:
         table = read_count_table(cohort, data_dir)
         genes = None
+    else:
+        table = read_count_table(cohort, data_dir, download=True)
+        genes = ion_channel_genes(table, data_dir)
     if table is None:
         table = read_counts(find_file("scala_2020/gene_counts.csv", data_dir), cell_name=_short_cell_name)
         require_same_cells(table.cell_names, features.index, "gene_counts.csv", "Cell_Features_M1.csv")
@@ -113,7 +115,7 @@ def load_scala(name, data_dir=None):
     return _scala_paired(name, counts[:, genes], table.gene_names[genes], features, data_dir)
 
 
-def cohort_of(name):
+def cohort_of(name: str) -> str:
     """Return the cohort of a data set: its name without the suffix "_ion_channels"."""
     return name.removesuffix(ION_CHANNELS)
 
@@ -128,7 +130,7 @@ def _with_counts(features, table, cohort):
     return features[found]
 
 
-def ion_channel_genes(table, data_dir=None):
+def ion_channel_genes(table: CountTable, data_dir: PathLike | None = None) -> np.ndarray:
     """Find the ion-channel genes of a table: every symbol of the GO list with at least 10 reads over all its cells.
 
     The list is taken whole, without a filter on term or qualifier, as the paper did (427 of its symbols are in
@@ -148,7 +150,7 @@ def ion_channel_genes(table, data_dir=None):
     return np.isin(table.gene_names, read_go_symbols(data_dir)) & enough
 
 
-def read_go_symbols(data_dir=None):
+def read_go_symbols(data_dir: PathLike | None = None) -> list[str]:
     """Read the gene symbols of the GO list of ion channels.
 
     Its rows have one tab more than its header, so columns are found from the left, by the position of their name.
@@ -171,7 +173,7 @@ def read_go_symbols(data_dir=None):
     return sorted({fields[place] for row in rows if len(fields := row.split("\t")) > place})
 
 
-def select_cells(name, data_dir=None):
+def select_cells(name: str, data_dir: PathLike | None = None) -> dict[str, pd.DataFrame]:
     """Return the features of the cells that are left after each step of the selection, in order.
 
     Parameters
@@ -220,7 +222,7 @@ def _scala_paired(name, counts, gene_names, features, data_dir):
     )
 
 
-def paper_names(names):
+def paper_names(names: npt.ArrayLike) -> np.ndarray:
     """Return types or families by their names in the paper: extratelencephalic (ET) are pyramidal tract (PT) neurons.
 
     Parameters
@@ -237,7 +239,7 @@ def paper_names(names):
     return names
 
 
-def raw_scala_features(name="scala_2020", data_dir=None):
+def raw_scala_features(name: str = "scala_2020", data_dir: PathLike | None = None) -> pd.DataFrame:
     """Read the kept features as in the laboratory's table, before logarithms.
 
     Parameters
@@ -266,7 +268,7 @@ def raw_scala_features(name="scala_2020", data_dir=None):
     return table
 
 
-def scala_features(name="scala_2020", data_dir=None):
+def scala_features(name: str = "scala_2020", data_dir: PathLike | None = None) -> pd.DataFrame:
     """Read the features with the paper's transformations: natural logarithms of the three skewed ones.
 
     Same arguments and shape as `raw_scala_features`; missing values stay NaN.
@@ -278,7 +280,7 @@ def scala_features(name="scala_2020", data_dir=None):
     return table.replace([np.inf, -np.inf], np.nan)
 
 
-def scala_metadata(name="scala_2020", data_dir=None):
+def scala_metadata(name: str = "scala_2020", data_dir: PathLike | None = None) -> pd.DataFrame:
     """Read types, families and donors of the laboratory's cells.
 
     Parameters
@@ -300,7 +302,15 @@ def scala_metadata(name="scala_2020", data_dir=None):
     return table.set_index(pd.Index(check_unique(cells, f"cells in {path.name}"), name="cell"))
 
 
-def read_count_table(name, data_dir=None, download=False):
+@overload
+def read_count_table(name: str, data_dir: PathLike | None = None, *, download: Literal[True]) -> CountTable: ...
+
+
+@overload
+def read_count_table(name: str, data_dir: PathLike | None = None, download: bool = False) -> CountTable | None: ...
+
+
+def read_count_table(name: str, data_dir: PathLike | None = None, download: bool = False) -> CountTable | None:
     """Read the counts of every gene.
 
     Parameters

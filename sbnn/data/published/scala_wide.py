@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sbnn._checks import check_unique, preview
+from sbnn._hints import PathLike
 from sbnn.data.count_tables import CountTable
 from sbnn.data.sources import find_file
 
@@ -15,7 +16,7 @@ _PAPER_COUNTS = "scala_2020/gene_counts.csv"
 DIFFERING_CELL = "20171207sample6"
 
 
-def read_wide_counts(data_dir=None):
+def read_wide_counts(data_dir: PathLike | None = None) -> CountTable:
     """Read the counts of 1978 genes: the paper's 1000, and 978 further ones, for 1192 of its 1213 cells.
 
     The further genes are from the data of scMNC (Nguyen et al.), 1286 genes of 1208 cells. The overlap of the two

@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import sparse
 
 from sbnn._checks import check_unique, preview
+from sbnn._hints import PathLike
 from sbnn.data.count_tables import CountTable, require_columns, require_same_cells, rows_of, standardise
 from sbnn.data.paired_data import PairedData
 from sbnn.data.preprocessing import select_variable_genes
@@ -31,7 +32,7 @@ _TYPES = "stoeckius_2017/CBMC_clustering.csv"
 _ROWS_AT_ONCE = 2000
 
 
-def load_stoeckius(data_dir=None):
+def load_stoeckius(data_dir: PathLike | None = None) -> PairedData:
     """Load 7652 cord blood cells: 1000 genes, 13 surface proteins.
 
     Left out: cells without a type and erythrocytes, mouse genes, the spike-in. The 1000 most variable human genes
@@ -57,7 +58,7 @@ def load_stoeckius(data_dir=None):
     proteins = protein_counts(data_dir)
     table = read_rna_table(data_dir)
     require_same_cells(table.cell_names, proteins.index, "the RNA table", "the ADT table")
-    counts = rows_of(table, cells.index)
+    counts: sparse.csr_matrix = rows_of(table, cells.index)
     genes = select_variable_genes(counts, n_genes=N_VARIABLE_GENES, threshold=0)
     return PairedData(
         **standardise(
@@ -76,7 +77,7 @@ def load_stoeckius(data_dir=None):
     )
 
 
-def select_cells(data_dir=None):
+def select_cells(data_dir: PathLike | None = None) -> dict[str, pd.Series]:
     """Return the types of the cells that are left after each step of the selection, in order.
 
     Parameters
@@ -105,14 +106,14 @@ def select_cells(data_dir=None):
     return {"clustered": types, "with a type": typed, "no erythrocytes": kept}
 
 
-def protein_counts(data_dir=None):
+def protein_counts(data_dir: PathLike | None = None) -> pd.DataFrame:
     """Read the counts of the 13 surface proteins, cells x proteins, for all cells of the table."""
     table = pd.read_csv(find_file(_PROTEINS, data_dir), index_col=0).T
     table.index.name = "cell"
     return table
 
 
-def read_rna_table(data_dir=None):
+def read_rna_table(data_dir: PathLike | None = None) -> CountTable:
     """Read the human transcripts of all cells.
 
     Parameters
