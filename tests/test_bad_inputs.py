@@ -407,6 +407,7 @@ CALLS = [
     ("masked weights", lambda: LINEAR.score(X, Y, np.ma.masked_array(np.ones(60), CELLS > 3)), "sample_weight is a masked array"),
     ("a depth of -1", lambda: normalise_counts(DATA.counts, -1), "median_depth must be finite and more than 0, got -1"),
     ("counts where expression was fitted", lambda: Preprocessor().fit(None, Y, X).transform_genes(DATA.counts), "was fitted on expression"),
+    ("depth where expression was fitted", lambda: Preprocessor().fit(None, Y, X).normalise(DATA.counts), "was fitted on expression"),
     ("features of another width", lambda: MODEL.preprocessor_.inverse_transform_features(Y[:, :1]), "got 1 features"),
     ("units as text", lambda: replace(DATA, feature_units="mVms"), "feature_units must be a sequence of text or None, got 'mVms'"),
     ("units as a dict", lambda: replace(DATA, feature_units=dict.fromkeys("abcd")), "feature_units must be a sequence"),

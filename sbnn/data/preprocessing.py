@@ -292,6 +292,8 @@ class Preprocessor:
         -------
         float64 array, shape (n_cells, n_present)
         """
+        if self.median_depth_ is None:
+            raise ValueError("this Preprocessor was fitted on expression, so it knows no depth to scale counts to")
         share = 1.0 if present is None or present.all() else self.gene_shares_[present].sum()
         return normalise_counts(counts, self.median_depth_ * share)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -136,11 +136,13 @@ class Fit:
     model: BaseEstimator | None
     has_score: bool = True
     feature_r2: np.ndarray | None = None
-    tables: dict[str, pd.DataFrame] = None  # type: ignore[assignment]  # filled before anybody reads it
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     problem: str | None = None
 
 
-def cut_into_chunks(plan: Plan, jobs: Iterable[Job], stack_size: Callable[[BaseEstimator], int]) -> list[list[Job]]:
+def cut_into_chunks(
+    plan: Plan, jobs: Iterable[Job], stack_size: Callable[[BaseEstimator], int] = lambda _: 1
+) -> list[list[Job]]:
     """Return lists of jobs that are fitted together, stacks of networks first.
 
     Networks of equal shape and with the same number of steps per epoch form stacks; linear models that differ only in

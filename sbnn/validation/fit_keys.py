@@ -112,14 +112,20 @@ def fit_keys(
 
 @lru_cache(maxsize=1)
 def training_code_hash() -> str:
-    """Return a hash of the modules of TRAINING_CODE that this session runs, without comments and docstrings."""
+    """Return a hash of the modules of TRAINING_CODE that this session runs, without comments, docstrings and hints."""
     return hashlib.sha256("\n".join(map(_code, _SOURCES)).encode()).hexdigest()
 
 
 def _code(source):
-    """Write a module without its comments and docstrings."""
+    """Write a module without its comments, docstrings and type hints."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Constant(...)
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_text(body[0]):
             node.body = body[1:]

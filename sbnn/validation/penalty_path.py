@@ -21,7 +21,7 @@ from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.clusters import fold_clusters
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.schedules import get_schedule
-from sbnn.validation.cross_validation import hide_bar
+from sbnn.validation.dispatch import hide_bar
 from sbnn.validation.execution import STACK_SIZE, cut_stack
 from sbnn.validation.folds import FoldChoice, make_folds, view_fold
 

@@ -186,10 +186,13 @@ def test_what_decides_a_fit_is_in_its_address(small, tmp_path, change):
 
 
 def test_code_that_trains_is_in_the_address_and_comments_are_not(monkeypatch):
-    """A figure module, a comment or a docstring orphans no run; another sign does."""
+    """A figure module, a comment, a docstring or a type hint orphans no run; another sign does."""
     assert not {"figures.maps", "figures.curves", "validation.comparison"} & set(fit_keys.TRAINING_CODE)
     code = fit_keys._code
     assert code("def f(x):\n    return x\n") == code('def f(x):  # why\n    """What."""\n    return x\n')
+    assert code("def f(x):\n    y = x\n") == code("def f(x: int, /) -> None:\n    y = x\n")
+    assert code("class A:\n    x: int = 1\n") == code("class A:\n    x: float = 1\n")
+    assert code("class A:\n    x: int = 1\n") != code("class A:\n    x: int = 2\n")
     assert code("def f(x):\n    return x\n") != code("def f(x):\n    return -x\n")
 
 
