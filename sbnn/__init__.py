@@ -13,7 +13,7 @@ _PUBLIC = {
     "simulate_patchseq": "data.simulation",
     "Preprocessor": "data.preprocessing",
     "normalise_counts": "data.preprocessing",
-    "select_variable_genes": "data.preprocessing",
+    "select_variable_genes": "data.variable_genes",
     "SparseBottleneckRegressor": "models.bottleneck",
     "ReducedRankRegressor": "models.reduced_rank",
     "ClassMean": "validation.baselines",

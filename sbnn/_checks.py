@@ -274,10 +274,10 @@ def check_length(values: Sized, length: int, name: str, what: str) -> None:
         raise ValueError(f"{name} must have one entry per {what} ({length}), got {len(values)}")
 
 
-def check_same_cells(X: Sized, Y: Sized) -> None:
-    """Raise ValueError unless X and Y have the same number of rows."""
+def check_same_cells(X: Sized, Y: Sized, first: str = "X", second: str = "Y") -> None:
+    """Raise ValueError unless two tables have the same number of rows."""
     if len(X) != len(Y):
-        raise ValueError(f"X and Y must have the same cells, got {len(X)} and {len(Y)} rows")
+        raise ValueError(f"{first} and {second} must have the same cells, got {len(X)} and {len(Y)} rows")
 
 
 def check_width(values: np.ndarray, fitted: np.ndarray, what: str) -> None:

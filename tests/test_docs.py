@@ -12,7 +12,7 @@ import pytest
 import sbnn
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted(ROOT.glob("*.ipynb"))
+NOTEBOOKS = sorted([*ROOT.glob("*.ipynb"), *ROOT.glob("examples/*.ipynb")])
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_every_public_name_has_a_page(pages):
 
 def test_every_module_that_readers_import_from_has_a_page(pages):
     texts = ["".join(c["source"]) for path in NOTEBOOKS for c in json.loads(path.read_text())["cells"]]
-    texts += [(ROOT / name).read_text() for name in ("README.md", "helpers.py")]
+    texts += [(ROOT / name).read_text() for name in ("README.md", "helpers.py", "docs/guide.md")]
     named = {name for text in texts for name in re.findall(r"^from (sbnn\.[\w.]+) import", text, re.M)}
     assert len(named) > 10 and named <= set(pages)
 

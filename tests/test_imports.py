@@ -47,6 +47,11 @@ def test_no_circle():
         left = {module: others for module, others in left.items() if module not in free}
 
 
+def test_no_module_imports_public_names_whose_module_the_other_tests_cannot_see():
+    public = re.compile(r"^\s*from sbnn import ", re.M)
+    assert [name for name, path in all_modules(PACKAGE).items() if public.search(path.read_text())] == []
+
+
 def test_storage_knows_no_model():
     assert all(
         not other.startswith("models")

@@ -10,6 +10,8 @@ from sbnn._checks import UNKNOWN_LABELS
 
 #: What cells without a type, family or donor are called, and their colour.
 UNKNOWN, UNKNOWN_COLOR = "unknown", "#BBBBBB"
+#: Colour of cells without types.
+PLAIN_COLOR = "#4477AA"
 
 
 def known_or_not(values: npt.ArrayLike) -> np.ndarray:

@@ -28,7 +28,7 @@ from sbnn.data.accidents import split_units, warn_of_dates, warn_of_sentinels
 from sbnn.data.cell_labels import UNKNOWN, UNKNOWN_COLOR, known_or_not
 from sbnn.data.count_tables import CountTable, standardise
 from sbnn.data.named_tables import read_descriptions, read_table, require_named_rows
-from sbnn.data.preprocessing import gene_statistics, nearest_number, select_above_curve
+from sbnn.data.variable_genes import gene_statistics, nearest_number, select_above_curve
 
 if TYPE_CHECKING:
     from anndata import AnnData

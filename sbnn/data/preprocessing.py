@@ -1,4 +1,4 @@
-"""From counts to what the models see: variable genes, depth normalisation, z-scores."""
+"""From counts to what the models see: depth normalisation, z-scores, genes in the order of a model."""
 
 from typing import Any, NamedTuple, Self
 
@@ -6,167 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sbnn._checks import check_counts, check_matrix, check_number, check_whole, check_width, preview, warn
+from sbnn._checks import check_counts, check_matrix, check_number, check_same_cells, check_width, preview
 from sbnn._hints import Counts, Paired, Rows, is_sparse
-
-
-class GeneSelection(NamedTuple):
-    """The curve that separates variable genes from the rest, and on which side each gene lies."""
-
-    mask: np.ndarray
-    offset: float
-    decay: float
-
-
-def gene_statistics(counts: Counts, threshold: float = 0, min_cells: int = 10) -> pd.DataFrame:
-    """Compute how often a gene is not detected, and how strongly it is expressed where it is.
-
-    Parameters
-    ----------
-    counts : array or scipy CSR / CSC matrix, shape (n_cells, n_genes)
-        Counts of reads or molecules.
-    threshold : float
-        A gene is detected in a cell with more than `threshold` counts.
-    min_cells : int
-        Genes detected in fewer cells have no statistics (NaN).
-
-    Returns
-    -------
-    DataFrame, one row per gene
-        `zero_rate`: fraction of cells in which the gene is not detected;
-        `mean_log`: mean of log2(count) over the cells in which it is.
-
-    Raises
-    ------
-    ValueError
-        Counts are not two-dimensional, negative or not finite.
-    """
-    counts = check_counts(counts)
-    n_cells = counts.shape[0]
-    if is_sparse(counts):
-        counts = counts.tocsc()
-        detected = counts.data > threshold
-        logs = np.log2(counts.data, out=np.zeros(counts.data.shape), where=detected, dtype=np.float64)
-        gene = np.repeat(np.arange(counts.shape[1]), np.diff(counts.indptr))
-        n_detected = np.bincount(gene, weights=detected, minlength=counts.shape[1])
-        sum_log = np.bincount(gene, weights=logs, minlength=counts.shape[1])
-    else:
-        detected = counts > threshold
-        n_detected = detected.sum(axis=0)
-        sum_log = np.log2(counts, out=np.zeros(counts.shape), where=detected, dtype=np.float64).sum(axis=0)
-    enough = n_detected >= max(min_cells, 1)
-    zero_rate = np.where(enough, 1 - n_detected / n_cells, np.nan)
-    mean_log = np.divide(sum_log, n_detected, out=np.full(len(enough), np.nan), where=enough)
-    return pd.DataFrame({"zero_rate": zero_rate, "mean_log": mean_log})
-
-
-def variable_gene_curve(mean_log: npt.ArrayLike, offset: float, decay: float = 1.5) -> np.ndarray:
-    """Return the zero rate above which a gene of this mean log2 expression counts as variable."""
-    return np.exp(-decay * (np.asarray(mean_log) - offset)) + 0.02
-
-
-def find_variable_genes(
-    counts: Counts, n_genes: int = 1000, threshold: float = 0, min_cells: int = 10, decay: float = 1.5
-) -> GeneSelection:
-    """Select variable genes as `select_variable_genes` does, without its warning; return the curve's offset as well.
-
-    Returns
-    -------
-    GeneSelection
-        `mask`, `offset`, `decay`.
-    """
-    check_whole(n_genes, "n_genes")
-    statistics = gene_statistics(counts, threshold, min_cells)
-    n_detected = int(statistics["zero_rate"].notna().sum())
-    if n_genes > n_detected:
-        raise ValueError(
-            f"n_genes must be between 1 and the {n_detected} genes that at least {min_cells} cells express "
-            f"above {threshold}, got {n_genes}"
-        )
-    return select_above_curve(statistics, n_genes, decay)
-
-
-def select_above_curve(statistics: pd.DataFrame, n_genes: int, decay: float = 1.5) -> GeneSelection:
-    """Move the curve until `n_genes` genes lie above it, or the nearest possible number.
-
-    Parameters
-    ----------
-    statistics : DataFrame
-        From `gene_statistics`.
-    n_genes : int
-    decay : float
-
-    Returns
-    -------
-    GeneSelection
-    """
-    zero_rate, mean_log = statistics["zero_rate"].to_numpy(), statistics["mean_log"].to_numpy()
-    low, offset, high, nearest = 0.0, 5.0, 10.0, None
-    for _ in range(100):
-        with np.errstate(invalid="ignore", over="ignore"):
-            mask = zero_rate > variable_gene_curve(mean_log, offset, decay)
-        difference = int(mask.sum()) - n_genes
-        if mask.any() and (nearest is None or abs(difference) < nearest[0]):
-            nearest = abs(difference), GeneSelection(mask, offset, decay)
-        if difference == 0:
-            break
-        # A larger offset moves the curve to the right, above more genes.
-        low, high = (low, offset) if difference < 0 else (offset, high)
-        offset = (low + high) / 2
-    if nearest is None:
-        raise ValueError(f"no gene lies above any curve with decay={decay} and an offset between 0 and 10")
-    return nearest[1]
-
-
-def nearest_number(asked: int, selection: GeneSelection, name: str) -> str | None:
-    """Return a warning text if the number of selected genes differs from the number `asked`; else None."""
-    found = int(selection.mask.sum())
-    if found == asked:
-        return None
-    return f"{name}={asked}: no curve selects exactly {asked} genes, the nearest selects {found}, which are taken"
-
-
-def select_variable_genes(
-    counts: Counts, n_genes: int = 1000, threshold: float = 0, min_cells: int = 10, decay: float = 1.5
-) -> np.ndarray:
-    """Select the genes that go undetected more often than their expression level explains.
-
-    A gene is selected if zero_rate > exp(-decay * (mean_log - offset)) + 0.02, where the offset is found by
-    bisection in [0, 10] so that `n_genes` genes lie above the curve. If several genes lie on the same curve, no
-    offset may give exactly this number: then the nearest is taken, with a warning.
-
-    Parameters
-    ----------
-    counts : array or scipy CSR / CSC matrix, shape (n_cells, n_genes)
-        Counts of reads or molecules; sparse matrices stay sparse.
-    n_genes : int
-        How many genes to select.
-    threshold : float
-        A gene is detected in a cell with more than `threshold` counts (30 for full-length reads, 0 for UMIs).
-    min_cells : int
-        Genes detected in fewer cells are left out.
-    decay : float
-        How fast the curve falls with the mean log2 expression.
-
-    Returns
-    -------
-    bool array, shape (n_genes_in_table,)
-        True for selected genes.
-
-    Raises
-    ------
-    ValueError
-        The table has too few genes, or holds anything but counts.
-
-    References
-    ----------
-    Kobak & Berens, "The art of using t-SNE for single-cell transcriptomics", Nature Communications 2019.
-    """
-    selection = find_variable_genes(counts, n_genes, threshold, min_cells, decay)
-    differs = nearest_number(n_genes, selection, "n_genes")
-    if differs:
-        warn(differs)
-    return selection.mask
 
 
 def normalise_counts(counts: Counts, median_depth: float | None = None) -> np.ndarray:
@@ -248,31 +89,35 @@ class Preprocessor:
         if (counts is None) == (expression is None):
             raise ValueError("give either counts or expression, one of the two")
         if counts is not None:
-            depth = np.asarray(check_counts(counts).sum(axis=1, dtype=np.float64)).ravel()
+            counts = check_counts(counts)
+            depth = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
             self.median_depth_: Any = float(np.median(depth))
-            totals = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel()
+            totals = np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel()
             self.gene_shares_: Any = totals / totals.sum()
             expression = normalise_counts(counts, self.median_depth_)
         else:
             self.median_depth_ = self.gene_shares_ = None
             expression = check_matrix(expression, "expression")
         features = check_matrix(features, "features", allow_nan=True)
+        check_same_cells(expression, features, "counts or expression", "features")
         self.gene_means_, self.gene_sds_ = self._moments(expression, "gene", gene_names)
         self.feature_means_, self.feature_sds_ = self._moments(features, "feature", feature_names)
         return self
 
     def _moments(self, values, what, names):
         """Mean and SD of each column; columns without variance are refused or get SD 1."""
-        if np.isnan(values).all(axis=0).any() or not len(values):
-            raise ValueError(f"{what} {int(np.argmax(np.isnan(values).all(axis=0)))} has no observed value at all")
+        names = np.arange(values.shape[1]) if names is None else np.asarray(names)
+        empty = np.isnan(values).all(axis=0)
+        if empty.any() or not len(values):
+            raise ValueError(f"{what}s without any observed value: {preview(names[empty])}; leave them out")
         means, sds = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
         if not np.isfinite(sds).all():
-            raise ValueError(f"{what} {int(np.argmax(~np.isfinite(sds)))} has values whose squares overflow")
+            raise ValueError(f"{what}s with values whose squares overflow: {preview(names[~np.isfinite(sds)])}")
         constant = sds <= 1e-12 * np.abs(means)
         if constant.any() and not self.allow_constant:
-            columns = np.flatnonzero(constant)
-            shown = columns if names is None else np.asarray(names)[columns]
-            raise ValueError(f"{what}s with zero variance cannot be z-scored: {preview(shown)}; leave them out")
+            raise ValueError(
+                f"{what}s with zero variance cannot be z-scored: {preview(names[constant])}; leave them out"
+            )
         return means, np.where(constant, 1.0, sds)
 
     def normalise(self, counts: Counts, present: np.ndarray | None = None) -> np.ndarray:
@@ -294,8 +139,22 @@ class Preprocessor:
         """
         if self.median_depth_ is None:
             raise ValueError("this Preprocessor was fitted on expression, so it knows no depth to scale counts to")
-        share = 1.0 if present is None or present.all() else self.gene_shares_[present].sum()
+        present = self._check_present(present)
+        share = 1.0 if present.all() else self.gene_shares_[present].sum()
+        if share == 0:
+            raise ValueError("the genes that are present had no counts in the training cells: depth cannot be scaled")
         return normalise_counts(counts, self.median_depth_ * share)
+
+    def _check_present(self, present):
+        """Return which genes are present, shape (n_genes,)."""
+        if present is None:
+            return np.ones(len(self.gene_means_), dtype=bool)
+        present = np.asarray(present)
+        if present.dtype != bool or present.shape != self.gene_means_.shape:
+            raise ValueError(
+                f"present must be a bool array of shape {self.gene_means_.shape}, got {present.dtype} {present.shape}"
+            )
+        return present
 
     def transform_genes(
         self, counts: Counts | None = None, expression: npt.ArrayLike | None = None, present: np.ndarray | None = None
@@ -320,8 +179,7 @@ class Preprocessor:
         if counts is not None:
             expression = self.normalise(counts, present)
         expression = check_matrix(expression, "expression")
-        if present is None:
-            present = np.ones(len(self.gene_means_), dtype=bool)
+        present = self._check_present(present)
         check_width(expression, self.gene_means_[present], "genes")
         X = np.zeros((len(expression), len(present)), dtype=np.float32)
         X[:, present] = (expression - self.gene_means_[present]) / self.gene_sds_[present]

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sbnn.data.preprocessing import variable_gene_curve
+from sbnn.data.variable_genes import variable_gene_curve
 from sbnn.figures.labels import spread_boxes, text_size
 from sbnn.figures.scores import plot_feature_scores, plot_linear_path
 from sbnn.figures.style import (

@@ -74,7 +74,7 @@ def backend_tools() -> BackendTools:
 
 
 def _recovering(function):
-    """Compile a function with TensorFlow, and again if its compiled version on disk is damaged."""
+    """Compile a function with TensorFlow, and again if what is kept of it on disk cannot be read."""
     import tensorflow as tf
 
     def compile_it():
@@ -86,19 +86,20 @@ def _recovering(function):
         nonlocal compiled
         try:
             return compiled(*arguments)
-        except (tf.errors.DataLossError, tf.errors.OutOfRangeError) as error:
-            if COMPILED is None or ("Read less bytes" not in str(error) and str(COMPILED) not in str(error)):
+        except tf.errors.OpError as error:
+            # A damaged file is reported in many ways, some of which do not name it.
+            if COMPILED is None:
                 raise
             clear(COMPILED)
             compiled = compile_it()  # TensorFlow remembers that the other one failed
-            return compiled(*arguments)
-        except tf.errors.OpError as error:
-            if COMPILED is not None and str(COMPILED) in str(error):
+            try:
+                return compiled(*arguments)
+            except tf.errors.OpError:
                 error.add_note(
-                    f"Compiled functions cannot be kept in {COMPILED}: free disk space, or set the environment "
-                    "variable SBNN_COMPILATION_CACHE to another folder or to off"
+                    f"If this is about compiled functions, which are kept in {COMPILED}: free disk space, or set the "
+                    "environment variable SBNN_COMPILATION_CACHE to another folder or to off"
                 )
-            raise
+                raise error from None
 
     return call
 

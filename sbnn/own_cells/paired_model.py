@@ -16,6 +16,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from sbnn._checks import check_counts, check_unique, preview, warn, warn_of_fractions
 from sbnn._hints import PathLike
+from sbnn.data.cell_labels import PLAIN_COLOR
 from sbnn.data.containers import counts_of, put_in_obsm
 from sbnn.data.named_tables import read_table
 from sbnn.data.paired_data import PairedData, check_paired
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 #: Neighbours over which the distance of a cell is averaged.
 N_NEIGHBOURS = 10
-#: Colour of cells of data without types.
-PLAIN_COLOR = "#4477AA"
 #: Fraction of held-out training cells that are called outliers.
 OUTLIER_RATE = 0.01
 

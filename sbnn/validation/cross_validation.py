@@ -13,7 +13,7 @@ from sbnn.models.schedules import get_schedule
 from sbnn.storage.results import current_commit
 from sbnn.validation.baselines import ClassMean
 from sbnn.validation.dispatch import run_jobs
-from sbnn.validation.execution import Job, Plan
+from sbnn.validation.execution import Job, Plan, draw_seeds
 from sbnn.validation.fit_keys import fit_keys
 from sbnn.validation.folds import FoldChoice, make_folds, view_fold
 from sbnn.validation.packing import add_large_tables, pack_fit, unpack_fit
@@ -55,7 +55,8 @@ def cross_validate(
         only what is missing from the folder. Models of other packages are restored without their estimator (None).
     n_jobs : int, optional
         Processes on this machine, as counted by joblib (-1: all cores). None chooses what was fastest in our
-        measurements: on a CPU one network per core, in threads of this process; on a GPU large stacks in this process.
+        measurements: on a CPU one network per core, in threads of this process. A GPU is not shared: there, networks
+        are trained in large stacks in this process, whatever `n_jobs` is, and only linear models in several processes.
         `joblib.parallel_config` takes precedence: with "dask" everything goes to that cluster, which should have
         started more than one worker: with a single one, joblib runs everything in this process.
     stack_size : int, optional
@@ -104,7 +105,8 @@ def cross_validate(
     current_commit()  # determined now: the checkout may change during the run
     protocol = "training cells" if within_fold else "all cells"
     all_cells = isinstance(folds, str) and folds == "all"
-    plan = Plan(data, listed, [view_fold(data, split, within_fold) for split in splits], {}, keep)
+    views = [view_fold(data, split, within_fold) for split in splits]
+    plan = Plan(data, listed, views, {}, keep, draw_seeds(listed, len(views)))
     keys = None if store is None else fit_keys(data, listed, splits, protocol, all_cells)
     with open_store(store) as fit_store:
         fits, missing = _restore(plan, fit_store, keys)

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.schedules import get_schedule
-from sbnn.validation.execution import STACK_SIZE, Fit, Job, Plan, cut_into_chunks, fitting_stack, run_chunk
+from sbnn.validation.execution import STACK_SIZE, Fit, Job, Plan, cut_into_chunks, fitting_stack, run_chunk, stack_shape
 from sbnn.validation.workers import is_local, n_threads_for, run_elsewhere, run_in_threads, runs_here
 
 
@@ -62,8 +62,19 @@ def _run_networks(plan, jobs, stack_size, n_jobs, progress):
             for number, chunk in enumerate(chunks):
                 yield run_chunk(plan, chunk, partial(show, number))
         elif place == "threads":
-            arguments = [(plan, chunk) for chunk in chunks]
-            with closing(run_in_threads(run_chunk, arguments, n_threads_for(n_jobs, len(chunks)), show)) as done:
+            # The first of each shape alone: its functions are compiled once, and in the same order in every process,
+            # without which TensorFlow does not find them in its cache.
+            first = {stack_shape(plan, chunk[0]): number for number, chunk in reversed(list(enumerate(chunks)))}
+            for number in sorted(first.values()):
+                yield run_chunk(plan, chunks[number], partial(show, number))
+            others = [number for number in range(len(chunks)) if number not in first.values()]
+            arguments = [(plan, chunks[number]) for number in others]
+
+            def show_other(place, stage, r2):
+                show(others[place], stage, r2)
+
+            n_threads = n_threads_for(n_jobs, len(others))
+            with closing(run_in_threads(run_chunk, arguments, n_threads, show_other)) as done:
                 for _, fits in done:
                     yield fits
         else:

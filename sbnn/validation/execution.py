@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from numbers import Integral
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -53,6 +55,8 @@ class Plan(NamedTuple):
         Starts of k-means -> clusters of the training cells of each fold.
     keep : collection of str
         Large tables to fill.
+    seeds : dict
+        Job -> seed, of networks whose `random_state` is not a whole number (`draw_seeds`).
     """
 
     data: Any
@@ -60,6 +64,7 @@ class Plan(NamedTuple):
     views: list[FoldView]
     clusters: dict[int, list[np.ndarray]]
     keep: Collection[str]
+    seeds: Mapping[Job, int] = MappingProxyType({})
 
     def name(self, job: Job) -> str:
         """Return the name of the model of a job."""
@@ -81,7 +86,8 @@ class Plan(NamedTuple):
         view, estimator = self.views[job.fold], self.estimator(job)
         starts = get_schedule(estimator.schedule).cluster_starts
         clusters = self.clusters[starts][job.fold] if starts else None
-        return TrainingTask(view.train, view.test, estimator.group_lasso, estimator.seed(), job.fold, clusters)
+        seed = self.seeds[job] if job in self.seeds else estimator.seed()
+        return TrainingTask(view.train, view.test, estimator.group_lasso, seed, job.fold, clusters)
 
     def part(self, chunk: Sequence[Job]) -> Plan:
         """Return the plan reduced to what a chunk needs, to be sent to another process."""
@@ -95,7 +101,18 @@ class Plan(NamedTuple):
             models=only(self.models, models),
             views=only(self.views, folds),
             clusters={starts: only(clusters, folds) for starts, clusters in self.clusters.items()},
+            seeds={job: self.seeds[job] for job in chunk if job in self.seeds},
         )
+
+
+def draw_seeds(models: Sequence[tuple[str, BaseEstimator]], n_folds: int) -> dict[Job, int]:
+    """Draw, in the order of the jobs, the seeds of networks whose `random_state` is None or a RandomState."""
+    return {
+        Job(model, fold): estimator.seed()
+        for model, (_, estimator) in enumerate(models)
+        if is_network(estimator) and not isinstance(estimator.random_state, Integral)
+        for fold in range(n_folds)
+    }
 
 
 class Names(NamedTuple):
@@ -165,14 +182,19 @@ def cut_into_chunks(
     for job in jobs:
         estimator = plan.estimator(job)
         if is_network(estimator):
-            shape = (*estimator.stack_settings().values(), plan.task(job).steps_per_epoch(estimator.schedule))
-            stacks[shape].append(job)
+            stacks[stack_shape(plan, job)].append(job)
         elif isinstance(estimator, ReducedRankRegressor):
             others["path", estimator.rank, estimator.l1_ratio, estimator.solver, job.fold].append(job)
         else:
             others["alone", *job].append(job)
     cut = [part for stack in stacks.values() for part in cut_stack(stack, stack_size(plan.estimator(stack[0])))]
     return [*cut, *others.values()]
+
+
+def stack_shape(plan: Plan, job: Job) -> tuple[Any, ...]:
+    """Return what networks must share to be stacked: the arguments of `train_stack`, and steps per epoch."""
+    estimator = plan.estimator(job)
+    return (*estimator.stack_settings().values(), plan.task(job).steps_per_epoch(estimator.schedule))
 
 
 def cut_stack(stack: list[_T], size: int) -> list[list[_T]]:

@@ -20,6 +20,7 @@ from sbnn.models.schedules import get_schedule
 from sbnn.storage.results import package_versions
 from sbnn.validation.folds import Fold
 from sbnn.validation.provenance import Runs
+from sbnn.validation.workers import keras_backend
 
 #: The modules that determine the outcome of a fit; fits made by a different version of this code are not reused.
 TRAINING_CODE = (
@@ -57,6 +58,7 @@ OTHER_CODE = (
     "data.containers",
     "data.named_tables",
     "data.paired_data",
+    "data.variable_genes",
     "storage.plain_arrays",
     "storage.plain_pickle",
     "storage.results",
@@ -159,6 +161,7 @@ def _settings_text(estimator):
     settings = estimator.get_params(deep=False)
     if is_network(estimator):
         settings["schedule"] = get_schedule(estimator.schedule)
+        settings["keras_backend"] = keras_backend()
     texts = (f"{name}={_value_text(value)}" for name, value in sorted(settings.items()))
     return f"{kind.__name__}({', '.join(texts)})"
 

@@ -97,7 +97,7 @@ def _unseal(path, key):
     if not isinstance(content, bytes) or hashlib.sha256(key.encode() + content).hexdigest() != sealed.get("seal"):
         raise ValueError(f"{path} has changed since it was written, or belongs to another fit")
     fit = load_plain(content)
-    if not isinstance(fit, dict) or set(fit) < _FIT:
+    if not isinstance(fit, dict) or not set(fit) >= _FIT:
         raise ValueError(f"{path} does not hold a fit")
     return fit
 

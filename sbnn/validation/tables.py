@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
-from sbnn.data.cell_labels import modal_colors
+from sbnn.data.cell_labels import PLAIN_COLOR, modal_colors
 from sbnn.data.paired_data import PairedData
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.r2 import as_columns, feature_r2, r2
@@ -166,7 +166,7 @@ def table_of_cells(data: PairedData) -> pd.DataFrame:
     n_cells = data.n_cells
     types = np.full(n_cells, "cell") if data.cell_types is None else data.cell_types
     families = types if data.cell_families is None else data.cell_families
-    colors = data.type_colors or dict.fromkeys(np.unique(types), "#4477aa")
+    colors = data.type_colors or dict.fromkeys(np.unique(types), PLAIN_COLOR)
     type_colors = [colors[name] for name in types]
     family_colors = data.family_colors or modal_colors(families, type_colors)
     return pd.DataFrame({

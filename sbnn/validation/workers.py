@@ -52,8 +52,8 @@ def is_local() -> bool:
 def n_threads_for(n_jobs: int | None, n_networks: int) -> int:
     """Return how many threads of this process train networks on its CPU, each one network at a time.
 
-    If `n_jobs` is None, one per core: this is as fast as one process per core, without starting processes and
-    compiling in each.
+    If `n_jobs` is None and joblib is not configured, one per core: this is as fast as one process per core, without
+    starting processes and compiling in each. Within a worker of joblib, which has its share of the cores, one.
 
     Parameters
     ----------
@@ -65,7 +65,9 @@ def n_threads_for(n_jobs: int | None, n_networks: int) -> int:
     int
         1: the calling thread, in stacks.
     """
-    return 1 if n_jobs is not None else max(1, min(cpu_count(), n_networks))
+    backend, configured = get_active_backend()
+    untouched = n_jobs is None and configured is None and type(backend).__name__ == "LokyBackend"
+    return max(1, min(cpu_count(), n_networks)) if untouched and not backend.nesting_level else 1
 
 
 class _StoppedError(Exception):
@@ -144,7 +146,7 @@ def run_elsewhere(
     tuple
         (position of the arguments, result), in the order in which they finish.
     """
-    backend = _keras_backend() if networks else None
+    backend = keras_backend() if networks else None
     settings = _prepare_workers(backend, n_jobs)
     calls = (delayed(_call)(backend, place, function, values) for place, values in enumerate(arguments))
     yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered", **settings)(calls)
@@ -177,7 +179,7 @@ def _prepare_dask(client, backend):
     client.register_plugin(StartBackend())
 
 
-def _keras_backend():
+def keras_backend() -> str | None:
     """Name of the Keras backend of this process; None if Keras is not in use."""
     return sys.modules["keras"].backend.backend() if "keras" in sys.modules else None
 
@@ -210,7 +212,7 @@ def prepare_worker(keras_backend: str | None, n_threads: int | None) -> None:
 
 def _check_backend(expected):
     """Raise RuntimeError if this process uses a backend that differs from the expected one."""
-    found = _keras_backend()
+    found = keras_backend()
     if expected is not None and found is not None and found != expected:
         raise RuntimeError(
             f"this process trains with the Keras backend {expected!r}, but a worker already uses {found!r}: "

@@ -15,10 +15,10 @@ from scipy.sparse import csr_matrix
 from sbnn import PairedData, load_dataset
 from sbnn.data import datasets, sources
 from sbnn.data.datasets import cell_selection, measured_features, whole_transcriptomes
-from sbnn.data.preprocessing import find_variable_genes, select_variable_genes
 from sbnn.data.published import scala
 from sbnn.data.published.scala import ion_channel_genes, read_count_table, read_go_symbols
 from sbnn.data.sources import blob_id, data_folder, find_file
+from sbnn.data.variable_genes import find_variable_genes, select_variable_genes
 
 GO_LIST = "GO_term_summary_20211104_075621.txt"
 FULL_TABLE = "scala_2020/final_patch_seq_allcells_exon_allreads"

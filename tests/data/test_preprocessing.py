@@ -2,13 +2,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from sbnn.data.preprocessing import (
-    Preprocessor,
-    find_variable_genes,
-    gene_statistics,
-    normalise_counts,
-    select_variable_genes,
-)
+from sbnn.data.preprocessing import Preprocessor, normalise_counts
+from sbnn.data.variable_genes import find_variable_genes, gene_statistics, select_variable_genes
 
 
 @pytest.fixture
@@ -127,5 +122,20 @@ def test_a_gene_without_variance_is_named(counts):
         Preprocessor().fit(features=features, expression=expression, gene_names=["Gad1", "Actb", "Sst"])
     kept = Preprocessor(allow_constant=True).fit(features=features, expression=expression)
     np.testing.assert_array_equal(kept.transform_genes(expression=expression)[:, 1], 0)
-    with pytest.raises(ValueError, match="feature 1 has no observed value"):
+    with pytest.raises(ValueError, match="features without any observed value: '1'"):
         Preprocessor().fit(features=features * [[1, np.nan]], expression=expression[:, ::2])
+
+
+def test_fit_refuses_tables_of_other_cells_and_names_what_it_refuses():
+    with pytest.raises(ValueError, match="must have the same cells, got 2 and 3 rows"):
+        Preprocessor().fit([[1, 2], [3, 5]], [[1.0], [2.0], [3.0]])
+    Y = np.array([[1.0, np.nan], [2.0, np.nan], [4.0, np.nan]])
+    with pytest.raises(ValueError, match="features without any observed value: 'tau'"):
+        Preprocessor().fit([[1, 2], [3, 5], [4, 9]], Y, feature_names=["rmp", "tau"])
+
+
+def test_genes_that_are_present_are_told_by_a_mask():
+    fitted = Preprocessor().fit([[1, 2, 4], [3, 5, 4], [4, 9, 7]], [[1.0], [2.0], [4.0]])
+    assert fitted.transform_genes([[1, 2]], present=np.array([True, True, False])).shape == (1, 3)
+    with pytest.raises(ValueError, match=r"present must be a bool array of shape \(3,\), got int64 \(2,\)"):
+        fitted.transform_genes([[1, 2]], present=np.array([0, 1]))

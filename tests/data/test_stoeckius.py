@@ -11,9 +11,9 @@ from layouts import write_rna_table
 
 from sbnn import load_dataset
 from sbnn.data.datasets import cell_selection, whole_transcriptomes
-from sbnn.data.preprocessing import select_variable_genes
 from sbnn.data.published import stoeckius
 from sbnn.data.sources import find_file
+from sbnn.data.variable_genes import select_variable_genes
 
 pytestmark = pytest.mark.real_data
 

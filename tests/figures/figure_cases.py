@@ -10,7 +10,7 @@ import pandas as pd
 
 import sbnn
 from sbnn import PairedModel, ReducedRankRegressor, simulate_patchseq
-from sbnn.data.preprocessing import find_variable_genes, gene_statistics
+from sbnn.data.variable_genes import find_variable_genes, gene_statistics
 from sbnn.figures import curves as curve_figures
 from sbnn.figures import maps, plotting
 from sbnn.figures.cohort import plot_external_cohort

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from sbnn.data.preprocessing import find_variable_genes, gene_statistics
+from sbnn.data.variable_genes import find_variable_genes, gene_statistics
 from sbnn.figures import curves as curve_figures
 from sbnn.figures import labels, maps, plotting, style
 from sbnn.figures.embedding import principal_components, tsne

@@ -27,8 +27,7 @@ import sbnn
 from sbnn import SparseBottleneckRegressor, cross_validate, simulate_patchseq
 from sbnn.models.schedules import SCHEDULES, Stage
 from sbnn.storage.results import dump_plain
-from sbnn.validation import cross_validation as validation
-from sbnn.validation import execution, fit_keys, store, workers
+from sbnn.validation import dispatch, execution, fit_keys, store, workers
 from sbnn.validation.store import open_store
 
 MODELS = {
@@ -76,7 +75,7 @@ def stop_after(monkeypatch, number, error=KeyboardInterrupt):
             raise error
         return execution.run_chunk(plan, chunk, *arguments)
 
-    monkeypatch.setattr(validation, "run_chunk", run)
+    monkeypatch.setattr(dispatch, "run_chunk", run)
 
 
 def test_a_store_changes_nothing(small, uninterrupted, tmp_path):
@@ -110,7 +109,7 @@ def test_after_ctrl_c_threads_keep_what_they_finished(small, tmp_path, monkeypat
     stop_after(monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt):
         validate(small[0], tmp_path, n_jobs=None)
-    monkeypatch.setattr(validation, "run_chunk", execution.run_chunk)
+    monkeypatch.setattr(dispatch, "run_chunk", execution.run_chunk)
     n_kept = len(fits_of(tmp_path))
     assert 3 <= n_kept <= 4  # the fourth may be on its way when the fifth is stopped
     found, whole = (validate(small[0], folder, n_jobs=None) for folder in (tmp_path, None))
@@ -148,7 +147,7 @@ def counted(monkeypatch):
         fitted.extend((plan.name(job), job.fold) for job in chunk)
         return execution.run_chunk(plan, chunk, *arguments)
 
-    monkeypatch.setattr(validation, "run_chunk", run)
+    monkeypatch.setattr(dispatch, "run_chunk", run)
     return fitted
 
 
@@ -190,7 +189,7 @@ def test_code_that_trains_is_in_the_address_and_comments_are_not(monkeypatch):
     assert not {"figures.maps", "figures.curves", "validation.comparison"} & set(fit_keys.TRAINING_CODE)
     code = fit_keys._code
     assert code("def f(x):\n    return x\n") == code('def f(x):  # why\n    """What."""\n    return x\n')
-    assert code("def f(x):\n    y = x\n") == code("def f(x: int, /) -> None:\n    y = x\n")
+    assert code("def f(x):\n    y = x\n") == code("def f(x: int) -> None:\n    y = x\n")
     assert code("class A:\n    x: int = 1\n") == code("class A:\n    x: float = 1\n")
     assert code("class A:\n    x: int = 1\n") != code("class A:\n    x: int = 2\n")
     assert code("def f(x):\n    return x\n") != code("def f(x):\n    return -x\n")
@@ -341,15 +340,15 @@ SCRIPT = """
     sys.path.insert(0, {tests!r})
     from sklearn.model_selection import KFold
     from conftest import LINEAR_MODELS
-    from sbnn import simulate_patchseq
-    from sbnn.validation import cross_validation as validation
-    run = validation.run_chunk
+    from sbnn import cross_validate, simulate_patchseq
+    from sbnn.validation import dispatch
+    run = dispatch.run_chunk
     def slowly(*arguments):
         time.sleep(0.2)
         return run(*arguments)
-    validation.run_chunk = slowly
+    dispatch.run_chunk = slowly
     data = simulate_patchseq(n_cells=150, n_genes=60, n_features=6, n_informative=8, n_types=4, random_state=1)[0]
-    validation.cross_validate(data, LINEAR_MODELS, folds=KFold(3), store={store!r}, progress=False)
+    cross_validate(data, LINEAR_MODELS, folds=KFold(3), store={store!r}, progress=False)
 """
 
 

@@ -16,8 +16,7 @@ from sklearn.model_selection import KFold
 
 from sbnn import SparseBottleneckRegressor, cross_validate, simulate_patchseq
 from sbnn.models.schedules import SCHEDULES, Stage
-from sbnn.validation import cross_validation as validation
-from sbnn.validation import execution, workers
+from sbnn.validation import dispatch, execution, workers
 from sbnn.validation.execution import Job, Plan, cut_into_chunks, fitting_stack
 from sbnn.validation.folds import make_folds, view_fold
 from sbnn.validation.workers import run_in_threads, runs_here
@@ -126,7 +125,7 @@ def test_by_default_every_core_trains_a_network_in_this_process(small, here, mon
         return run_chunk(plan, chunk, *arguments)
 
     monkeypatch.setattr(workers, "cpu_count", lambda: 2)
-    monkeypatch.setattr(validation, "run_chunk", run)
+    monkeypatch.setattr(dispatch, "run_chunk", run)
     found = validate(small[0])
     assert_same(found, here)
     assert {process for process, _ in threads} == {os.getpid()} and len(threads) == 3  # two, and this one

@@ -7,8 +7,8 @@ from scipy import sparse
 from sbnn._hints import PathLike
 from sbnn.data.count_tables import require_same_cells, standardise
 from sbnn.data.paired_data import PairedData
-from sbnn.data.preprocessing import find_variable_genes
 from sbnn.data.sources import find_file
+from sbnn.data.variable_genes import find_variable_genes
 
 N_VARIABLE_GENES = 1000
 

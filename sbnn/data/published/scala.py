@@ -12,8 +12,8 @@ from sbnn._checks import check_choice, check_unique, preview
 from sbnn._hints import PathLike
 from sbnn.data.count_tables import CountTable, read_counts, require_columns, require_same_cells, rows_of, standardise
 from sbnn.data.paired_data import PairedData
-from sbnn.data.preprocessing import select_variable_genes
 from sbnn.data.sources import find_file, locate
+from sbnn.data.variable_genes import select_variable_genes
 
 #: Cells that the paper leaves out, and why (column "Exclusion reasons" of the metadata).
 EXCLUDED_CELLS = {

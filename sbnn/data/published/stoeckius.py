@@ -10,8 +10,8 @@ from sbnn._checks import check_unique, preview
 from sbnn._hints import PathLike
 from sbnn.data.count_tables import CountTable, require_columns, require_same_cells, rows_of, standardise
 from sbnn.data.paired_data import PairedData
-from sbnn.data.preprocessing import select_variable_genes
 from sbnn.data.sources import find_file, locate
+from sbnn.data.variable_genes import select_variable_genes
 
 #: Rows of the table that are human; those after them are mouse.
 HUMAN_ROWS = 20400
