@@ -15,7 +15,7 @@ from sbnn._hints import Rows
 from sbnn.models.backend import keras
 from sbnn.models.clusters import cluster_features
 from sbnn.models.gene_decoder import train_gene_decoder
-from sbnn.models.latent_regressor import LatentRegressorMixin
+from sbnn.models.latent_regressor import LatentRegressorMixin, all_or_nothing_fit
 from sbnn.models.network import apply_layers, build_network, decoder_of, encoder_of, network_layers
 from sbnn.models.schedules import Schedule, Stage, get_schedule
 from sbnn.models.tasks import TrainedNetwork, TrainingTask
@@ -93,6 +93,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         self.schedule = schedule
         self.random_state = random_state
 
+    @all_or_nothing_fit
     def fit(
         self,
         X: npt.ArrayLike,
@@ -247,7 +248,14 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
 
     @property
     def _n_latent(self):
-        return self.bottleneck_dim
+        return self._fitted_widths[1]
+
+    @property
+    def _fitted_widths(self):
+        """Widths of the hidden layers, and of the bottleneck, of the fitted network, whatever the settings are now."""
+        widths = [len(bias) for bias in self.weights_[1::2]]
+        middle = len(widths) // 2 - 1
+        return tuple(widths[:middle]), widths[middle]
 
     def _latent(self, X):
         """Latent coordinates, shape (n_cells, bottleneck_dim)."""
@@ -259,8 +267,8 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
 
     def _layers(self, n_outputs=None):
         """Return the layers of the network, with `n_outputs` outputs if given."""
-        n_outputs = len(self.y_mean_) if n_outputs is None else n_outputs
-        return network_layers(n_outputs, self.bottleneck_dim, tuple(self.hidden))
+        hidden, bottleneck_dim = self._fitted_widths
+        return network_layers(len(self.y_mean_) if n_outputs is None else n_outputs, bottleneck_dim, hidden)
 
     def decode_features(self, Z: np.ndarray) -> np.ndarray:
         """Return the features predicted from latent coordinates Z (n_cells, bottleneck_dim)."""
@@ -289,7 +297,9 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         """Weights from the bottleneck to the selected genes."""
         centred = self._training_genes - self.x_mean_[self.selected_]
         start = self.weights_[-2 * len(decoder_of(self._layers())) :]
-        return train_gene_decoder(self._encode(centred), centred, start, self.hidden, self.ridge, self.seed())
+        return train_gene_decoder(
+            self._encode(centred), centred, start, self._fitted_widths[0], self.ridge, self.seed()
+        )
 
     @cached_property
     def network_(self) -> keras.Model:

@@ -1,6 +1,8 @@
 """Common parts of the network and the linear model as scikit-learn estimators."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +11,26 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from sbnn._checks import check_matrix, check_same_cells, check_targets
 from sbnn.models.r2 import r2
+
+_Estimator = TypeVar("_Estimator")
+_Arguments = ParamSpec("_Arguments")
+
+
+def all_or_nothing_fit(
+    fit: Callable[Concatenate[_Estimator, _Arguments], _Estimator],
+) -> Callable[Concatenate[_Estimator, _Arguments], _Estimator]:
+    """Wrap a method `fit`: if it fails, or is interrupted, an earlier fit stays as it was."""
+
+    @wraps(fit)
+    def fit_or_restore(self, *args, **kwargs):
+        before = dict(vars(self))
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            self.__dict__ = before
+            raise
+
+    return fit_or_restore
 
 
 def is_network(estimator: object) -> bool:

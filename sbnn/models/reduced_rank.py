@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 
 from sbnn._checks import check_flag, check_matrix, check_number, check_same_cells, check_targets, check_whole
 from sbnn.models.elastic_net import check_solver, solve_rows
-from sbnn.models.latent_regressor import LatentRegressorMixin
+from sbnn.models.latent_regressor import LatentRegressorMixin, all_or_nothing_fit
 from sbnn.models.missing_values import fit_observed
 
 #: Alternation stops when the relative residual changes by less than this, or after MAX_ROUNDS rounds.
@@ -114,6 +114,7 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         self.relaxed = relaxed
         self.solver = solver
 
+    @all_or_nothing_fit
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
         """Fit W and V.
 

@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from sbnn._checks import check_number, check_unique
 from sbnn._hints import PathLike
 from sbnn.data.preprocessing import Preprocessor
-from sbnn.models.latent_regressor import is_network
+from sbnn.models.latent_regressor import LatentRegressorMixin, is_network
 from sbnn.models.reduced_rank import ReducedRankFit, ReducedRankRegressor
 from sbnn.models.schedules import Schedule, Stage, get_schedule
 from sbnn.models.tasks import TrainedNetwork
@@ -207,14 +207,14 @@ class _Taker:
             raise _DamagedError(f"it holds an array {sorted(self.arrays)[0][:80]!r} that no such model has")
 
 
-def _make_network():
+def default_network() -> LatentRegressorMixin:
     """Return a network with default settings; imported here, so that linear models do not need Keras."""
     from sbnn.models.bottleneck import SparseBottleneckRegressor
 
     return SparseBottleneckRegressor()
 
 
-_MAKERS = {"SparseBottleneckRegressor": _make_network, "ReducedRankRegressor": ReducedRankRegressor}
+_MAKERS = {"SparseBottleneckRegressor": default_network, "ReducedRankRegressor": ReducedRankRegressor}
 
 
 def _estimator(config, n_genes):

@@ -22,7 +22,7 @@ from sbnn.data.named_tables import read_table
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.data.preprocessing import align_genes, fit_preprocessor
 from sbnn.models.latent_regressor import LatentRegressorMixin
-from sbnn.own_cells.model_file import read_model, write_model
+from sbnn.own_cells.model_file import default_network, read_model, write_model
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -105,15 +105,18 @@ class PairedModel:
         check_paired(data)
         if self.estimator is not None:
             self.estimator.check_settings(data.n_genes)
-        self.preprocessor_, X, Y = fit_preprocessor(data)
-        self.estimator_ = (_default_estimator() if self.estimator is None else clone(self.estimator)).fit(X, Y)
+        preprocessor, X, Y = fit_preprocessor(data)
+        estimator = (default_network() if self.estimator is None else clone(self.estimator)).fit(X, Y)
+        if not estimator.selected_.any():
+            raise ValueError("the model selects no gene: lower its penalty")
+        training_genes = X[:, estimator.selected_]
+        outlier_distance = _calibrate(training_genes)
+        # Only now: an earlier fit stays whole if this one fails.
+        self.preprocessor_, self.estimator_ = preprocessor, estimator
         self.gene_names_, self.feature_names_ = data.gene_names, data.feature_names
         units = None if data.features is None else data.feature_units
         self.feature_units_ = None if units is None else tuple(units)
-        if not self.estimator_.selected_.any():
-            raise ValueError("the model selects no gene: lower its penalty")
-        self.training_genes_ = X[:, self.estimator_.selected_]
-        self.outlier_distance_ = _calibrate(self.training_genes_)
+        self.training_genes_, self.outlier_distance_ = training_genes, outlier_distance
         return self
 
     @property
@@ -357,13 +360,6 @@ def load_model(path: PathLike) -> PairedModel:
     model.gene_names_, model.feature_names_, model.feature_units_ = parts.gene_names, parts.feature_names, parts.units
     model.training_genes_, model.outlier_distance_ = parts.training_genes, parts.outlier_distance
     return model
-
-
-def _default_estimator():
-    """Return a network with default settings; imported here, so that linear models do not need Keras."""
-    from sbnn.models.bottleneck import SparseBottleneckRegressor
-
-    return SparseBottleneckRegressor()
 
 
 def _cells(cells, layer, raw):

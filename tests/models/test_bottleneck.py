@@ -102,3 +102,16 @@ def test_the_hidden_layers_may_be_of_any_number(small):
     data, _ = small
     model = make(hidden=(8,)).fit(data.X, data.Y)
     assert [weight.shape[-1] for weight in model.weights_[::2]] == [8, 2, 8, 6]
+
+
+@pytest.mark.parametrize("hidden", [(16, 8), (8,)])
+def test_settings_changed_after_the_fit_change_no_prediction(small, hidden):
+    data, _ = small
+    model = make(hidden=hidden).fit(data.X, data.Y)
+    before = model.predict(data.X)
+    model.set_params(hidden=(4, 4, 4, 4), bottleneck_dim=5)
+    np.testing.assert_array_equal(model.predict(data.X), before)
+    Z = model.transform(data.X)
+    assert Z.shape == (150, 2) and list(model.get_feature_names_out()) == ["z1", "z2"]
+    assert model.decode_genes(Z).shape == (150, 10)
+    assert np.asarray(model.network_(data.X[:, model.selected_])).shape == data.Y.shape

@@ -64,3 +64,16 @@ def test_one_feature_may_be_a_vector(small):
         assert model.score(data.X, y) == pytest.approx(
             1 - np.sum((y - model.predict(data.X)) ** 2) / np.sum((y - y.mean()) ** 2), abs=1e-5
         )
+
+
+@pytest.mark.parametrize("model", [network(), ReducedRankRegressor(1, 0.05)])
+def test_a_fit_that_fails_leaves_the_earlier_one_whole(small, model):
+    data, _ = small
+    table = pd.DataFrame(data.X, columns=data.gene_names)
+    before = model.fit(table, data.Y).predict(table)
+    reversed_genes = table.iloc[:, ::-1]
+    with pytest.raises(ValueError, match="X and Y must have the same cells"):
+        model.fit(reversed_genes, data.Y[1:, 0])
+    np.testing.assert_array_equal(model.predict(table), before)
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(reversed_genes)

@@ -248,3 +248,26 @@ def test_without_counts_expression_goes_in(cells):
     table = pd.DataFrame(data.X, index=data.cell_names, columns=data.gene_names)
     reference = ReducedRankRegressor(2, 0.1).fit(data.X, data.Y)
     np.testing.assert_allclose(model.predict(table), reference.predict(data.X), atol=1e-3)
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError])
+def test_a_fit_that_fails_leaves_the_earlier_one_whole(cells, failure, monkeypatch):
+    model = PairedModel(ReducedRankRegressor(2, 0.1)).fit(cells.subset(np.arange(300)))
+    before = model.predict(cells)
+
+    def fail(*arguments):
+        raise failure
+
+    monkeypatch.setattr(ReducedRankRegressor, "fit", fail)
+    with pytest.raises(failure):
+        model.fit(cells.subset(np.arange(100, 400)))
+    pd.testing.assert_frame_equal(model.predict(cells), before)
+
+
+def test_a_model_without_genes_leaves_the_earlier_one_whole(cells):
+    model = PairedModel(ReducedRankRegressor(2, 0.1)).fit(cells.subset(np.arange(300)))
+    before = model.predict(cells)
+    model.estimator = ReducedRankRegressor(2, 100.0)
+    with pytest.raises(ValueError, match="selects no gene"):
+        model.fit(cells.subset(np.arange(100, 400)))
+    pd.testing.assert_frame_equal(model.predict(cells), before)
