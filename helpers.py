@@ -1,6 +1,7 @@
 """Functions shared by the notebooks: paths, parameters from the environment, plotting style, saved figures."""
 
 import ast
+import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from sklearn.base import BaseEstimator
 
 from sbnn import PairedData
+from sbnn._checks import check_number
 from sbnn.validation.provenance import Models, Runs, Settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -63,14 +65,32 @@ def parameter(name: str, default: Any) -> Any:
     Returns
     -------
     object
+
+    Raises
+    ------
+    ValueError
+        The default is True, False or a number, and the text is not.
     """
     if name not in os.environ:
         return default
     text = os.environ[name]
+    if isinstance(default, bool):
+        return _flag(name, text)
     try:
-        return ast.literal_eval(text)
+        value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        return text
+        value = text
+    if isinstance(default, (int, float)):
+        check_number(value, name, least=-math.inf)
+    return value
+
+
+def _flag(name, text):
+    """Return the truth value that a text stands for: the text 'false' would itself be true."""
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if text.strip().lower() not in words:
+        raise ValueError(f"{name} must be true or false, got {text!r}: set the environment variable to one of them")
+    return words[text.strip().lower()]
 
 
 @lru_cache(maxsize=2)

@@ -40,6 +40,43 @@ def helpers(monkeypatch, tmp_path):
     return helpers
 
 
+@pytest.mark.parametrize(
+    ("text", "default", "value"),
+    [
+        *((text, True, False) for text in ("False", "false", "FALSE", "0", "no")),
+        *((text, False, True) for text in ("True", "true", "TRUE ", "1", "yes")),
+        ("3", 25, 3),
+        ("0.5", 1, 0.5),
+        ("2", 0.1, 2),
+        ("(2, 64)", (2,), (2, 64)),
+        ("scala_2020", "simulated", "scala_2020"),
+        ("None", None, None),
+        ("-1", None, -1),
+    ],
+)
+def test_a_parameter_is_read_as_what_its_default_is(helpers, monkeypatch, text, default, value):
+    monkeypatch.setenv("RETRAIN", text)
+    found = helpers.parameter("RETRAIN", default)
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "default", "message"),
+    [
+        ("maybe", False, "RETRAIN must be true or false, got 'maybe'"),
+        ("", True, "RETRAIN must be true or false, got ''"),
+        ("2", False, "RETRAIN must be true or false, got '2'"),
+        ("many", 25, "RETRAIN must be a number, got 'many'"),
+        ("True", 25, "RETRAIN must be a number, got True"),
+        ("None", 0.1, "RETRAIN must be a number, got None"),
+    ],
+)
+def test_a_parameter_of_another_kind_is_refused(helpers, monkeypatch, text, default, message):
+    monkeypatch.setenv("RETRAIN", text)
+    with pytest.raises(ValueError, match=message):
+        helpers.parameter("RETRAIN", default)
+
+
 def files(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
