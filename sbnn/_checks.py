@@ -91,6 +91,8 @@ def check_weights(sample_weight: npt.ArrayLike, length: int, name: str = "sample
 
 def check_rows(cells: npt.ArrayLike, n_cells: int, name: str) -> np.ndarray:
     """Return row numbers from a mask of all cells, or from row numbers that are in range and unique."""
+    if np.ma.isMaskedArray(cells):
+        raise ValueError(f"{name} is a masked array: leave out what is masked")
     cells = np.asarray(cells)
     if cells.dtype == bool:
         if cells.shape != (n_cells,):
@@ -109,12 +111,19 @@ def check_rows(cells: npt.ArrayLike, n_cells: int, name: str) -> np.ndarray:
     return cells
 
 
+def unmasked(values: Any) -> Any:
+    """Return a masked array as floats with NaN where it is masked, and anything else as it is.
+
+    A masked value is a missing one; `np.asarray` would bring back what is under the mask.
+    """
+    return np.ma.filled(values.astype(np.float64), np.nan) if np.ma.isMaskedArray(values) else values
+
+
 def check_matrix(matrix: Any, name: str, dtype: npt.DTypeLike = np.float64, allow_nan: bool = False) -> np.ndarray:
     """Return `matrix` as a 2-D array of finite numbers (NaN only where `allow_nan`)."""
     if sparse.issparse(matrix):
         raise ValueError(f"{name} is sparse: give it as an array, for example with .toarray()")
-    if np.ma.isMaskedArray(matrix):
-        matrix = np.ma.filled(matrix.astype(np.float64), np.nan)  # a masked value is a missing one
+    matrix = unmasked(matrix)
     if getattr(matrix, "dtype", None) is None:
         matrix = np.asarray(matrix)
     if getattr(matrix.dtype, "kind", None) in tuple("cmMSUV"):

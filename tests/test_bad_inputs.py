@@ -44,6 +44,8 @@ LINEAR = ReducedRankRegressor(2, 0.1).fit(X, Y)
 MODEL = PairedModel(ReducedRankRegressor(2, 0.1)).fit(DATA)
 CELLS = np.arange(60)
 NAN, INF = float("nan"), float("inf")
+GAPS = np.random.default_rng(0).random(Y.shape) < 0.2
+HOLEY, MASKED = np.where(GAPS, NAN, Y), np.ma.masked_array(np.where(GAPS, -999, Y), GAPS)
 ORDERED = pd.DataFrame(X, columns=DATA.gene_names), Y
 
 
@@ -405,6 +407,10 @@ CALLS = [
     ("a number of 400 digits", lambda: fit(ridge=10**400), "ridge must be finite and at least 0"),
     ("masked counts", lambda: normalise_counts(np.ma.masked_array(DATA.counts, DATA.counts > 3)), "counts is a masked array"),
     ("masked weights", lambda: LINEAR.score(X, Y, np.ma.masked_array(np.ones(60), CELLS > 3)), "sample_weight is a masked array"),
+    ("masked X", lambda: LINEAR.predict(np.ma.masked_array(X, X > 3)), "X holds .* NaN or infinite"),
+    ("masked X in training", lambda: fit_linear().fit(np.ma.masked_array(X, X > 3), Y), "X holds .* NaN or infinite"),
+    ("masked rows", lambda: validate(folds=[(np.ma.masked_array(CELLS[:50], CELLS[:50] < 3), CELLS[50:])]), "training cells of fold 0 is a masked array: leave out"),
+    ("masked mask", lambda: DATA.subset(np.ma.masked_array(CELLS < 7, CELLS < 3)), "cells is a masked array: leave out"),
     ("a depth of -1", lambda: normalise_counts(DATA.counts, -1), "median_depth must be finite and more than 0, got -1"),
     ("counts where expression was fitted", lambda: Preprocessor().fit(None, Y, X).transform_genes(DATA.counts), "was fitted on expression"),
     ("depth where expression was fitted", lambda: Preprocessor().fit(None, Y, X).normalise(DATA.counts), "was fitted on expression"),
@@ -635,6 +641,22 @@ FINE = {
     "masked features": (
         lambda: replace(DATA, Y=np.ma.masked_array(np.where(CELLS[:, None] < 2, -999, Y), np.broadcast_to(CELLS[:, None] < 2, Y.shape))),
         lambda data: np.isnan(data.Y[:2]).all() and np.isfinite(data.Y[2:]).all(),
+    ),
+    "a score of masked features": (
+        lambda: (LINEAR.score(X, MASKED), r2(MASKED, LINEAR.predict(X), LINEAR.y_mean_)),
+        lambda scores: scores == (LINEAR.score(X, HOLEY),) * 2,
+    ),
+    "masked predictions": (
+        lambda: feature_r2(Y, np.ma.masked_array(Y, np.arange(4) == np.where(CELLS == 5, 1, -1)[:, None]), Y.mean(0)),
+        lambda scores: np.isnan(scores).tolist() == [False, True, False, False],
+    ),
+    "masked features to fit": (
+        lambda: (fit_linear().fit(X, MASKED).predict(X), ReducedRankRegressor(2, 0.1).fit(X, HOLEY).predict(X)),
+        lambda both: np.array_equal(*both),
+    ),
+    "masked features of validation": (
+        lambda: [network(schedule=[stage()]).fit(X, Y, validation_data=(X, features)).history_["r2_test"] for features in (MASKED, HOLEY)],
+        lambda both: np.array_equal(*both),
     ),
     "models that differ in class alone": (
         lambda: validate({"m": [Lasso(0.1), ElasticNet(0.1)]}, folds=KFold(2)).summary(),

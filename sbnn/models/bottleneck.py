@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import Tags, check_random_state
 
-from sbnn._checks import check_matrix, check_number, check_seed, check_weights, check_whole
+from sbnn._checks import check_matrix, check_number, check_seed, check_weights, check_whole, unmasked
 from sbnn._hints import Rows
 from sbnn.models.backend import keras
 from sbnn.models.clusters import cluster_features
@@ -160,7 +160,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         if named is not None and list(getattr(validation_X, "columns", named)) != list(named):
             raise ValueError("X of validation_data should have the genes of X, in their order, as its columns")
         validation_X = check_matrix(validation_X, "X of validation_data", np.float32)
-        validation_Y = np.asarray(validation_Y)
+        validation_Y = np.asarray(unmasked(validation_Y))
         validation_Y = validation_Y[:, None] if validation_Y.ndim == 1 else validation_Y
         validation_Y = check_matrix(validation_Y, "Y of validation_data", np.float32, allow_nan=True)
         if validation_X.shape[1] != X.shape[1] or validation_Y.shape != (len(validation_X), Y.shape[1]):

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from sbnn._checks import check_matrix, check_same_cells, check_targets
+from sbnn._checks import check_matrix, check_same_cells, check_targets, unmasked
 from sbnn.models.r2 import r2
 
 _Estimator = TypeVar("_Estimator")
@@ -48,6 +48,7 @@ class LatentRegressorMixin(TransformerMixin):
         """Return X and two-dimensional Y as numbers; remember names of genes, and whether Y was one-dimensional."""
         if Y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        X, Y = unmasked(X), unmasked(Y)  # scikit-learn takes what is under the mask
         X = check_matrix(validate_data(self, X, dtype=dtype, ensure_all_finite=False, ensure_min_samples=2), "X", dtype)
         Y = check_array(Y, dtype=dtype, ensure_2d=False, ensure_all_finite=False, input_name="Y")
         self._one_target = Y.ndim == 1
@@ -58,7 +59,8 @@ class LatentRegressorMixin(TransformerMixin):
     def _check_cells(self, X, dtype):
         """Return X as numbers, checked to have the genes that the model was fitted on."""
         check_is_fitted(self, "y_mean_")
-        return check_matrix(validate_data(self, X, dtype=dtype, ensure_all_finite=False, reset=False), "X", dtype)
+        X = validate_data(self, unmasked(X), dtype=dtype, ensure_all_finite=False, reset=False)
+        return check_matrix(X, "X", dtype)
 
     def transform(self, X: npt.ArrayLike) -> np.ndarray:
         """Return the latent coordinates of cells.
@@ -97,7 +99,7 @@ class LatentRegressorMixin(TransformerMixin):
         ValueError
             The features are not those that the model predicts, or predictions are not finite.
         """
-        Y, predictions = np.asarray(y), self.decode_features(self._latent(X))
+        Y, predictions = np.asarray(unmasked(y)), self.decode_features(self._latent(X))
         Y = Y[:, None] if Y.ndim == 1 else Y
         check_same_cells(predictions, Y)
         if Y.shape != predictions.shape:

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from sbnn._checks import check_matrix, check_weights
+from sbnn._checks import check_matrix, check_weights, unmasked
 
 
 def r2(
@@ -65,7 +65,7 @@ def _sums(Y, predictions, centre, sample_weight):
     predictions = as_columns(predictions, Y.shape)
     weight = np.ones(len(Y)) if sample_weight is None or not len(Y) else check_weights(sample_weight, len(Y))
     observed = ~np.isnan(Y)
-    centre = check_matrix(np.asarray(centre)[None], "centre", allow_nan=True)[0]
+    centre = check_matrix(np.asarray(unmasked(centre))[None], "centre", allow_nan=True)[0]
     if centre.shape != Y.shape[1:]:
         raise ValueError(f"centre must have one entry per feature, shape {Y.shape[1:]}, got {centre.shape}")
 
@@ -81,7 +81,7 @@ def as_columns(predictions: npt.ArrayLike, shape: tuple[int, ...], what: str = "
 
     Regressors may predict a single feature as a one-dimensional array, which NumPy would broadcast over all cells.
     """
-    predictions = np.asarray(predictions)
+    predictions = np.asarray(unmasked(predictions))
     if predictions.ndim == 1 and shape[1] == 1:
         predictions = predictions[:, None]
     if predictions.shape != tuple(shape):

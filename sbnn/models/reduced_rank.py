@@ -327,7 +327,7 @@ def relax(X: npt.ArrayLike, Y: npt.ArrayLike, fit: ReducedRankFit, alpha: float)
     ReducedRankFit
         Zero for the other genes; the sparse fit itself if it selects fewer genes than its rank.
     """
-    X, Y = np.asarray(X, dtype=np.float64), np.asarray(Y, dtype=np.float64)
+    X, Y = check_matrix(X, "X"), check_targets(Y)
     rank = fit.W.shape[1]
     if fit.selected.sum() < rank:
         return fit
