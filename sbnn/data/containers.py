@@ -14,7 +14,6 @@ from scipy import sparse
 
 from sbnn._checks import (
     check_counts,
-    check_length,
     check_number,
     check_targets,
     check_unique,
@@ -25,7 +24,7 @@ from sbnn._checks import (
 )
 from sbnn._hints import Counts, Genes, Labels, Paired, Table, is_sparse
 from sbnn.data.accidents import split_units, warn_of_dates, warn_of_sentinels
-from sbnn.data.cell_labels import UNKNOWN, UNKNOWN_COLOR, known_or_not
+from sbnn.data.cell_labels import aligned_labels, check_labels, complete_colors
 from sbnn.data.count_tables import CountTable, standardise
 from sbnn.data.named_tables import read_descriptions, read_table, require_named_rows
 from sbnn.data.variable_genes import gene_statistics, nearest_number, select_above_curve
@@ -243,11 +242,10 @@ def pair(table: CountTable, features: pd.DataFrame, genes: Genes = 1000, detecti
     for what in OBS_COLUMNS:
         if more.get(what) is not None:
             if not isinstance(more[what], pd.Series):
-                check_length(more[what], len(features), what, "cell of features")
-                more[what] = pd.Series(more[what], index=features.index)
-            more[what] = _aligned(more[what], cells, what)
+                more[what] = pd.Series(check_labels(more[what], features.index, what), index=features.index)
+            more[what] = aligned_labels(more[what], cells, what)
             if what in _COLORS:
-                more[_COLORS[what]] = _colors_of(more[what], more.get(_COLORS[what]))
+                more[_COLORS[what]] = complete_colors(more[what], more.get(_COLORS[what]), _COLORS[what])
     names = {"gene_names": gene_names[chosen], "feature_names": feature_names, "cell_names": cells}
     return standardise(counts, values, **names, name=name, **more)
 
@@ -313,31 +311,6 @@ def _most_variable(counts, genes, detection_threshold):
     if differs:
         warn(differs)
     return np.flatnonzero(selection.mask)
-
-
-def _colors_of(names, given):
-    """Colours of types or families: those given, or one for each name; grey for cells without a name."""
-    grey = {UNKNOWN: UNKNOWN_COLOR} if UNKNOWN in names else {}
-    if given is None:
-        from seaborn import color_palette
-
-        names = [name for name in np.unique(names).tolist() if name != UNKNOWN]
-        given = dict(zip(names, color_palette("husl", len(names)).as_hex(), strict=True))
-    return grey | given
-
-
-def _aligned(series, cells, what):
-    """Values of a Series for the named cells."""
-    series = series.set_axis(series.index.astype(str))
-    series = series[series.index.isin(cells)]  # only these must be present, once each
-    check_unique(series.index, f"cells in {what}")
-    missing = cells[~np.isin(cells, series.index)]
-    if len(missing):
-        raise ValueError(
-            f"{what} lacks {len(missing)} of the {len(cells)} cells: {preview(missing, 3)}; add them, with a missing "
-            "value where it is unknown"
-        )
-    return known_or_not(series.loc[cells].astype(object).to_numpy())
 
 
 def make_anndata(data: Paired) -> AnnData:

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from sbnn._checks import check_counts, check_length, check_matrix, check_rows, check_unique, preview
 from sbnn._hints import Counts, Genes, Table
-from sbnn.data.cell_labels import UNKNOWN, UNKNOWN_COLOR, known_or_not
+from sbnn.data.cell_labels import UNKNOWN, UNKNOWN_COLOR, check_colors, check_labels
 from sbnn.data.containers import make_anndata, make_mudata, pair_anndata, pair_mudata, pair_tables
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ class PairedData:
             check_length(getattr(self, name), length, name, what)
         for name in ("cell_types", "cell_families", "donors"):
             if getattr(self, name) is not None:
-                set_field(self, name, known_or_not(getattr(self, name)))
-                check_length(getattr(self, name), n_cells, name, "cell")
+                set_field(self, name, check_labels(getattr(self, name), self.cell_names, name))
         self._check_measured(n_cells, n_genes, n_features)
         self._check_colors("cell_types", "type_colors")
         self._check_colors("cell_families", "family_colors")
@@ -132,6 +131,8 @@ class PairedData:
 
     def _check_colors(self, names, colors):
         """Check that every type (family) has its colour."""
+        if getattr(self, colors) is not None:
+            check_colors(getattr(self, colors), colors)
         if getattr(self, names) is None or getattr(self, colors) is None:
             return
         missing = sorted(set(getattr(self, names)) - set(getattr(self, colors)))

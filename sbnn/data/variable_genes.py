@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sbnn._checks import check_counts, check_whole, warn
+from sbnn._checks import check_counts, check_number, check_whole, warn
 from sbnn._hints import Counts, is_sparse
 
 
@@ -39,12 +39,16 @@ def gene_statistics(counts: Counts, threshold: float = 0, min_cells: int = 10) -
     Raises
     ------
     ValueError
-        Counts are not two-dimensional, negative or not finite.
+        Counts are not two-dimensional, negative or not finite, or the threshold is.
     """
     counts = check_counts(counts)
+    check_number(threshold, "threshold")
     n_cells = counts.shape[0]
     if is_sparse(counts):
         counts = counts.tocsc()
+        if not counts.has_canonical_format:  # an entry may be stored in parts, which add up to its count
+            counts = counts.copy()
+            counts.sum_duplicates()
         detected = counts.data > threshold
         logs = np.log2(counts.data, out=np.zeros(counts.data.shape), where=detected, dtype=np.float64)
         gene = np.repeat(np.arange(counts.shape[1]), np.diff(counts.indptr))

@@ -153,7 +153,9 @@ def test_sparse_tables_stay_sparse_and_settings_are_checked(small, tables):
     assert sparse.issparse(found.counts)
     with pytest.raises(TypeError, match="unknown argument.s. 'celltype': expected among 'cell_families', 'cell_types'"):
         PairedData.from_tables(counts, features, celltype=small[0].cell_types)
-    with pytest.raises(ValueError, match="cell_types must have one entry per cell of features .150., got 149"):
+    with pytest.raises(
+        ValueError, match=r"cell_types must have one entry per cell, shape \(150,\), got ndarray of shape \(149,\)"
+    ):
         PairedData.from_tables(counts, features, 20, cell_types=small[0].cell_types[1:])
     with pytest.raises(ValueError, match="genes must be a whole number, at least 1, got 20.5"):
         PairedData.from_tables(counts, features, genes=20.5)

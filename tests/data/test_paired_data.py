@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sbnn import PairedData, simulate_patchseq
@@ -48,7 +49,16 @@ def test_text_in_y_is_refused(data):
         ({"counts": np.full((40, 12), -1)}, "counts must not be negative, the smallest value is -1"),
         ({"counts": np.zeros((40, 11))}, r"counts has shape \(40, 11\), expected \(40, 12\)"),
         ({"features": np.zeros((4, 3))}, r"features has shape \(4, 3\), expected \(40, 3\)"),
-        ({"donors": ["a"]}, "donors must have one entry per cell"),
+        ({"donors": ["a"]}, r"donors must have one entry per cell, shape \(40,\), got list of shape \(1,\)"),
+        ({"donors": 5}, r"donors must have one entry per cell, shape \(40,\), got int of shape \(\)"),
+        ({"donors": "m" * 40}, "donors must have one entry per cell, .* got str"),
+        ({"cell_types": np.full((40, 1), "a")}, r"cell_types must have one entry per cell, .* shape \(40, 1\)"),
+        ({"cell_families": pd.DataFrame({"a": ["b"] * 40})}, "cell_families must have one entry .* got DataFrame"),
+        ({"donors": pd.Series(["a"] * 40, [f"x{n}" for n in range(40)])}, "donors is a Series whose index is not the"),
+        ({"donors": pd.Series(["a"] * 41)[1:]}, "donors is a Series whose index is not the names of the cells"),
+        ({"type_colors": ["red"]}, r"type_colors must be a dict such as .* got list"),
+        ({"type_colors": {"type 1": "reddish"}}, r"type_colors\['type 1'\] must be a colour such as .* got 'reddish'"),
+        ({"cell_families": None, "family_colors": "red"}, "family_colors must be a dict such as .* got str"),
         ({"feature_units": ("mV",)}, "feature_units must have one entry per feature"),
         ({"type_colors": {"type 1": "red"}}, "type_colors lacks a colour for 'type 2'"),
         ({"Y": np.zeros((39, 3))}, "Y must have one entry per cell of X"),
@@ -80,3 +90,13 @@ def test_values_that_are_not_finite_are_found_in_every_block(monkeypatch, bad):
     X[5, 1] = X[9, 0] = bad
     with pytest.raises(ValueError, match=r"X holds 2 .* the first at row 5, column 1"):
         PairedData(X, np.ones((10, 2)), gene_names=list("abc"), feature_names=list("de"), cell_names=range(10))
+
+
+def test_labels_are_matched_by_the_names_of_cells(data):
+    donors = pd.Series([f"m{cell % 7}" for cell in range(40)], index=data.cell_names)
+    for given in (donors, donors.iloc[::-1], donors.sample(frac=1, random_state=0).astype("category")):
+        assert replace(data, donors=given).donors.tolist() == donors.tolist()
+    for given in (donors.reset_index(drop=True), donors.to_numpy(), donors.tolist()):
+        assert replace(data, donors=given).donors.tolist() == donors.tolist()
+    masked = np.ma.masked_array(donors.to_numpy(str), np.arange(40) < 3)
+    assert replace(data, donors=masked).donors.tolist() == ["unknown"] * 3 + donors.tolist()[3:]

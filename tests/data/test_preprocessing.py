@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 
@@ -139,3 +140,18 @@ def test_genes_that_are_present_are_told_by_a_mask():
     assert fitted.transform_genes([[1, 2]], present=np.array([True, True, False])).shape == (1, 3)
     with pytest.raises(ValueError, match=r"present must be a bool array of shape \(3,\), got int64 \(2,\)"):
         fitted.transform_genes([[1, 2]], present=np.array([0, 1]))
+
+
+@pytest.mark.parametrize("layout", [sparse.csr_matrix, sparse.csc_matrix, sparse.csc_array])
+def test_a_count_stored_in_parts_is_their_sum(counts, layout):
+    kind = sparse.csr_matrix if layout is sparse.csr_matrix else sparse.csc_matrix
+    whole = kind(counts)
+    parts = layout((np.repeat(whole.data, 2) / 2, np.repeat(whole.indices, 2), 2 * whole.indptr), whole.shape)
+    pd.testing.assert_frame_equal(gene_statistics(parts, threshold=3), gene_statistics(counts, threshold=3))
+    assert parts.nnz == 2 * whole.nnz  # the table itself is not changed
+
+
+@pytest.mark.parametrize("threshold", [np.nan, np.inf, -1, "30", None])
+def test_the_threshold_is_a_number(counts, threshold):
+    with pytest.raises(ValueError, match="threshold must be"):
+        gene_statistics(counts, threshold)
