@@ -14,13 +14,15 @@ def all_or_nothing(path: Path) -> Iterator[Path]:
     Parameters
     ----------
     path : Path
-        Its folder is created if it is missing; an existing file stays until the new one is complete.
+        Its folder is created if it is missing; an existing file stays until the new one is complete. Of a symbolic
+        link the target is written.
 
     Yields
     ------
     Path
         A file in the same folder, with the same suffix.
     """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
     try:
