@@ -1,5 +1,6 @@
 """Results on disk: self-describing pickles, and a reader that executes nothing in a file."""
 
+import hashlib
 import pickle
 import platform
 import subprocess
@@ -26,6 +27,9 @@ MAX_TABLES, MAX_COLUMNS = 1000, 50_000
 #: Names that `save_results` uses itself.
 _RESERVED = {"format", "schema_version", "versions", "commit", "dataset", "fingerprint", "protocol", "folds", "tables"}
 _RESERVED |= {"models"}
+#: Begin of the last line of a result: a checksum of all before it. To readers of pickles the file ends there.
+_SEAL = b"\nsha256 "
+_SEAL_LENGTH = len(_SEAL) + 64 + 1
 #: Types that a list may hold instead of a column.
 _SINGLE = (str, bool, int, float, type(None))
 
@@ -69,7 +73,7 @@ def save_results(
     Raises
     ------
     ValueError
-        A table does not exist, or a value could not be loaded again.
+        A table does not exist, or a table or a value could not be loaded again.
     """
     path = Path(path)
     content = {
@@ -86,20 +90,27 @@ def save_results(
     results, chosen = {**results, **(extra or {})}, [*chosen, *(extra or {})]
     missing = [name for name in chosen if name not in results]
     if missing:
-        raise ValueError(f"tables names {missing}, but the results hold {sorted(results)}")
-    clashes = sorted(_RESERVED & {*map(str, extra or {}), *(set(notes) & set(content))} | (set(chosen) & set(notes)))
+        raise ValueError(f"tables names {missing}, but the results hold {sorted(map(str, results))}")
+    clashes = sorted(set(chosen) & (_RESERVED | set(notes)) | set(notes) & set(content))
     if clashes:
         raise ValueError(f"{clashes[0]!r} is a name that the file needs itself: rename the note or table")
     content |= notes
     content["tables"] = {name: pack_table(results[name]) for name in chosen}
-    write_bytes(path, dump_plain(content))
+    unpack_tables(content["tables"])  # what could not be loaded is not written
+    data = dump_plain(content)
+    write_bytes(path, data + _seal(data))
     return path
+
+
+def _seal(data):
+    """Return the last line of a result."""
+    return _SEAL + hashlib.sha256(data).hexdigest().encode() + b"\n"
 
 
 def dump_plain(content: object) -> bytes:
     """Pickle plain values and arrays; ValueError for anything that `read_plain_pickle` would refuse."""
     data = pickle.dumps(content, protocol=4)
-    if len(data) > MAX_BYTES:
+    if len(data) > MAX_BYTES - _SEAL_LENGTH:
         raise ValueError(f"results of {len(data)} bytes exceed the {MAX_BYTES} that a file may have: keep fewer tables")
     try:
         load_plain(data)
@@ -126,8 +137,8 @@ def load_results(path: PathLike) -> dict[str, Any]:
     FileNotFoundError
         No such file; the message tells how to create it.
     ValueError
-        The file is truncated, is not a result of sbnn, has another schema version, or names anything but
-        plain values and arrays (it is refused before that can be executed).
+        The file is truncated, has changed since it was written, is not a result of sbnn, has another schema version,
+        or names anything but plain values and arrays (it is refused before that can be executed).
     """
     path = Path(path)
     if not path.exists():
@@ -140,18 +151,10 @@ def load_results(path: PathLike) -> dict[str, Any]:
             f"{path} has schema version {content.get('schema_version')!r}, this sbnn reads {SCHEMA_VERSION}: "
             "recompute it with `make train`"
         )
-    packed = content.pop("tables", None)
-    if not isinstance(packed, dict) or not all(isinstance(name, str) for name in packed):
-        raise ValueError(f"{path} holds no named tables, got {type(packed).__name__}")
-    if len(packed) > MAX_TABLES or set(packed) & _RESERVED:
-        raise ValueError(f"{path} holds {len(packed)} tables, or one with the name of a note: it is damaged")
-    tables = {}
-    for name, columns in packed.items():
-        try:
-            tables[name] = unpack_table(columns)
-        except ValueError as error:
-            raise ValueError(f"{path} holds a table {name!r} that cannot be read: {error}") from None
-    return {**content, **tables}
+    try:
+        return content | unpack_tables(content.pop("tables", None))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
 
 
 def read_plain_pickle(path: PathLike) -> Any:
@@ -168,10 +171,13 @@ def read_plain_pickle(path: PathLike) -> Any:
     Raises
     ------
     ValueError
-        The file is truncated, not a pickle, or names something that is not allowed.
+        The file is truncated, not a pickle, names something that is not allowed, or has another checksum.
     """
     try:
-        return load_plain(read_bytes(path))
+        data = read_bytes(path)
+        if _SEAL in data[-_SEAL_LENGTH:] and data[-_SEAL_LENGTH:] != _seal(data[:-_SEAL_LENGTH]):
+            raise NotPlainError("it was changed since it was written, or is damaged: copy or compute it again")
+        return load_plain(data)
     except NotPlainError as error:
         raise ValueError(f"{path} refused: {error}") from None
     except ValueError as error:
@@ -184,6 +190,21 @@ def read_bytes(path: PathLike) -> bytes:
     if size > MAX_BYTES:
         raise NotPlainError(f"it has {size} bytes, more than the {MAX_BYTES} that are read")
     return Path(path).read_bytes()
+
+
+def unpack_tables(packed: object) -> dict[str, pd.DataFrame]:
+    """Turn the tables of a file, dicts of columns by name, into DataFrames; ValueError if they cannot be."""
+    if not isinstance(packed, dict) or not all(isinstance(name, str) for name in packed):
+        raise ValueError(f"tables must be a dict by names that are text, got {str(packed)[:80]}")
+    if len(packed) > MAX_TABLES or set(packed) & _RESERVED:
+        raise ValueError(f"it has {len(packed)} tables, more than {MAX_TABLES}, or one with the name of a note")
+    tables = {}
+    for name, columns in packed.items():
+        try:
+            tables[name] = unpack_table(columns)
+        except ValueError as error:
+            raise ValueError(f"table {name!r} cannot be read: {error}") from None
+    return tables
 
 
 def pack_table(table: pd.DataFrame) -> dict[str, Any]:
@@ -223,7 +244,7 @@ def _plain_array(values):
         return array
     if all(isinstance(value, str) for value in array):
         return array.astype(str)
-    return [value if isinstance(value, _SINGLE) else value.item() for value in array]
+    return [value.item() if isinstance(value, np.generic) else value for value in array]
 
 
 def unpack_table(columns: Mapping[str, Any]) -> pd.DataFrame:

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import pickle
 from pathlib import Path
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 
 from sbnn import ReducedRankRegressor, cross_validate, load_results, save_results
+from sbnn.storage.plain_pickle import load_plain
 
 
 @pytest.fixture
@@ -79,11 +81,69 @@ def test_foreign_objects_are_refused(tmp_path, value):
 
 def test_a_truncated_file_is_named(tables, tmp_path):
     path = save_results(tmp_path / "result.pickle", tables)
-    for length in (0, 10, path.stat().st_size // 2, path.stat().st_size - 1):
+    size = path.stat().st_size
+    for length in (0, 10, size // 2, size - 74, size - 10, size - 1):
         cut = tmp_path / f"{length}.pickle"
         cut.write_bytes(path.read_bytes()[:length])
-        with pytest.raises(ValueError, match=f"{length}.pickle is truncated or not a pickle"):
+        message = "refused: it was changed since it" if length > size - 73 else "is truncated or not a pickle"
+        with pytest.raises(ValueError, match=f"{length}.pickle {message}"):
             load_results(cut)
+
+
+def test_a_changed_file_is_named(tables, tmp_path):
+    path = save_results(tmp_path / "result.pickle", tables)
+    content, value = path.read_bytes(), np.float64(0.5).tobytes()
+    assert value in content
+    path.write_bytes(content.replace(value, np.float64(0.6).tobytes()))
+    with pytest.raises(ValueError, match="result.pickle refused: it was changed since it was written, or is damaged"):
+        load_results(path)
+
+
+def test_pickle_reads_a_file_with_a_checksum_and_files_without_one_are_read(tables, tmp_path):
+    path = save_results(tmp_path / "result.pickle", tables, dataset="d")
+    content = path.read_bytes()
+    assert content[-73:-65] == b"\nsha256 " and content[-65:-1].decode() == hashlib.sha256(content[:-73]).hexdigest()
+    assert pickle.loads(content)["dataset"] == load_plain(content)["dataset"] == "d"
+    path.write_bytes(content[:-73])
+    assert load_results(path)["dataset"] == "d"
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["folds"], "'folds' is a name that the file needs itself"),
+        (["dataset"], "'dataset' is a name that the file needs itself"),
+        (["versions"], "'versions' is a name that the file needs itself"),
+        ([3], "tables must be a dict by names that are text"),
+        ([None, "a"], "tables must be a dict by names that are text"),
+        (range(2000), "tables must be a dict by names that are text"),
+        ([f"t{number}" for number in range(1001)], "it has 1001 tables, more than 1000"),
+    ],
+)
+def test_tables_that_could_not_be_loaded_are_not_saved(names, message, tmp_path):
+    table = pd.DataFrame({"a": [1]})
+    with pytest.raises(ValueError, match=message):
+        save_results(tmp_path / "r.pickle", dict.fromkeys(names, table))
+    with pytest.raises(ValueError, match=message):
+        save_results(tmp_path / "r.pickle", {}, extra=dict.fromkeys(names, table))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("table", [pd.DataFrame({"a": np.array([b"x"] * 3)}), pd.DataFrame(np.zeros((1, 50_001)))])
+def test_a_table_that_could_not_be_loaded_is_not_saved(table, tmp_path):
+    with pytest.raises(ValueError, match="table 't' cannot be read: (column 'a' should|a table has 50001 columns)"):
+        save_results(tmp_path / "r.pickle", {"t": table.rename(columns=str)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_a_link_the_target_is_written(tables, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere/result.pickle", tmp_path / "link.pickle"
+    link.symlink_to(target)
+    for dataset in ("first", "second"):
+        save_results(link, tables, dataset=dataset)
+        assert link.is_symlink() and load_results(target)["dataset"] == dataset
+    assert [file.name for file in target.parent.iterdir()] == ["result.pickle"]
 
 
 def test_something_else_is_named(tmp_path):
@@ -125,9 +185,9 @@ def test_what_could_not_be_loaded_is_not_saved(tables, tmp_path):
         ({"t": {"a": [[1], [2]]}}, "should be an array of one axis or a list of single values"),
         ({"t": {"a": np.zeros(2), "b": np.zeros(3)}}, r"should have one length, got \[2, 3\]"),
         ({"t": [1, 2]}, "should be a dict of named columns, got list"),
-        ({"dataset": {"a": np.zeros(2)}}, "one with the name of a note"),
-        ({f"t{number}": {} for number in range(2000)}, "holds 2000 tables"),
-        ([1], "holds no named tables, got list"),
+        ({"dataset": {"a": np.zeros(2)}}, "or one with the name of a note"),
+        ({f"t{number}": {} for number in range(2000)}, "has 2000 tables"),
+        ([1], "tables must be a dict by names that are text, got .1."),
     ],
 )
 def test_tables_that_cannot_be_are_refused(tmp_path, tables, message):
