@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,8 +61,9 @@ class FitStore:
 
     def save(self, fits: Mapping[str, Mapping[str, Any]]) -> None:
         """Write the packed fits (key -> fit) of a finished chunk, all or nothing."""
-        unfinished = Path(tempfile.mkdtemp(dir=self.folder, prefix=".chunk-"))
+        unfinished = self.folder / f".chunk-{uuid.uuid4().hex[:8]}"
         try:
+            unfinished.mkdir()
             for key, fit in fits.items():
                 _seal(unfinished / f"{key}.pickle", key, fit)
             finished = unfinished.with_name(unfinished.name[1:])
@@ -143,9 +144,11 @@ def open_store(path: PathLike | None) -> Iterator[FitStore | None]:
         _mark(folder)
         for unfinished in folder.glob(".chunk-*"):  # left by a process killed while writing
             shutil.rmtree(unfinished, ignore_errors=True)
+        for unfinished in folder.glob(f".*.{_MARK}"):
+            unfinished.unlink(missing_ok=True)
         yield FitStore(folder)
-    except KeyboardInterrupt as interrupt:
-        interrupt.add_note(f"Finished work is in {folder}: the same call resumes from there.")
+    except (KeyboardInterrupt, OSError) as stopped:  # a full disk, for example
+        stopped.add_note(f"Finished work is in {folder}: the same call resumes from there.")
         raise
     finally:
         lock.release()
@@ -156,7 +159,7 @@ def _mark(folder):
     mark = folder / _MARK
     if mark.exists():
         return
-    others = sorted(file.name for file in folder.iterdir() if not file.name.startswith((".lock", f".{_MARK}")))
+    others = sorted(file.name for file in folder.iterdir() if file.name != ".lock" and not file.match(f".*.{_MARK}"))
     if "plan.pickle" in others:
         raise ValueError(f"store {folder} was written by an older sbnn: choose another store, or delete it")
     if others:
