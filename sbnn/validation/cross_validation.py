@@ -107,7 +107,7 @@ def cross_validate(
     all_cells = isinstance(folds, str) and folds == "all"
     views = [view_fold(data, split, within_fold) for split in splits]
     plan = Plan(data, listed, views, {}, keep, draw_seeds(listed, len(views)))
-    keys = None if store is None else fit_keys(data, listed, splits, protocol, all_cells)
+    keys = None if store is None else fit_keys(data, listed, splits, protocol, all_cells, plan.seeds)
     with open_store(store) as fit_store:
         fits, missing = _restore(plan, fit_store, keys)
         plan = plan._replace(clusters=_clusters(plan, missing, within_fold, all_cells))

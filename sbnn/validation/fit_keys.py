@@ -4,9 +4,12 @@ import ast
 import hashlib
 import inspect
 import os
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 
 import joblib
@@ -18,6 +21,7 @@ from sbnn.data.paired_data import PairedData
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.schedules import get_schedule
 from sbnn.storage.results import package_versions
+from sbnn.validation.execution import Job
 from sbnn.validation.folds import Fold
 from sbnn.validation.provenance import Runs
 from sbnn.validation.workers import keras_backend
@@ -65,13 +69,15 @@ OTHER_CODE = (
     "storage.writing",
 )
 
+#: Folders in which packages are installed.
+_INSTALLED = {"site-packages", "dist-packages"}
 #: Read at import, because files may be edited while a session runs their previous content.
 _PACKAGE = Path(sbnn.__file__).parent
 _SOURCES = [(_PACKAGE / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8") for name in TRAINING_CODE]
 
 
 def fit_keys(
-    data: PairedData, runs: Runs, splits: Sequence[Fold], protocol: str, all_cells: bool
+    data: PairedData, runs: Runs, splits: Sequence[Fold], protocol: str, all_cells: bool, seeds: Mapping[Job, int]
 ) -> dict[tuple[int, int], str]:
     """Return the key of every fit: a hash of data, fold, settings, protocol and the code that trains.
 
@@ -85,6 +91,8 @@ def fit_keys(
         "all cells" or "training cells" (`CrossValidation.protocol`).
     all_cells : bool
         Whether the folds are "all", in which case no small cluster is left out.
+    seeds : dict
+        Of networks whose `random_state` is not a whole number; of a RandomState, they enter the key.
 
     Returns
     -------
@@ -104,8 +112,10 @@ def fit_keys(
     asked: Counter[tuple[str, str]] = Counter()
     keys = {}
     for run, (_, estimator) in enumerate(runs):
-        settings = _settings_text(estimator)
+        of_model = _settings_text(estimator)
+        draws = isinstance(getattr(estimator, "random_state", None), np.random.RandomState) and is_network(estimator)
         for number, fold in enumerate(folds):
+            settings = f"{of_model} {seeds[Job(run, number)]}" if draws else of_model
             asked[settings, fold] += 1
             parts = [*about, fold, settings, str(asked[settings, fold])]
             keys[run, number] = hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -162,17 +172,14 @@ def _settings_text(estimator):
     if is_network(estimator):
         settings["schedule"] = get_schedule(estimator.schedule)
         settings["keras_backend"] = keras_backend()
-    texts = (f"{name}={_value_text(value)}" for name, value in sorted(settings.items()))
+        if isinstance(estimator.random_state, np.random.RandomState):
+            settings["random_state"] = "RandomState"  # what it drew enters the key
+    texts = (f"{name}={value!r}" for name, value in sorted(settings.items()))
     return f"{kind.__name__}({', '.join(texts)})"
 
 
-def _value_text(value):
-    """Write a setting as text; a random generator by its state."""
-    return joblib.hash(value) if isinstance(value, np.random.RandomState) else repr(value)
-
-
 def _foreign_hash(estimator):
-    """Return a hash of an estimator of another package: its settings and its code."""
+    """Return a hash of an estimator of another package: its settings, its code, and the modules that it is made of."""
     kind = type(estimator)
     try:
         code = inspect.getsource(kind)
@@ -182,4 +189,26 @@ def _foreign_hash(estimator):
         settings = cloudpickle.dumps(estimator)  # functions of a notebook by their code, not by name
     except Exception:  # what cannot be pickled, open files for example, is never considered equal
         settings = os.urandom(16)
-    return joblib.hash((kind.__module__, code, settings))
+    parts = [estimator, *estimator.get_params(deep=True).values()]
+    modules = {base.__module__ for part in parts for base in type(part).__mro__}
+    modules |= {str(getattr(part, "__module__", "")) for part in parts}  # of functions and classes
+    return joblib.hash((kind.__module__, code, settings, [_module_text(name) for name in sorted(modules)]))
+
+
+def _module_text(name):
+    """Write the version of the package that a module comes from, and the source of a module that is not installed."""
+    module = sys.modules.get(name)
+    if not getattr(module, "__file__", None) or name == "__main__" or name.startswith("sbnn."):
+        return name  # pickled by its code, or hashed already
+    packages = _packages().get(name.partition(".")[0], [])
+    versions = [f"{package} {metadata.version(package)}" for package in sorted(set(packages))]
+    if _INSTALLED.isdisjoint(Path(module.__file__).parts):
+        with suppress(OSError, TypeError):  # of what is compiled
+            versions.append(inspect.getsource(module))
+    return "\n".join([name, *versions])
+
+
+@lru_cache(maxsize=1)
+def _packages():
+    """Return the installed packages that provide each top-level module."""
+    return metadata.packages_distributions()

@@ -1,6 +1,9 @@
 """No work is lost: a cross-validation that is stopped or killed goes on where it was."""
 
+import errno
+import importlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +29,7 @@ from sklearn.preprocessing import FunctionTransformer
 import sbnn
 from sbnn import SparseBottleneckRegressor, cross_validate, simulate_patchseq
 from sbnn.models.schedules import SCHEDULES, Stage
+from sbnn.storage import writing
 from sbnn.storage.results import dump_plain
 from sbnn.validation import dispatch, execution, fit_keys, store, workers
 from sbnn.validation.store import open_store
@@ -231,6 +235,58 @@ def test_functions_of_a_session_are_told_apart_by_their_code(small, tmp_path):
     assert [validate(small[0], tmp_path, model(factor)).n_fitted for factor in (1, 1, 100)] == [3, 0, 3]
 
 
+def write_modules(folder, base, function):
+    """Write modules of one's own: an estimator, and the base and the function that it is made of."""
+    (folder / "own_base.py").write_text(f"from sklearn.linear_model import Ridge\n\nclass Base(Ridge):\n    {base}\n")
+    (folder / "own_model.py").write_text("from own_base import Base\n\nclass Model(Base):\n    pass\n")
+    (folder / "own_function.py").write_text(f"def scaled(X):\n    return X * {function}\n")
+
+
+def test_modules_of_ones_own_are_told_apart_by_their_code(small, tmp_path, monkeypatch):
+    """Edited between two sessions: pickled by name, their models look the same."""
+    monkeypatch.syspath_prepend(tmp_path)
+    n_fitted = []
+    for base, function in (("a = 1", 1), ("a = 1", 1), ("a = 100", 1), ("a = 100", 200)):
+        write_modules(tmp_path, base, function)
+        for name in ("own_base", "own_model", "own_function"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        function = importlib.import_module("own_function").scaled
+        model = make_pipeline(FunctionTransformer(function), importlib.import_module("own_model").Model())
+        n_fitted.append(validate(small[0], tmp_path / "store", {"a": model}).n_fitted)
+    assert n_fitted == [3, 0, 3, 3]
+
+
+def test_the_version_of_a_models_package_is_in_its_address(small, tmp_path, monkeypatch):
+    n_fitted = []
+    for version in ("1.0", "1.0", "2.0"):
+        monkeypatch.setattr(fit_keys.metadata, "version", lambda package, version=version: version)
+        monkeypatch.setattr(fit_keys, "package_versions", dict)
+        n_fitted.append(validate(small[0], tmp_path, {"a": Ridge()}).n_fitted)
+    assert n_fitted == [3, 0, 3]
+
+
+def test_seeds_of_a_generator_are_in_the_address(small, tmp_path):
+    """The same call draws the same seeds again, whatever is finished already."""
+
+    def found():
+        generator = np.random.RandomState(0)
+        networks = [clone(MODELS["sBNN-2"][0]).set_params(group_lasso=penalty) for penalty in (0.1, 0.3)]
+        for network in networks:
+            network.random_state = generator
+        return validate(small[0], tmp_path, {"sBNN-2": networks}, stack_size=2)
+
+    expected = found()
+    last = max(tmp_path.glob("chunk-*"), key=lambda path: path.stat().st_mtime_ns)
+    shutil.rmtree(last)
+    again = found()
+    assert expected.n_fitted == 6 and again.n_fitted == 2
+    assert_same(again, expected)
+    assert found().n_fitted == 0
+    other = clone(MODELS["sBNN-2"][0]).set_params(group_lasso=0.1, random_state=np.random.RandomState(1))
+    assert validate(small[0], tmp_path, {"sBNN-2": other}).n_fitted == 3
+
+
 def test_what_cannot_be_hashed_is_fitted_each_time(small, tmp_path):
     lock = threading.Lock()
     models = {"a": make_pipeline(FunctionTransformer(lambda X: X * bool(lock)), Ridge())}
@@ -242,6 +298,40 @@ def test_models_asked_for_twice_are_fitted_twice(small, tmp_path):
     network = clone(MODELS["sBNN-2"][0]).set_params(random_state=None)
     scores = validate(small[0], tmp_path, {"a": network, "b": network}).scores.pivot_table("r2_test", "model", "fold")
     assert (scores.loc["a"] != scores.loc["b"]).all() and len(fits_of(tmp_path)) == 6
+
+
+def test_a_kill_while_the_folder_is_marked_does_no_harm(small, tmp_path):
+    (tmp_path / ".0123abcd.sbnn_store.txt").write_text("Finished")
+    assert validate(small[0], tmp_path, {"mean": DummyRegressor()}).n_fitted == 3
+    assert sorted(path.name[:6] for path in tmp_path.iterdir()) == [".lock", *["chunk-"] * 3, "sbnn_s"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes are of POSIX")
+def test_chunks_have_the_modes_of_other_folders(small, tmp_path):
+    before = os.umask(0o027)
+    try:
+        validate(small[0], tmp_path, {"mean": DummyRegressor()})
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("chunk-*")} == {0o750}
+
+
+def test_a_full_disk_is_said_to_lose_nothing(small, tmp_path, monkeypatch):
+    written = []
+
+    def write(path, content):
+        written.append(path)
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        writing.write_bytes(path, content)
+
+    monkeypatch.setattr(store, "write_bytes", write)
+    with pytest.raises(OSError, match="No space left") as full:
+        validate(small[0], tmp_path, {"mean": DummyRegressor()})
+    assert f"Finished work is in {tmp_path}: the same call resumes from there." in full.value.__notes__
+    monkeypatch.undo()
+    assert not list(tmp_path.glob(".chunk-*"))
+    assert validate(small[0], tmp_path, {"mean": DummyRegressor()}).n_fitted == 2
 
 
 def test_a_folder_of_something_else_is_refused(small, tmp_path):
