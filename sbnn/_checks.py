@@ -86,6 +86,8 @@ def check_weights(sample_weight: npt.ArrayLike, length: int, name: str = "sample
         raise ValueError(f"{name} must be finite and not negative, got {bad[0]:g} ({len(bad)} such values)")
     if not weights.any():
         raise ValueError(f"{name} is zero for every cell: give at least one cell some weight")
+    if weights.max() > sys.float_info.max / length:
+        raise ValueError(f"{name} holds values up to {weights.max():.3g}, whose sum overflows: scale it down")
     return weights
 
 

@@ -181,6 +181,8 @@ STAGE_SETTINGS = [
     ("cluster_starts", 0, "cluster_starts of stage 'finetuned' must be at least 1"),
     ("evaluate_every", 0, "evaluate_every of stage 'finetuned' must be at least 1"),
     ("decay", "linear", "unknown decay 'linear'"),
+    ("freeze_hidden", "False", "freeze_hidden of stage 'finetuned' must be True or False, got 'False'"),
+    ("proximal", 1, "proximal of stage 'finetuned' must be True or False, got 1"),
     ("name", "tuned", "unknown stage 'tuned'"),
 ]
 
@@ -213,6 +215,7 @@ WEIGHTS = [
     (np.where(CELLS == 3, INF, 1.0), "sample_weight must be finite and not negative, got inf"),
     (np.ones(59), r"sample_weight must have one entry per cell, shape \(60,\), got shape \(59,\)"),
     (np.ones((60, 1)), r"sample_weight must have one entry per cell, shape \(60,\), got shape \(60, 1\)"),
+    (np.full(60, 1e308), r"sample_weight holds values up to 1e\+308, whose sum overflows: scale it down"),
     (np.full(60, "1"), "sample_weight must hold numbers, got dtype"),
 ]
 
@@ -334,6 +337,8 @@ FILES = {
     "an open quotation mark": ("cell,a,b\n" + '"' + "c0,1,2\n" * 400, "(?s)."),
     "a row too long": ("cell,a,b\nc0,1,2\nc1,3,4,5\n", "is damaged or not a table"),
     "nothing": ("", "is not a table"),
+    "one byte": (b"\xff", "is not written in UTF-8"),
+    "a field without end": ("cell,a,b\nc0,1," + "2" * 200_000 + "\n", "is damaged or not a table.*field larger than"),
     "a header alone": ("cell,a,b\n", "is empty: it has no row below its first line"),
     "no separator": ("hello\nworld\n", "is not a table, its first line has no commas"),
     "words": ("cell,a,b\nc0,1,high\nc1,3,4\n", "must hold real numbers only, but column.s. 'b' .* as 'high'"),
@@ -367,6 +372,12 @@ CALLS = [
     ("rows that are no numbers", lambda: DATA.subset(["a"]), "cells must be a mask of all cells or a list of row numbers"),
     ("rows as fractions", lambda: DATA.subset([0.0, 1.0]), "cells must be a mask of all cells or a list of row numbers"),
     ("models of nothing", lambda: validate({}), "models is empty"),
+    ("no model of a name", lambda: validate({"a": [], "b": Ridge()}), r"models\['a'\] is an empty list"),
+    ("processes as text", lambda: validate(n_jobs="4"), "n_jobs must be a whole number or None, got '4'"),
+    ("half a process", lambda: validate(n_jobs=1.5), "n_jobs must be a whole number or None, got 1.5"),
+    ("nothing to annotate", lambda: MODEL.annotate(None), "adata must be an AnnData, got NoneType"),
+    ("features of nothing", lambda: PairedData.from_anndata(DATA.to_anndata(), None), "features must be a key of adata.obsm or a list of columns of adata.obs, got None"),
+    ("features of 5", lambda: PairedData.from_anndata(DATA.to_anndata(), 5), "features must be a key of adata.obsm .* got 5"),
     ("a list of models", lambda: validate([Ridge()]), "models must be a dict of name: estimator"),
     ("no estimator", lambda: validate({"a": 3}), r"models\['a'\] should be an estimator"),
     ("a class", lambda: validate({"a": Ridge}), r"models\['a'\] should be an estimator"),
@@ -511,6 +522,12 @@ def test_a_file_is_refused(what, tmp_path):
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(ValueError, match=message):
         read_table(path, "t")
+
+
+@pytest.mark.parametrize("ending", [".zip", ".bz2", ".xz", ".ZIP"])
+def test_a_file_compressed_in_another_way_is_refused(ending, tmp_path):
+    with pytest.raises(ValueError, match=rf"counts: .*t.csv{ending} is compressed \({ending.lower()}\): unpack it, or"):
+        pair(tmp_path / f"t.csv{ending}")
 
 
 @pytest.mark.parametrize("ending", [".xlsx", ".xls", ".ods", ".XLSX"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +86,8 @@ def pair_anndata(
     """Pair what an AnnData holds; arguments of `PairedData.from_anndata`."""
     if not hasattr(adata, "obsm"):
         raise ValueError(f"adata must be an AnnData, as anndata.read_h5ad(path) gives it, got {type(adata).__name__}")
+    if isinstance(features, bytes) or not np.iterable(features):
+        raise ValueError(f"features must be a key of adata.obsm or a list of columns of adata.obs, got {features!r}")
     if not isinstance(features, str):
         table = adata.obs[_present(list(features), adata.obs, "adata.obs")]
         return _pair_genes(adata, table, "features", counts, genes, settings)
@@ -103,9 +105,17 @@ def pair_anndata(
 
 def _of_uns(adata, key, columns):
     """Names or units of the columns of a table in `obsm`: `adata.uns[key]` if present, else the columns."""
-    found = adata.uns.get(key, columns)
-    if isinstance(found, str) or len(found) != len(columns):
+    found = _list_of_uns(adata, key, columns)
+    if len(found) != len(columns):
         raise ValueError(f"adata.uns[{key!r}] must have one entry per feature ({len(columns)}), got {found!r}")
+    return found
+
+
+def _list_of_uns(adata, key, default):
+    """List in `adata.uns[key]` if present, else the default."""
+    found = adata.uns.get(key, default)
+    if isinstance(found, (str, bytes, Mapping)) or not np.iterable(found):
+        raise ValueError(f"adata.uns[{key!r}] must be a list, got {found!r}")
     return list(found)
 
 
@@ -137,7 +147,7 @@ def _pair_genes(adata, table, what, layer, genes, settings, where="adata"):
     _take_columns(settings, adata.obs, f"{where}.obs")
     for key, colors in _COLORS.items():
         column = settings.get(key)
-        found = list(adata.uns.get(f"{column.name}_colors", [])) if hasattr(column, "cat") else []
+        found = _list_of_uns(adata, f"{column.name}_colors", []) if hasattr(column, "cat") else []
         if found and len(found) >= len(column.cat.categories):  # fewer: left over from other categories
             categories = column.cat.categories.astype(str)
             settings.setdefault(colors, dict(zip(categories, map(str, found), strict=False)))

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import os
+import zlib
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +16,11 @@ from sbnn._hints import Labels, Table
 from sbnn.data.accidents import check_no_text
 
 #: Errors raised for a file that is truncated, compressed in another way, or not a table.
-_UNREADABLE = (EOFError, gzip.BadGzipFile, pd.errors.EmptyDataError, pd.errors.ParserError, csv.Error)
+_UNREADABLE = (EOFError, gzip.BadGzipFile, zlib.error, pd.errors.EmptyDataError, pd.errors.ParserError, csv.Error)
 #: Spreadsheet files, which are not text.
 _SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
+#: Files compressed in other ways than by gzip.
+_COMPRESSED = (".zip", ".bz2", ".xz", ".zst", ".7z", ".tar")
 #: First bytes of files that are not text.
 _BINARY = {
     b"\x1f\x8b": "compressed by gzip (its name should end in .gz)",
@@ -78,7 +81,10 @@ def require_table(table: object, what: str) -> None:
             f"{what} must be a DataFrame or the path of a CSV file, got {type(table).__name__}: a DataFrame names its "
             "rows and columns, pandas.DataFrame(values, index=cells, columns=names)"
         )
-    if Path(table).suffix.lower() in _SPREADSHEETS:
+    ending = Path(table).suffix.lower()
+    if ending in _COMPRESSED:
+        raise ValueError(f"{what}: {table} is compressed ({ending}): unpack it, or compress it by gzip (.gz)")
+    if ending in _SPREADSHEETS:
         raise ValueError(
             f"{what}: {table} is a spreadsheet file: save it as CSV UTF-8 there, or read it with "
             "pandas.read_excel(path, index_col=0) and give the DataFrame (look for gene names that became dates)"
@@ -181,7 +187,7 @@ def _what_it_is(path):
         if begins.startswith(magic):
             return f"is {kind}, not a table of text: read it with a reader for this format, and give the DataFrame"
     encoding = "utf-16" if begins[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
-    line = begins[: len(begins) // 2 * 2].decode(encoding, "replace").splitlines()[0]
+    line = begins[: len(begins) // 2 * 2].decode(encoding, "replace").partition("\n")[0]
     separator = max(",;\t", key=line.count)
     return (
         f"is not written in UTF-8: save it as CSV UTF-8, or read it with pandas.read_csv(path, sep={separator!r}, "
@@ -199,7 +205,8 @@ def _begin(path, what):
         raise ValueError(f"{what}: {path} is not a table, its first line has no commas, semicolons or tabs")
     if not lines[1].strip():
         raise ValueError(f"{what}: {path} is empty: it has no row below its first line")
-    header, first = (next(csv.reader([line], delimiter=separator), []) for line in lines)
+    with _damage_explained(path, what):
+        header, first = (next(csv.reader([line], delimiter=separator), []) for line in lines)
     return separator, header, first
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sbnn._checks import check_choice, check_number, check_whole
+from sbnn._checks import check_choice, check_flag, check_number, check_whole
 
 STAGE_NAMES = ("pretrained", "frozen", "finetuned", "pruned")
 DECAYS = ("constant", "cosine")
@@ -66,6 +66,8 @@ class Stage:
         check_number(self.learning_rate, f"learning_rate of stage {self.name!r}", above=True)
         check_number(self.cell_fraction, f"cell_fraction of stage {self.name!r}", above=True, most=1)
         check_number(self.input_dropout, f"input_dropout of stage {self.name!r}")
+        for flag in ("freeze_hidden", "proximal"):
+            check_flag(getattr(self, flag), f"{flag} of stage {self.name!r}")
         if self.freeze_hidden and self.name == "pruned":
             raise ValueError('the stage "pruned" trains all layers: set freeze_hidden=False')
         check_choice(self.decay, DECAYS, "decay")

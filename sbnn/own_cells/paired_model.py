@@ -205,6 +205,8 @@ class PairedModel:
         layer, fill_missing
             As for `predict`.
         """
+        if not hasattr(adata, "obsm"):
+            raise ValueError(f"adata must be an AnnData, got {type(adata).__name__}")
         if adata.isbacked and adata.is_view:
             raise ValueError("adata is a view of a file, which cannot be changed: give adata.to_memory()")
         aligned = self._align(adata, layer, fill_missing)

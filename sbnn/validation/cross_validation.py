@@ -1,6 +1,7 @@
 """Cross-validation of networks and linear models, resulting in tidy tables."""
 
 from collections.abc import Collection
+from numbers import Integral
 
 import numpy as np
 
@@ -101,6 +102,8 @@ def cross_validate(
     check_flag(within_fold, "within_fold")
     if stack_size is not None:
         check_whole(stack_size, "stack_size")
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral | None):
+        raise ValueError(f"n_jobs must be a whole number or None, got {n_jobs!r}")
     _check_observed(data, splits)
     current_commit()  # determined now: the checkout may change during the run
     protocol = "training cells" if within_fold else "all cells"
@@ -137,6 +140,9 @@ def _checked_models(models, data):
     if not isinstance(models, dict):
         raise ValueError(f"models must be a dict of name: estimator or list of estimators, got {models!r}")
     listed = list_runs(models)
+    empty = [name for name, estimators in models.items() if isinstance(estimators, (list, tuple)) and not estimators]
+    if empty:
+        raise ValueError(f"models[{empty[0]!r}] is an empty list: give at least one estimator, or leave the name out")
     if not listed:
         raise ValueError("models is empty: give at least one {name: estimator}")
     for name, estimator in listed:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+from threading import Lock
 
 import joblib
 import numpy as np
@@ -69,6 +70,8 @@ OTHER_CODE = (
     "storage.writing",
 )
 
+#: Python 3.11 counts how deep a tree is for all threads together: two that parse at once raise SystemError.
+_PARSING = Lock()
 #: Folders in which packages are installed.
 _INSTALLED = {"site-packages", "dist-packages"}
 #: Read at import, because files may be edited while a session runs their previous content.
@@ -122,9 +125,14 @@ def fit_keys(
     return keys
 
 
-@lru_cache(maxsize=1)
 def training_code_hash() -> str:
     """Return a hash of the modules of TRAINING_CODE that this session runs, without comments, docstrings and hints."""
+    with _PARSING:
+        return _training_code_hash()
+
+
+@lru_cache(maxsize=1)
+def _training_code_hash():
     return hashlib.sha256("\n".join(map(_code, _SOURCES)).encode()).hexdigest()
 
 

@@ -263,9 +263,10 @@ def test_what_an_anndata_lacks_is_named(small):
     with pytest.raises(ValueError, match="counts must not be negative"):
         PairedData.from_anndata(adata, "features")
     adata.uns["features_units"] = "mV"
-    with pytest.raises(
-        ValueError, match=r"adata.uns\['features_units'\] must have one entry per feature \(6\), got 'mV"
-    ):
+    with pytest.raises(ValueError, match=r"adata.uns\['features_units'\] must be a list, got 'mV'"):
+        PairedData.from_anndata(adata, "features", "counts")
+    adata.uns["features_units"] = ["mV"]
+    with pytest.raises(ValueError, match=r"\['features_units'\] must have one entry per feature \(6\), got \['mV'"):
         PairedData.from_anndata(adata, "features", "counts")
 
 
@@ -300,3 +301,11 @@ def test_sparse_counts_on_disk_are_never_dense(tmp_path):
     megabytes, rest = found.stdout.split(" ", 1)
     assert rest.strip() == "(4000, 500) True"
     assert float(megabytes) < 140
+
+
+@pytest.mark.parametrize("colors", ["red", 5, {"type 1": "red"}])
+def test_colours_of_an_anndata_are_a_list(small, colors):
+    adata = small[0].to_anndata()
+    adata.uns["cell_type_colors"] = colors
+    with pytest.raises(ValueError, match=r"adata.uns\['cell_type_colors'\] must be a list, got"):
+        PairedData.from_anndata(adata, "features", "counts", genes=None, cell_types="cell_type")

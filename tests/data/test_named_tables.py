@@ -31,6 +31,8 @@ def test_what_cannot_be_read_is_named(tmp_path):
     content = path.read_bytes()
     damaged = {"cut.csv.gz": content[: len(content) // 2], "plain.csv.gz": gzip.decompress(content)}
     damaged |= {"packed.csv": b"\xff\xfe" + content}
+    packed = gzip.compress(gzip.decompress(content))
+    damaged["flipped.csv.gz"] = packed[:10] + b"\7" + packed[11:]  # a block of a kind that there is not
     for name, bytes_ in damaged.items():
         (tmp_path / name).write_bytes(bytes_)
         with pytest.raises(ValueError, match=f"counts: .*{name} is (damaged or not a table|not written in UTF-8)"):

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -478,3 +479,10 @@ def test_a_killed_run_loses_no_chunk_and_frees_its_lock(small, tmp_path):
     assert_same(validate(small[0], tmp_path, LINEAR_MODELS), validate(small[0], models=LINEAR_MODELS))
     assert before.items() <= fits_of(tmp_path).items()
     assert not list(tmp_path.glob(".chunk*"))
+
+
+def test_threads_may_ask_for_the_code_that_trains_at_once():
+    expected = fit_keys.training_code_hash()
+    fit_keys._training_code_hash.cache_clear()
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(lambda _: fit_keys.training_code_hash(), range(16))) == {expected}
