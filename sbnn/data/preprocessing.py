@@ -88,20 +88,24 @@ class Preprocessor:
         """
         if (counts is None) == (expression is None):
             raise ValueError("give either counts or expression, one of the two")
+        median_depth = gene_shares = None
         if counts is not None:
             counts = check_counts(counts)
-            depth = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-            self.median_depth_: Any = float(np.median(depth))
+            median_depth = float(np.median(np.asarray(counts.sum(axis=1, dtype=np.float64))))
             totals = np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel()
-            self.gene_shares_: Any = totals / totals.sum()
-            expression = normalise_counts(counts, self.median_depth_)
+            gene_shares = totals / totals.sum()
+            expression = normalise_counts(counts, median_depth)
         else:
-            self.median_depth_ = self.gene_shares_ = None
             expression = check_matrix(expression, "expression")
         features = check_matrix(features, "features", allow_nan=True)
         check_same_cells(expression, features, "counts or expression", "features")
-        self.gene_means_, self.gene_sds_ = self._moments(expression, "gene", gene_names)
-        self.feature_means_, self.feature_sds_ = self._moments(features, "feature", feature_names)
+        of_genes = self._moments(expression, "gene", gene_names)
+        of_features = self._moments(features, "feature", feature_names)
+        # Only now: an earlier fit stays whole if this one fails.
+        self.median_depth_: Any = median_depth
+        self.gene_shares_: Any = gene_shares
+        self.gene_means_, self.gene_sds_ = of_genes
+        self.feature_means_, self.feature_sds_ = of_features
         return self
 
     def _moments(self, values, what, names):

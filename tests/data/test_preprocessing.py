@@ -155,3 +155,14 @@ def test_a_count_stored_in_parts_is_their_sum(counts, layout):
 def test_the_threshold_is_a_number(counts, threshold):
     with pytest.raises(ValueError, match="threshold must be"):
         gene_statistics(counts, threshold)
+
+
+def test_a_fit_that_fails_leaves_the_earlier_one_whole(counts):
+    features = np.random.default_rng(0).standard_normal((len(counts), 3))
+    kept = counts[:, np.ptp(counts, axis=0) > 0]
+    kept = kept[:, :50][kept[:, :50].sum(axis=1) > 0]
+    preprocessor = Preprocessor(allow_constant=True).fit(kept, features[: len(kept)])
+    before = preprocessor.transform_genes(kept)
+    with pytest.raises(ValueError, match="must have the same cells"):
+        preprocessor.fit(kept[::-1] * 7, features[: len(kept) - 1])
+    np.testing.assert_array_equal(preprocessor.transform_genes(kept), before)
