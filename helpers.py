@@ -1,7 +1,6 @@
 """Functions shared by the notebooks: paths, parameters from the environment, plotting style, saved figures."""
 
 import ast
-import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,6 @@ from matplotlib.figure import Figure
 from sklearn.base import BaseEstimator
 
 from sbnn import PairedData
-from sbnn._checks import check_number
 from sbnn.validation.provenance import Models, Runs, Settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -80,8 +78,8 @@ def parameter(name: str, default: Any) -> Any:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         value = text
-    if isinstance(default, (int, float)):
-        check_number(value, name, least=-math.inf)
+    if isinstance(default, (int, float)) and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        raise ValueError(f"{name} must be a number, got {value!r}")
     return value
 
 

@@ -120,6 +120,7 @@ def mutated_results(folder, random, number):
     data, _ = simulate_patchseq(n_cells=60, n_genes=20, n_features=4, n_informative=5, random_state=0)
     cv = cross_validate(data, {"sRRR-2": ReducedRankRegressor(2, 0.1)}, progress=False)
     content = save_results(folder / "result.pickle", cv, note={"a": [1, 2.5, None, "x"]}).read_bytes()
+    content = content.rpartition(b"\nsha256 ")[0]  # the checksum would answer for the reader
     hostile = list(hostile_pickles())
     for index in range(number):
         base = hostile[index] if index < len(hostile) else None

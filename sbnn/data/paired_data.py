@@ -49,9 +49,10 @@ class PairedData:
     feature_units : tuple of str or None, optional
         Unit of each feature; "log" marks the natural logarithm of a number without unit.
     cell_types, cell_families : str arrays, shape (n_cells,), optional
-        Transcriptomic types, and the families they belong to; "unknown" where missing.
+        Transcriptomic types, and the families they belong to; "unknown" where missing. A Series is matched by the names
+        of the cells, here and in `donors`.
     type_colors, family_colors : dict
-        Colour (hexadecimal) of each type and family.
+        Colour (hexadecimal, or as matplotlib takes it) of each type and family.
     donors : str array, shape (n_cells,), optional
         The animal each cell comes from; "unknown" where missing.
     name : str
