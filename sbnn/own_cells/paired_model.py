@@ -320,8 +320,8 @@ class PairedModel:
         Parameters
         ----------
         path : path-like
-            Target, for example "map.sbnn": a zip of JSON and NumPy arrays. A
-            `random_state` that is not a number is not saved.
+            Target, for example "map.sbnn": a zip of JSON and NumPy arrays. A `random_state` that is not a number is
+            not saved.
 
         Returns
         -------
