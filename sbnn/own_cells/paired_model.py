@@ -11,10 +11,8 @@ import pandas as pd
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import KFold
-from sklearn.neighbors import NearestNeighbors
 
-from sbnn._checks import check_counts, check_unique, preview, warn, warn_of_fractions
+from sbnn._checks import check_counts, preview, warn, warn_of_fractions
 from sbnn._hints import PathLike
 from sbnn.data.cell_labels import PLAIN_COLOR
 from sbnn.data.containers import counts_of, put_in_obsm
@@ -22,17 +20,12 @@ from sbnn.data.named_tables import read_table
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.data.preprocessing import align_genes, fit_preprocessor
 from sbnn.models.latent_regressor import LatentRegressorMixin
-from sbnn.own_cells.model_file import read_model, write_model
+from sbnn.own_cells.model_file import make_network, read_model, write_model
+from sbnn.own_cells.outliers import distances, outlier_distance
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.figure import Figure
-
-
-#: Neighbours over which the distance of a cell is averaged.
-N_NEIGHBOURS = 10
-#: Fraction of held-out training cells that are called outliers.
-OUTLIER_RATE = 0.01
 
 
 class _AlignedCells(NamedTuple):
@@ -101,19 +94,24 @@ class PairedModel:
         -------
         PairedModel
             The fitted instance itself.
+
+        Raises
+        ------
+        ValueError
+            Not PairedData, settings that cannot be fitted, or a penalty so large that no gene is selected.
         """
         check_paired(data)
         if self.estimator is not None:
             self.estimator.check_settings(data.n_genes)
         self.preprocessor_, X, Y = fit_preprocessor(data)
-        self.estimator_ = (_default_estimator() if self.estimator is None else clone(self.estimator)).fit(X, Y)
+        self.estimator_ = (make_network() if self.estimator is None else clone(self.estimator)).fit(X, Y)
         self.gene_names_, self.feature_names_ = data.gene_names, data.feature_names
         units = None if data.features is None else data.feature_units
         self.feature_units_ = None if units is None else tuple(units)
         if not self.estimator_.selected_.any():
             raise ValueError("the model selects no gene: lower its penalty")
         self.training_genes_ = X[:, self.estimator_.selected_]
-        self.outlier_distance_ = _calibrate(self.training_genes_)
+        self.outlier_distance_ = outlier_distance(self.training_genes_)
         return self
 
     @property
@@ -140,6 +138,13 @@ class PairedModel:
         -------
         DataFrame, cells x features
             NaN for cells without any count of the model's genes.
+
+        Raises
+        ------
+        ValueError
+            Cells of another kind, without the names, counts or layer; genes that are lacking (unless filled) or double;
+            no cell with a count of the model's genes.
+        NotFittedError
         """
         return self._predict(self._align(cells, layer, fill_missing))
 
@@ -156,6 +161,11 @@ class PairedModel:
         -------
         DataFrame
             One row per cell, columns z1, z2, ...
+
+        Raises
+        ------
+        ValueError, NotFittedError
+            As for `predict`.
         """
         return self._transform(self._align(cells, layer, fill_missing))
 
@@ -176,6 +186,11 @@ class PairedModel:
         -------
         DataFrame
             `distance`, `is_outlier`; cells without any count of the model's genes are outliers without distance (NaN).
+
+        Raises
+        ------
+        ValueError, NotFittedError
+            As for `predict`.
         """
         return self._outliers(self._align(cells, layer, fill_missing))
 
@@ -183,8 +198,8 @@ class PairedModel:
         used = aligned.present[self.estimator_.selected_]
         training, limit = self.training_genes_[:, used], self.outlier_distance_
         if not used.all():  # fewer genes, smaller distances
-            limit = _calibrate(training)
-        distance = _distances(training, aligned.X[:, self.estimator_.selected_][:, used])
+            limit = outlier_distance(training)
+        distance = distances(training, aligned.X[:, self.estimator_.selected_][:, used])
         found = aligned.table(distance[:, None], ["distance"])
         return found.assign(is_outlier=~(found["distance"] <= limit))
 
@@ -201,6 +216,11 @@ class PairedModel:
             Changed in memory; the file of a backed AnnData is not.
         layer, fill_missing
             As for `predict`.
+
+        Raises
+        ------
+        ValueError, NotFittedError
+            As for `predict`; a view of a backed AnnData, which cannot be changed.
         """
         if adata.isbacked and adata.is_view:
             raise ValueError("adata is a view of a file, which cannot be changed: give adata.to_memory()")
@@ -271,8 +291,7 @@ class PairedModel:
         self._check_fitted()
         raw = self.preprocessor_.median_depth_ is not None
         values, genes, names = _cells(cells, layer, raw)
-        needed = np.flatnonzero(np.isin(genes, self.gene_names_))
-        columns, present = align_genes(self.gene_names_, check_unique(genes[needed], "genes in cells"))
+        columns, present = align_genes(self.gene_names_, genes)
         if not present.any():
             raise ValueError(
                 f"the cells have none of the {len(present)} genes of the model ({preview(self.gene_names_, 3)}); they "
@@ -282,7 +301,7 @@ class PairedModel:
             raise ValueError(f"the cells lack every gene that the model reads: {preview(self.selected_genes_)}")
         if not present.all():
             self._report_lacking(present, fill_missing)
-        chosen = values[:, needed[columns]]
+        chosen = values[:, columns]
         chosen = chosen.toarray() if sparse.issparse(chosen) else np.asarray(chosen)
         has_counts = np.ones(len(names), dtype=bool)
         if raw:
@@ -359,13 +378,6 @@ def load_model(path: PathLike) -> PairedModel:
     return model
 
 
-def _default_estimator():
-    """Return a network with default settings; imported here, so that linear models do not need Keras."""
-    from sbnn.models.bottleneck import SparseBottleneckRegressor
-
-    return SparseBottleneckRegressor()
-
-
 def _cells(cells, layer, raw):
     """Return values (cells x genes), gene names and cell names from any container of cells."""
     if isinstance(cells, PairedData):
@@ -383,16 +395,3 @@ def _cells(cells, layer, raw):
     raise ValueError(
         f"cells must be a DataFrame, an AnnData or PairedData, which name their genes, got {type(cells).__name__}"
     )
-
-
-def _distances(training, cells):
-    """Mean distance of each cell to its nearest training cells."""
-    neighbours = NearestNeighbors(n_neighbors=min(N_NEIGHBOURS, len(training))).fit(training)
-    return neighbours.kneighbors(cells)[0].mean(axis=1)
-
-
-def _calibrate(training):
-    """Distance below which all but a fraction of held-out training cells lie."""
-    folds = KFold(min(5, len(training)), shuffle=True, random_state=0).split(training)
-    held_out = np.concatenate([_distances(training[kept], training[left]) for kept, left in folds])
-    return float(np.quantile(held_out, 1 - OUTLIER_RATE))
