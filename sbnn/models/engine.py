@@ -125,11 +125,32 @@ class CompiledStack:
         self._take = tools.take
 
     def weights_for(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return arrays of weights (M, ...) as the layers take them: without the axis of networks if M is 1."""
+        """Return weights as the layers take them: without the axis of networks if M is 1.
+
+        Parameters
+        ----------
+        weights : sequence of arrays
+            kernel (M, n_in, n_out) and bias (M, n_out) of each layer.
+
+        Returns
+        -------
+        list of arrays
+            The same; if M is 1, (n_in, n_out) and (n_out,).
+        """
         return [np.asarray(weight, np.float32)[0] for weight in weights] if self.alone else list(weights)
 
     def weights_of(self, state: OptimiserState) -> list[np.ndarray]:
-        """Return the weights of a state as arrays (M, ...)."""
+        """Return the weights of a state.
+
+        Parameters
+        ----------
+        state : OptimiserState
+
+        Returns
+        -------
+        list of arrays
+            kernel (M, n_in, n_out) and bias (M, n_out) of each layer, also if M is 1.
+        """
         weights = [np.asarray(weight) for weight in state.weights]
         return [weight[None] for weight in weights] if self.alone else weights
 
