@@ -5,9 +5,10 @@ The functions are pure (weights in, weights out), built from a Keras model's `st
 the time of `Model.fit` (see benchmarks/).
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from itertools import compress
+from threading import Lock
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -258,7 +259,12 @@ def drop_inputs(inputs: Tensor, step: Tensor, dropout: Dropout) -> Tensor:
     return ops.where(hashed >= dropout.threshold, inputs * dropout.scale, ops.zeros_like(inputs))
 
 
-@lru_cache(maxsize=32)
+#: Builds a stack, once per session for each combination of arguments.
+_build = lru_cache(maxsize=32)(CompiledStack)
+#: One lock for each of these combinations.
+_locks: dict[tuple[Hashable, ...], Lock] = {}
+
+
 def compiled_stack(
     layers: tuple[Layer, ...],
     n_inputs: int,
@@ -267,5 +273,17 @@ def compiled_stack(
     drop_inputs: bool = False,
     proximal: bool = False,
 ) -> CompiledStack:
-    """Return the compiled functions for these layers, compiling them once per session."""
-    return CompiledStack(layers, n_inputs, n_networks, penalise_genes, drop_inputs, proximal)
+    """Return the compiled functions for these layers, the same object whenever and in whatever thread they are needed.
+
+    Parameters
+    ----------
+    layers, n_inputs, n_networks, penalise_genes, drop_inputs, proximal
+        See `CompiledStack`.
+
+    Returns
+    -------
+    CompiledStack
+    """
+    arguments = layers, n_inputs, n_networks, penalise_genes, drop_inputs, proximal
+    with _locks.setdefault(arguments, Lock()):  # lru_cache alone lets two threads build (and compile) the same stack
+        return _build(*arguments)
