@@ -70,9 +70,7 @@ _PACKAGE = Path(sbnn.__file__).parent
 _SOURCES = [(_PACKAGE / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8") for name in TRAINING_CODE]
 
 
-def fit_keys(
-    data: PairedData, runs: Runs, splits: Sequence[Fold], protocol: str, all_cells: bool
-) -> dict[tuple[int, int], str]:
+def fit_keys(data: PairedData, runs: Runs, splits: Sequence[Fold], protocol: str) -> dict[tuple[int, int], str]:
     """Return the key of every fit: a hash of data, fold, settings, protocol and the code that trains.
 
     Parameters
@@ -83,8 +81,6 @@ def fit_keys(
     splits : list of Fold
     protocol : str
         "all cells" or "training cells" (`CrossValidation.protocol`).
-    all_cells : bool
-        Whether the folds are "all", in which case no small cluster is left out.
 
     Returns
     -------
@@ -95,7 +91,6 @@ def fit_keys(
         f"{data.name} {data.fingerprint} {data.names_hash}",
         repr(package_versions()),
         protocol,
-        str(all_cells),
         training_code_hash(),
     ]
     if protocol == "training cells":  # counts and features are normalised again within folds
