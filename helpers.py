@@ -13,15 +13,13 @@ from typing import Any
 from matplotlib.figure import Figure
 from sklearn.base import BaseEstimator
 
-from sbnn import PairedData
-from sbnn.validation.provenance import Models, Runs, Settings
-
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pandas as pd
 
 from sbnn import (
     CrossValidation,
+    PairedData,
     cross_validate,
     find_author_results,
     load_dataset,
@@ -32,9 +30,9 @@ from sbnn import (
 from sbnn.figures.style import show_whole_figures, use_style
 from sbnn.storage.author_results import paper_penalty
 from sbnn.storage.writing import all_or_nothing
-from sbnn.validation.comparison import author_alphas, figure_curves, linear_references
+from sbnn.validation.comparison import figure_curves, linear_references
 from sbnn.validation.completion import complete, identify, list_saved, other_data, other_folds
-from sbnn.validation.provenance import describe_models, list_differences, list_runs
+from sbnn.validation.provenance import Models, Runs, Settings, describe_models, list_differences, list_runs
 from sbnn.validation.tables import TABLES, table_of_cells  # noqa: F401 - for the notebooks
 from sbnn.validation.workers import start_backend  # noqa: F401 - notebooks begin with it
 
@@ -346,19 +344,6 @@ def _say_trial(path, differences):
     print("It is not changed: results and figures go to trials/. RETRAIN = True would replace it.")
 
 
-def save_network(network: Any, path: Path) -> None:
-    """Save a Keras network, all or nothing.
-
-    Parameters
-    ----------
-    network : keras.Model
-    path : Path
-        With the suffix .keras.
-    """
-    with all_or_nothing(path) as temporary:
-        network.save(temporary)
-
-
 def save_figure(figure: Figure, name: str) -> None:
     """Save a figure as figures/<name>.png (300 dpi) and .pdf, the same bytes for the same figure.
 
@@ -395,12 +380,6 @@ def author_results(datasets: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     except FileNotFoundError as error:
         print(f"THE AUTHORS' RESULTS CANNOT BE READ, their figures are not changed: {error}")
         return {}
-
-
-def published_curves(dataset: str, tables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the curves of figures 1 and 2 from the authors' tables of a data set."""
-    references = linear_references(tables["scores"], author_alphas(tables["scores"]))
-    return figure_curves(tables["curves"], paper_penalty(dataset), references)
 
 
 def computed_curves(dataset: str) -> dict[str, Any] | None:
