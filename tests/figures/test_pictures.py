@@ -151,7 +151,13 @@ def test_variable_genes_and_distributions(small, tmp_path):
     saved(figure, tmp_path)
     before = pd.DataFrame(data.features, columns=data.feature_names)
     after = pd.DataFrame(data.Y, columns=data.feature_names)
-    saved(plotting.plot_feature_distributions(before, after, {"feature 1": "mV"}), tmp_path)
+    unit = {data.feature_names[1]: "mV"}
+    figure = plotting.plot_feature_distributions(before, after, unit)
+    for axis, values in zip(figure.axes, [*data.features.T, *data.Y.T], strict=True):
+        assert sum(bar.get_height() for bar in axis.patches) == np.isfinite(values).sum()
+    titles = [axis.get_title().replace("\n", " ") for axis in figure.axes]
+    assert titles == [f"{name} (mV)" if name in unit else name for name in data.feature_names] + [*data.feature_names]
+    saved(figure, tmp_path)
 
 
 def test_gene_frequencies_and_linear_path(tmp_path):
