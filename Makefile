@@ -98,6 +98,7 @@ lock: $(READY)  ## write requirements.lock from pyproject.toml
 benchmark: $(READY)  ## print tables of speed and memory, and draw benchmarks/speed.png
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/memory.py --folds 5
 	$(BIN)/python benchmarks/memory.py --memory-map
 
 clean:  ## remove the environment and everything that is built

@@ -4,6 +4,7 @@ import ast
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from configparser import RawConfigParser
 from contextlib import chdir
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,15 +14,13 @@ from typing import Any
 from matplotlib.figure import Figure
 from sklearn.base import BaseEstimator
 
-from sbnn import PairedData
-from sbnn.validation.provenance import Models, Runs, Settings
-
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pandas as pd
 
 from sbnn import (
     CrossValidation,
+    PairedData,
     cross_validate,
     find_author_results,
     load_dataset,
@@ -32,9 +31,9 @@ from sbnn import (
 from sbnn.figures.style import show_whole_figures, use_style
 from sbnn.storage.author_results import paper_penalty
 from sbnn.storage.writing import all_or_nothing
-from sbnn.validation.comparison import author_alphas, figure_curves, linear_references
+from sbnn.validation.comparison import figure_curves, linear_references
 from sbnn.validation.completion import complete, identify, list_saved, other_data, other_folds
-from sbnn.validation.provenance import describe_models, list_differences, list_runs
+from sbnn.validation.provenance import Models, Runs, Settings, describe_models, list_differences, list_runs
 from sbnn.validation.tables import TABLES, table_of_cells  # noqa: F401 - for the notebooks
 from sbnn.validation.workers import start_backend  # noqa: F401 - notebooks begin with it
 
@@ -60,10 +59,6 @@ def parameter(name: str, default: Any) -> Any:
     default : object
         The value in the notebook.
 
-    Returns
-    -------
-    object
-
     Raises
     ------
     ValueError
@@ -73,7 +68,9 @@ def parameter(name: str, default: Any) -> Any:
         return default
     text = os.environ[name]
     if isinstance(default, bool):
-        return _flag(name, text)
+        if text.strip().lower() not in RawConfigParser.BOOLEAN_STATES:
+            raise ValueError(f"{name} must be true or false, got {text!r}: set the environment variable to one of them")
+        return RawConfigParser.BOOLEAN_STATES[text.strip().lower()]
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -81,14 +78,6 @@ def parameter(name: str, default: Any) -> Any:
     if isinstance(default, (int, float)) and (isinstance(value, bool) or not isinstance(value, (int, float))):
         raise ValueError(f"{name} must be a number, got {value!r}")
     return value
-
-
-def _flag(name, text):
-    """Return the truth value that a text stands for: the text 'false' would itself be true."""
-    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    if text.strip().lower() not in words:
-        raise ValueError(f"{name} must be true or false, got {text!r}: set the environment variable to one of them")
-    return words[text.strip().lower()]
 
 
 @lru_cache(maxsize=2)
@@ -105,10 +94,6 @@ def available_dataset(default: str) -> str:
     ----------
     default : str
         Name of a data set.
-
-    Returns
-    -------
-    str
     """
     dataset = os.environ.get("DATASET")
     if dataset is None:
@@ -318,17 +303,7 @@ def fit_all_cells(
 
 
 def load_result(dataset: str, what: str, trial: bool = False) -> dict[str, Any]:
-    """Load a result: the committed one, or with `trial` that of the last trial, if there is one.
-
-    Parameters
-    ----------
-    dataset, what : str
-    trial : bool
-
-    Returns
-    -------
-    dict
-    """
+    """Load a result (a dict): the committed one, or with `trial` that of the last trial, if there is one."""
     path = result_path(dataset, what, trial)
     _trials[dataset, what] = trial and path.exists()
     if _trials[dataset, what]:
@@ -362,19 +337,6 @@ def _say_trial(path, differences):
     print(f"A TRIAL, because {_shown(path)} was made with other settings:")
     print("".join(f"  {line}\n" for line in differences), end="")
     print("It is not changed: results and figures go to trials/. RETRAIN = True would replace it.")
-
-
-def save_network(network: Any, path: Path) -> None:
-    """Save a Keras network, all or nothing.
-
-    Parameters
-    ----------
-    network : keras.Model
-    path : Path
-        With the suffix .keras.
-    """
-    with all_or_nothing(path) as temporary:
-        network.save(temporary)
 
 
 def save_figure(figure: Figure, name: str) -> None:
@@ -413,12 +375,6 @@ def author_results(datasets: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     except FileNotFoundError as error:
         print(f"THE AUTHORS' RESULTS CANNOT BE READ, their figures are not changed: {error}")
         return {}
-
-
-def published_curves(dataset: str, tables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the curves of figures 1 and 2 from the authors' tables of a data set."""
-    references = linear_references(tables["scores"], author_alphas(tables["scores"]))
-    return figure_curves(tables["curves"], paper_penalty(dataset), references)
 
 
 def computed_curves(dataset: str) -> dict[str, Any] | None:

@@ -1,10 +1,11 @@
 """Measure the peak memory of a cross-validation on a large table, as a multiple of the table.
 
-Simulates standard normal tables of the requested sizes, cross-validates two folds for two epochs, and prints the peak
-of the resident memory above that after the imports, divided by the size of X and Y. With --memory-map, X is in a
-file that is mapped, not read.
+Simulates standard normal tables of the requested sizes, cross-validates for two epochs, and prints the peak of the
+resident memory above that after the imports, divided by the size of X and Y. The first network is trained alone, the
+others one per core: with two folds one network is in training at a time, with --folds 5 as many as there are cores (up
+to four). With --memory-map, X is in a file that is mapped, not read.
 
-Usage: python benchmarks/memory.py [--cells 50000] [--genes 2000] [--features 50] [--memory-map]
+Usage: python benchmarks/memory.py [--cells 50000] [--genes 2000] [--features 50] [--folds 2] [--memory-map]
 """
 
 import argparse
@@ -56,6 +57,7 @@ def main():
     parser.add_argument("--cells", type=int, default=50_000)
     parser.add_argument("--genes", type=int, default=2000)
     parser.add_argument("--features", type=int, default=50)
+    parser.add_argument("--folds", type=int, default=2)
     parser.add_argument("--memory-map", action="store_true")
     arguments = parser.parse_args()
     start_backend()
@@ -70,13 +72,15 @@ def main():
         "cell_names": [f"c{index}" for index in range(len(X))],
     }
     data = PairedData(X, Y, **names)
-    half = np.arange(len(X)) < len(X) // 2
+    part = np.arange(len(X)) * arguments.folds // len(X)
+    folds = [(part != number, part == number) for number in range(arguments.folds)]
     network = SparseBottleneckRegressor(schedule=SCHEDULE)
-    result = cross_validate(data, {"sBNN-2": network}, [(half, ~half), (~half, half)], keep=[], progress=False)
+    result = cross_validate(data, {"sBNN-2": network}, folds, keep=[], progress=False)
     above = peak() - before
     print(
-        f"{X.shape[0]} cells x {X.shape[1]} genes x {Y.shape[1]} features, {size / 2**20:.0f} MiB"
-        f"{', memory-mapped' if arguments.memory_map else ''}: peak {above / 2**20:.0f} MiB above the imports, "
+        f"{X.shape[0]} cells x {X.shape[1]} genes x {Y.shape[1]} features, {arguments.folds} folds, "
+        f"{size / 2**20:.0f} MiB{', memory-mapped' if arguments.memory_map else ''}: "
+        f"peak {above / 2**20:.0f} MiB above the imports, "
         f"{above / size:.2f} times the data ({len(result.scores)} scores)"
     )
 

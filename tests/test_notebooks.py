@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import re
 import time
 from pathlib import Path
@@ -197,7 +196,3 @@ def test_notebook_is_committed_executed_and_clean(name):
     assert not re.search(r"/(home|root|work|tmp|Users)/", text)
     for lacking in ("THIS RUN USES SIMULATED DATA", "CANNOT BE READ", "CANNOT BE LOADED", "A TRIAL"):
         assert lacking not in text
-
-
-def test_all_tests_see_the_repository_as_it_is():
-    assert (ROOT / "helpers.py").exists() and os.access(ROOT / ".ci/run", os.X_OK)

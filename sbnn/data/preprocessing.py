@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sbnn._checks import check_counts, check_matrix, check_number, check_same_cells, check_width, preview
+from sbnn._checks import check_counts, check_matrix, check_number, check_same_cells, check_unique, check_width, preview
 from sbnn._hints import Counts, Paired, Rows, is_sparse
 
 
@@ -85,6 +85,12 @@ class Preprocessor:
         -------
         Preprocessor
             The fitted instance itself.
+
+        Raises
+        ------
+        ValueError
+            Both or neither of `counts` and `expression`; cells that differ in number or have no counts; values that
+            are not finite; genes or features without any value, or without variance unless `allow_constant`.
         """
         if (counts is None) == (expression is None):
             raise ValueError("give either counts or expression, one of the two")
@@ -140,6 +146,12 @@ class Preprocessor:
         Returns
         -------
         float64 array, shape (n_cells, n_present)
+
+        Raises
+        ------
+        ValueError
+            Fitted on expression; `present` is not such a mask, or no training cell has counts of these genes; a cell
+            has no counts.
         """
         if self.median_depth_ is None:
             raise ValueError("this Preprocessor was fitted on expression, so it knows no depth to scale counts to")
@@ -176,6 +188,11 @@ class Preprocessor:
         -------
         float32 array, shape (n_cells, n_genes)
             0, the mean of the training cells, for genes that are missing.
+
+        Raises
+        ------
+        ValueError
+            Not what it was fitted on, values that are not finite, another number of genes; as `normalise` for counts.
         """
         if (counts is None) != (self.median_depth_ is None) or (expression is None) != (self.median_depth_ is not None):
             expected = "expression" if self.median_depth_ is None else "counts"
@@ -190,13 +207,43 @@ class Preprocessor:
         return X
 
     def transform_features(self, features: npt.ArrayLike) -> np.ndarray:
-        """Return Y, float32 (n_cells, n_features): z-scored with the fitted moments."""
+        """Return Y: features z-scored with the fitted moments.
+
+        Parameters
+        ----------
+        features : array, shape (n_cells, n_features)
+            In their own units; NaN stays NaN.
+
+        Returns
+        -------
+        float32 array, shape (n_cells, n_features)
+
+        Raises
+        ------
+        ValueError
+            Another number of features than fitted, or infinite values.
+        """
         features = check_matrix(features, "features", allow_nan=True)
         check_width(features, self.feature_means_, "features")
         return ((features - self.feature_means_) / self.feature_sds_).astype(np.float32)
 
     def inverse_transform_features(self, Y: npt.ArrayLike) -> np.ndarray:
-        """Return features in their own units from z-scores Y (n_cells, n_features)."""
+        """Return features in their own units.
+
+        Parameters
+        ----------
+        Y : array, shape (n_cells, n_features)
+            z-scores, as `transform_features` returns them.
+
+        Returns
+        -------
+        array, shape (n_cells, n_features)
+
+        Raises
+        ------
+        ValueError
+            Another number of features than fitted, or infinite values.
+        """
         Y = check_matrix(Y, "Y", allow_nan=True)
         check_width(Y, self.feature_means_, "features")
         return Y * self.feature_sds_ + self.feature_means_
@@ -216,8 +263,13 @@ def fit_preprocessor(data: Paired, cells: Rows = slice(None)) -> tuple[Preproces
     Returns
     -------
     preprocessor : Preprocessor
-    X, Y : float32 arrays
+    X, Y : float32 arrays, shape (n_cells, n_genes) and (n_cells, n_features)
         Of all cells.
+
+    Raises
+    ------
+    ValueError
+        A cell has no counts, or a feature has no value among the cells to fit on.
     """
     genes = {"expression": data.X} if data.counts is None else {"counts": data.counts}
     features = data.Y if data.features is None else data.features
@@ -255,6 +307,13 @@ def align_genes(gene_names: npt.ArrayLike, new_names: npt.ArrayLike) -> AlignedG
     -------
     AlignedGenes
         For `Preprocessor.transform_genes(counts[:, columns], present=present)`.
+
+    Raises
+    ------
+    ValueError
+        New cells have two genes with the name of one training gene.
     """
-    places = pd.Index(new_names).get_indexer(gene_names)
-    return AlignedGenes(places[places >= 0], places >= 0)
+    names = pd.Index(new_names)
+    shared = np.flatnonzero(names.isin(gene_names))
+    places = pd.Index(check_unique(names[shared], "genes in cells")).get_indexer(gene_names)
+    return AlignedGenes(shared[places[places >= 0]], places >= 0)

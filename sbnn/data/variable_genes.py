@@ -74,10 +74,20 @@ def find_variable_genes(
 ) -> GeneSelection:
     """Select variable genes as `select_variable_genes` does, without its warning; return the curve's offset as well.
 
+    Parameters
+    ----------
+    counts, n_genes, threshold, min_cells, decay
+        As for `select_variable_genes`.
+
     Returns
     -------
     GeneSelection
-        `mask`, `offset`, `decay`.
+        `mask` (bool array over the genes of the table), `offset`, `decay`.
+
+    Raises
+    ------
+    ValueError
+        As `select_variable_genes`.
     """
     check_whole(n_genes, "n_genes")
     statistics = gene_statistics(counts, threshold, min_cells)
@@ -98,11 +108,19 @@ def select_above_curve(statistics: pd.DataFrame, n_genes: int, decay: float = 1.
     statistics : DataFrame
         From `gene_statistics`.
     n_genes : int
+        How many genes to select.
     decay : float
+        How fast the curve falls with the mean log2 expression.
 
     Returns
     -------
     GeneSelection
+        `mask` (bool array over the rows of `statistics`), `offset`, `decay`.
+
+    Raises
+    ------
+    ValueError
+        No gene lies above any curve with this decay.
     """
     zero_rate, mean_log = statistics["zero_rate"].to_numpy(), statistics["mean_log"].to_numpy()
     low, offset, high, nearest = 0.0, 5.0, 10.0, None

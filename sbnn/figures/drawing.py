@@ -1,12 +1,15 @@
 """Elements of pictures of cells: points, names of families, contours of values over the cells."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PathCollection
 from matplotlib.lines import Line2D
 from matplotlib.tri import Triangulation, TriContourSet
 from matplotlib.typing import ColorType
@@ -22,6 +25,7 @@ _NEIGHBOUR, _SPARSEST = 5, 2.0
 #: Holes with edges below this many times the typical spacing are not gaps between continents.
 _HOLE = 10.0
 _MARGIN = 0.04  # of a map, around the cells
+_EMPTY_TRIANGLE = [0, 0, 0]  # stands for the triangles of a map that has none
 CMAP = "inferno"
 
 
@@ -34,7 +38,7 @@ def bare_map(axis: Axes, coordinates: np.ndarray) -> None:
     coordinates = np.asarray(coordinates, dtype=float)
     low, high = coordinates.min(axis=0), coordinates.max(axis=0)
     box = axes_size(axis)
-    scale = max(np.max((high - low) / box) * (1 + 2 * _MARGIN), 1e-12)
+    scale = np.max((high - low) / box) * (1 + 2 * _MARGIN) or 1.0  # all cells may be at one place
     reach = scale * box / 2
     middle = (low + high) / 2
     axis.set(xlim=(middle[0] - reach[0], middle[0] + reach[0]), ylim=(middle[1] - reach[1], middle[1] + reach[1]))
@@ -46,6 +50,35 @@ def steady(values: npt.ArrayLike) -> np.ndarray:
     values = np.asarray(values, dtype=np.float64)
     largest = np.max(np.abs(values[np.isfinite(values)]), initial=0)
     return values if largest == 0 else np.round(values, 6 - int(np.floor(np.log10(largest))))
+
+
+def places_of(coordinates: npt.ArrayLike) -> np.ndarray:
+    """Return the places of cells in a map, as they are drawn.
+
+    Parameters
+    ----------
+    coordinates : array, shape (n_cells, 2)
+
+    Returns
+    -------
+    array, shape (n_cells, 2)
+        See `steady`.
+
+    Raises
+    ------
+    ValueError
+        Not two coordinates per cell, or some are NaN or infinite.
+    """
+    coordinates = np.asarray(coordinates, dtype=np.float64)
+    if coordinates.ndim != 2 or coordinates.shape[1] != 2:
+        raise ValueError(f"coordinates of a map must have shape (n_cells, 2), got {coordinates.shape}")
+    nowhere = ~np.isfinite(coordinates).all(axis=1)
+    if nowhere.any():
+        raise ValueError(
+            f"{int(nowhere.sum())} of {len(nowhere)} cells have NaN or infinite coordinates, the first in row "
+            f"{int(np.argmax(nowhere))}, and cannot be drawn: leave them out, or check that training did not diverge"
+        )
+    return steady(coordinates)
 
 
 def draw_bare_cells(
@@ -60,8 +93,13 @@ def draw_bare_cells(
     colors : colour or sequence of colours
     size : float
         Area of a cell in points squared.
+
+    Raises
+    ------
+    ValueError
+        See `places_of`.
     """
-    coordinates = steady(coordinates)
+    coordinates = places_of(coordinates)
     x, y = coordinates.T
     axis.scatter(x, y, s=size, c=colors, linewidths=0, rasterized=True)
     bare_map(axis, coordinates)
@@ -95,7 +133,7 @@ def draw_cells(
     -------
     Axes
     """
-    coordinates = steady(coordinates)
+    coordinates = places_of(coordinates)
     of_family = family_colors(cells) if color_by == "family" else None
     colors = cells["type_color"] if of_family is None else cells["cell_family"].map(of_family)
     draw_bare_cells(axis, coordinates, colors.to_numpy(), size)
@@ -131,9 +169,19 @@ def masked_triangulation(coordinates: npt.ArrayLike, n_longest: int = 20) -> Tri
     Returns
     -------
     Triangulation
+        If all cells are on a line, or there are fewer than three, one empty triangle: see `draw_contours`.
+
+    Raises
+    ------
+    ValueError
+        See `places_of`.
     """
-    points = steady(coordinates)
-    triangulation = Triangulation(*points.T)
+    points = places_of(coordinates)
+    x, y = points.T
+    try:
+        triangulation = Triangulation(x, y)
+    except (RuntimeError, ValueError):  # Qhull finds no triangle
+        return Triangulation(x, y, triangles=[_EMPTY_TRIANGLE])
     corners = points[triangulation.triangles]
     longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
     neighbours = NearestNeighbors(n_neighbors=min(_NEIGHBOUR + 1, len(points))).fit(points)
@@ -182,18 +230,34 @@ def enclosed(neighbours: np.ndarray, empty: np.ndarray) -> Iterator[Sequence[np.
             yield group
 
 
-def draw_contours(axis: Axes, triangulation: Triangulation, values: npt.ArrayLike, limit: float) -> TriContourSet:
-    """Draw filled contours of values over the cells; beyond the limits the extreme colours are used."""
-    contours = axis.tricontourf(
-        triangulation,
-        steady(values),
-        levels=np.linspace(-limit, limit, 21),
-        cmap=CMAP,
-        extend="both",
-    )
-    contours.set_rasterized(True)
+def draw_contours(axis: Axes, triangulation: Triangulation, values: npt.ArrayLike, limit: float) -> ScalarMappable:
+    """Draw values over the cells; beyond the limits the extreme colours are used.
+
+    Parameters
+    ----------
+    axis : Axes
+    triangulation : Triangulation
+        From `masked_triangulation`.
+    values : array, shape (n_cells,)
+    limit : float
+        Colours are those of values between -limit and limit.
+
+    Returns
+    -------
+    TriContourSet
+        Filled contours; for a map without triangles, the points of `Axes.scatter`.
+    """
+    values = steady(values)
+    drawn: TriContourSet | PathCollection
+    if (triangulation.triangles == _EMPTY_TRIANGLE).all():
+        look: dict[str, Any] = {"s": 4, "linewidths": 0, "rasterized": True}
+        drawn = axis.scatter(triangulation.x, triangulation.y, c=values, cmap=CMAP, vmin=-limit, vmax=limit, **look)
+    else:
+        levels = np.linspace(-limit, limit, 21)
+        drawn = axis.tricontourf(triangulation, values, levels=levels, cmap=CMAP, extend="both")
+        drawn.set_rasterized(True)
     bare_map(axis, np.column_stack([triangulation.x, triangulation.y]))
-    return contours
+    return drawn
 
 
 def name_overlay(axis: Axes, name: str, style: str, width: int = 14, size: float = 6.5) -> None:

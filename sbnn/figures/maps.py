@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.linalg import orthogonal_procrustes
 
+from sbnn._checks import check_matrix
 from sbnn.figures.biplot import plot_double_biplot
 from sbnn.figures.drawing import (
     draw_bare_cells,
@@ -123,9 +124,17 @@ def align(coordinates: npt.ArrayLike, reference: npt.ArrayLike) -> np.ndarray:
     Returns
     -------
     array, shape (n_cells, 2)
+        Zeros if all cells are at one place.
+
+    Raises
+    ------
+    ValueError
+        Coordinates that are not finite.
     """
-    points = (np.asarray(one, dtype=np.float64) for one in (coordinates, reference))
+    points = (check_matrix(one, name) for one, name in ((coordinates, "coordinates"), (reference, "reference")))
     centred, target = (one - one.mean(axis=0) for one in points)
+    if not centred.any():
+        return centred
     rotation, scale = orthogonal_procrustes(centred, target)
     return centred @ rotation * (scale / np.sum(centred**2))
 

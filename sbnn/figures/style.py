@@ -197,7 +197,7 @@ def freeze(figure: Figure) -> Figure:
 
     Saving turns the layout engine off and then on again. A figure without an engine is given that of `plt.rcParams`
     instead, so that anything saved later had another layout: PNG, PDF and the figure in the notebook differed. Here an
-    engine that does nothing is set.
+    engine that does nothing is set. Texts are shown as they are: a name with two $ is not a formula.
 
     Parameters
     ----------
@@ -209,6 +209,8 @@ def freeze(figure: Figure) -> Figure:
     Figure
         The same figure.
     """
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # type: ignore[attr-defined]  # all are of class Text
     figure.draw_without_rendering()
     engine = figure.get_layout_engine()
     figure.set_layout_engine(PlaceHolderLayoutEngine(True, True if engine is None else engine.colorbar_gridspec))

@@ -19,6 +19,8 @@ class View(Protocol):
     def Y(self) -> np.ndarray: ...  # noqa: D102, N802
     @property
     def train(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def test(self) -> np.ndarray: ...  # noqa: D102
 
 
 def cluster_features(Y: npt.ArrayLike, n_init: int = 1000, random_state: int = 17) -> np.ndarray:
@@ -56,8 +58,10 @@ def leave_out_small_clusters(clusters: np.ndarray, min_cells: int = 10) -> np.nd
     return np.where(sizes[clusters] < min_cells, -1, clusters)
 
 
-def fold_clusters(views: Sequence[View], n_init: int, within_fold: bool, all_cells: bool) -> list[np.ndarray]:
+def fold_clusters(views: Sequence[View], n_init: int, within_fold: bool = False) -> list[np.ndarray]:
     """Cluster the features as the networks of a cross-validation see them.
+
+    Small clusters are left out, except in a fold without test cells (`folds="all"`).
 
     Parameters
     ----------
@@ -66,15 +70,13 @@ def fold_clusters(views: Sequence[View], n_init: int, within_fold: bool, all_cel
         Starts of k-means.
     within_fold : bool
         Cluster the training cells of each fold separately, instead of all cells once.
-    all_cells : bool
-        There is a single fold of all cells: no small cluster is left out.
 
     Returns
     -------
     list of int arrays
         Clusters of the training cells of each fold; -1 for cells that are left out.
     """
-    if all_cells:
+    if not len(views[0].test):
         return [cluster_features(views[0].Y, n_init)]
     if within_fold:
         return [leave_out_small_clusters(cluster_features(fold.Y[fold.train], n_init)) for fold in views]

@@ -1,4 +1,4 @@
-"""Compiled functions kept on disk, so that only the first process has to compile them.
+"""Compiled functions kept on disk, so that later processes mostly do not have to compile them.
 
 They are kept in the subfolder sbnn-compiled of the user's cache folder, or of the folder that the environment variable
 SBNN_COMPILATION_CACHE names; "off" keeps nothing. TensorFlow and JAX write each file under a temporary name and rename

@@ -5,9 +5,10 @@ The functions are pure (weights in, weights out), built from a Keras model's `st
 the time of `Model.fit` (see benchmarks/).
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from itertools import compress
+from threading import Lock
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -125,11 +126,32 @@ class CompiledStack:
         self._take = tools.take
 
     def weights_for(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return arrays of weights (M, ...) as the layers take them: without the axis of networks if M is 1."""
+        """Return weights as the layers take them: without the axis of networks if M is 1.
+
+        Parameters
+        ----------
+        weights : sequence of arrays
+            kernel (M, n_in, n_out) and bias (M, n_out) of each layer.
+
+        Returns
+        -------
+        list of arrays
+            The same; if M is 1, (n_in, n_out) and (n_out,).
+        """
         return [np.asarray(weight, np.float32)[0] for weight in weights] if self.alone else list(weights)
 
     def weights_of(self, state: OptimiserState) -> list[np.ndarray]:
-        """Return the weights of a state as arrays (M, ...)."""
+        """Return the weights of a state.
+
+        Parameters
+        ----------
+        state : OptimiserState
+
+        Returns
+        -------
+        list of arrays
+            kernel (M, n_in, n_out) and bias (M, n_out) of each layer, also if M is 1.
+        """
         weights = [np.asarray(weight) for weight in state.weights]
         return [weight[None] for weight in weights] if self.alone else weights
 
@@ -237,7 +259,12 @@ def drop_inputs(inputs: Tensor, step: Tensor, dropout: Dropout) -> Tensor:
     return ops.where(hashed >= dropout.threshold, inputs * dropout.scale, ops.zeros_like(inputs))
 
 
-@lru_cache(maxsize=32)
+#: Builds a stack, once per session for each combination of arguments.
+_build = lru_cache(maxsize=32)(CompiledStack)
+#: One lock for each of these combinations.
+_locks: dict[tuple[Hashable, ...], Lock] = {}
+
+
 def compiled_stack(
     layers: tuple[Layer, ...],
     n_inputs: int,
@@ -246,5 +273,17 @@ def compiled_stack(
     drop_inputs: bool = False,
     proximal: bool = False,
 ) -> CompiledStack:
-    """Return the compiled functions for these layers, compiling them once per session."""
-    return CompiledStack(layers, n_inputs, n_networks, penalise_genes, drop_inputs, proximal)
+    """Return the compiled functions for these layers, the same object whenever and in whatever thread they are needed.
+
+    Parameters
+    ----------
+    layers, n_inputs, n_networks, penalise_genes, drop_inputs, proximal
+        See `CompiledStack`.
+
+    Returns
+    -------
+    CompiledStack
+    """
+    arguments = layers, n_inputs, n_networks, penalise_genes, drop_inputs, proximal
+    with _locks.setdefault(arguments, Lock()):  # lru_cache alone lets two threads build (and compile) the same stack
+        return _build(*arguments)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from sbnn._checks import check_length, check_number
+from sbnn._checks import check_length, check_number, check_same_cells
 from sbnn.models.schedules import Schedule, Stage, get_schedule
 
 
@@ -53,7 +53,22 @@ class TrainingTask:
         return self.generator(1000 + stream).integers(2**32, dtype=np.uint32)
 
     def stage_cells(self, stage: Stage) -> np.ndarray:
-        """Return the positions within `train_cells` that a stage trains on."""
+        """Return the positions within `train_cells` that a stage trains on.
+
+        Parameters
+        ----------
+        stage : Stage
+
+        Returns
+        -------
+        int array, ascending
+            The first `stage.cell_fraction` of all training cells; for "pretrained", of those that have a cluster.
+
+        Raises
+        ------
+        ValueError
+            The stage learns clusters, and the task has none.
+        """
         cells = np.arange(len(self.train_cells))
         if stage.name == "pretrained":
             if self.clusters is None:
@@ -64,6 +79,38 @@ class TrainingTask:
     def steps_per_epoch(self, schedule: str | Schedule | Sequence[Stage]) -> tuple[int, ...]:
         """Return the number of steps per epoch in each stage; networks can be stacked if these agree."""
         return tuple(-(-len(self.stage_cells(stage)) // stage.batch_size) for stage in get_schedule(schedule))
+
+
+def check_stack(
+    X: np.ndarray, Y: np.ndarray, tasks: Sequence[TrainingTask], stages: Schedule | Sequence[Stage], n_selected: int
+) -> None:
+    """Check that the tasks match the data and each other.
+
+    Parameters
+    ----------
+    X : array, shape (n_cells, n_genes)
+    Y : array, shape (n_cells, n_features)
+    tasks : sequence of TrainingTask
+    stages : Schedule or sequence of Stage
+    n_selected : int
+        Genes that a stage "pruned" keeps.
+
+    Raises
+    ------
+    ValueError
+        No tasks, X and Y of other cells, tasks with different numbers of steps per epoch or a stage without cells,
+        `n_selected` beyond the number of genes.
+    """
+    if not tasks:
+        raise ValueError("tasks is empty: give at least one TrainingTask")
+    check_same_cells(X, Y)
+    steps = {task.steps_per_epoch(stages) for task in tasks}
+    if len(steps) > 1:
+        raise ValueError(f"only networks with the same number of steps per epoch can be stacked, got {sorted(steps)}")
+    if 0 in next(iter(steps)):
+        raise ValueError("a stage is left without training cells: give more cells")
+    if any(stage.name == "pruned" for stage in stages) and not 1 <= n_selected <= X.shape[1]:
+        raise ValueError(f"n_selected must be between 1 and the {X.shape[1]} genes, got {n_selected}")
 
 
 @dataclass(frozen=True, eq=False)

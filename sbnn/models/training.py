@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sbnn._checks import check_matrix, check_same_cells
+from sbnn._checks import check_matrix
 from sbnn.models.backend import ops
 from sbnn.models.batches import StageTables, batches_of, cut_into_steps, shuffled_batches, tensors
 from sbnn.models.clusters import N_CLUSTERS
@@ -17,7 +17,7 @@ from sbnn.models.network import Layer, encoder_of, initial_weights, layer_sizes,
 from sbnn.models.optimisers import start_state
 from sbnn.models.r2 import r2_from_sums
 from sbnn.models.schedules import Schedule, Stage, get_schedule
-from sbnn.models.tasks import TrainedNetwork, TrainingTask
+from sbnn.models.tasks import TrainedNetwork, TrainingTask, check_stack
 
 #: Cells evaluated at once.
 EVALUATION_BLOCK = 256
@@ -82,22 +82,6 @@ def train_stack(
     for index, stage in enumerate(stages):
         run.step(stage, stream=index)
     return run.finish()
-
-
-def check_stack(
-    X: np.ndarray, Y: np.ndarray, tasks: Sequence[TrainingTask], stages: Schedule | Sequence[Stage], n_selected: int
-) -> None:
-    """Check that the tasks match the data and each other."""
-    if not tasks:
-        raise ValueError("tasks is empty: give at least one TrainingTask")
-    check_same_cells(X, Y)
-    steps = {task.steps_per_epoch(stages) for task in tasks}
-    if len(steps) > 1:
-        raise ValueError(f"only networks with the same number of steps per epoch can be stacked, got {sorted(steps)}")
-    if 0 in next(iter(steps)):
-        raise ValueError("a stage is left without training cells: give more cells")
-    if any(stage.name == "pruned" for stage in stages) and not 1 <= n_selected <= X.shape[1]:
-        raise ValueError(f"n_selected must be between 1 and the {X.shape[1]} genes, got {n_selected}")
 
 
 class StageScore(NamedTuple):

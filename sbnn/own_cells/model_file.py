@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from sbnn._checks import check_number, check_unique
 from sbnn._hints import PathLike
 from sbnn.data.preprocessing import Preprocessor
-from sbnn.models.latent_regressor import LatentRegressorMixin, is_network
+from sbnn.models.latent_regressor import is_network
 from sbnn.models.reduced_rank import ReducedRankFit, ReducedRankRegressor
 from sbnn.models.schedules import Schedule, Stage, get_schedule
 from sbnn.models.tasks import TrainedNetwork
@@ -45,7 +45,23 @@ class FittedModel(Protocol):
 
 
 def write_model(model: FittedModel, path: PathLike) -> Path:
-    """Write a PairedModel; see `PairedModel.save`."""
+    """Write a PairedModel to a file, all or nothing; see `PairedModel.save`.
+
+    Parameters
+    ----------
+    model : PairedModel
+        Fitted.
+    path : path-like
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        A setting is no plain value, or the file could not be loaded again. Nothing is written.
+    """
     estimator, fitted = model.estimator_, model.preprocessor_
     arrays = {"gene_names": model.gene_names_, "feature_names": model.feature_names_}
     arrays |= {name: getattr(fitted, name) for name in _MOMENTS}
@@ -88,7 +104,22 @@ class ModelParts(NamedTuple):
 
 
 def read_model(path: PathLike) -> ModelParts:
-    """Return the ModelParts of a file; see `sbnn.load_model`."""
+    """Read a file written by `write_model`; see `sbnn.load_model`.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    ModelParts
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        The file is damaged, not a model, or of another major version of the format.
+    """
     path = Path(path)
     try:
         with _content_checked():
@@ -207,14 +238,14 @@ class _Taker:
             raise _DamagedError(f"it holds an array {sorted(self.arrays)[0][:80]!r} that no such model has")
 
 
-def default_network() -> LatentRegressorMixin:
+def make_network() -> BaseEstimator:
     """Return a network with default settings; imported here, so that linear models do not need Keras."""
     from sbnn.models.bottleneck import SparseBottleneckRegressor
 
     return SparseBottleneckRegressor()
 
 
-_MAKERS = {"SparseBottleneckRegressor": default_network, "ReducedRankRegressor": ReducedRankRegressor}
+_MAKERS = {"SparseBottleneckRegressor": make_network, "ReducedRankRegressor": ReducedRankRegressor}
 
 
 def _estimator(config, n_genes):

@@ -11,10 +11,8 @@ import pandas as pd
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import KFold
-from sklearn.neighbors import NearestNeighbors
 
-from sbnn._checks import check_counts, check_unique, preview, warn, warn_of_fractions
+from sbnn._checks import check_counts, preview, warn, warn_of_fractions
 from sbnn._hints import PathLike
 from sbnn.data.cell_labels import PLAIN_COLOR
 from sbnn.data.containers import counts_of, put_in_obsm
@@ -22,17 +20,12 @@ from sbnn.data.named_tables import read_table
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.data.preprocessing import align_genes, fit_preprocessor
 from sbnn.models.latent_regressor import LatentRegressorMixin
-from sbnn.own_cells.model_file import default_network, read_model, write_model
+from sbnn.own_cells.model_file import make_network, read_model, write_model
+from sbnn.own_cells.outliers import distances, outlier_distance
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.figure import Figure
-
-
-#: Neighbours over which the distance of a cell is averaged.
-N_NEIGHBOURS = 10
-#: Fraction of held-out training cells that are called outliers.
-OUTLIER_RATE = 0.01
 
 
 class _AlignedCells(NamedTuple):
@@ -101,22 +94,26 @@ class PairedModel:
         -------
         PairedModel
             The fitted instance itself.
+
+        Raises
+        ------
+        ValueError
+            Not PairedData, settings that cannot be fitted, or a penalty so large that no gene is selected.
         """
         check_paired(data)
         if self.estimator is not None:
             self.estimator.check_settings(data.n_genes)
         preprocessor, X, Y = fit_preprocessor(data)
-        estimator = (default_network() if self.estimator is None else clone(self.estimator)).fit(X, Y)
+        estimator = (make_network() if self.estimator is None else clone(self.estimator)).fit(X, Y)
         if not estimator.selected_.any():
             raise ValueError("the model selects no gene: lower its penalty")
-        training_genes = X[:, estimator.selected_]
-        outlier_distance = _calibrate(training_genes)
+        threshold = outlier_distance(training_genes := X[:, estimator.selected_])
         # Only now: an earlier fit stays whole if this one fails.
         self.preprocessor_, self.estimator_ = preprocessor, estimator
         self.gene_names_, self.feature_names_ = data.gene_names, data.feature_names
-        units = None if data.features is None else data.feature_units
-        self.feature_units_ = None if units is None else tuple(units)
-        self.training_genes_, self.outlier_distance_ = training_genes, outlier_distance
+        measured = data.features is not None and data.feature_units is not None
+        self.feature_units_ = tuple(data.feature_units) if measured else None
+        self.training_genes_, self.outlier_distance_ = training_genes, threshold
         return self
 
     @property
@@ -143,6 +140,13 @@ class PairedModel:
         -------
         DataFrame, cells x features
             NaN for cells without any count of the model's genes.
+
+        Raises
+        ------
+        ValueError
+            Cells of another kind, without the names, counts or layer; genes that are lacking (unless filled) or double;
+            no cell with a count of the model's genes.
+        NotFittedError
         """
         return self._predict(self._align(cells, layer, fill_missing))
 
@@ -159,6 +163,11 @@ class PairedModel:
         -------
         DataFrame
             One row per cell, columns z1, z2, ...
+
+        Raises
+        ------
+        ValueError, NotFittedError
+            As for `predict`.
         """
         return self._transform(self._align(cells, layer, fill_missing))
 
@@ -179,6 +188,11 @@ class PairedModel:
         -------
         DataFrame
             `distance`, `is_outlier`; cells without any count of the model's genes are outliers without distance (NaN).
+
+        Raises
+        ------
+        ValueError, NotFittedError
+            As for `predict`.
         """
         return self._outliers(self._align(cells, layer, fill_missing))
 
@@ -186,8 +200,8 @@ class PairedModel:
         used = aligned.present[self.estimator_.selected_]
         training, limit = self.training_genes_[:, used], self.outlier_distance_
         if not used.all():  # fewer genes, smaller distances
-            limit = _calibrate(training)
-        distance = _distances(training, aligned.X[:, self.estimator_.selected_][:, used])
+            limit = outlier_distance(training)
+        distance = distances(training, aligned.X[:, self.estimator_.selected_][:, used])
         found = aligned.table(distance[:, None], ["distance"])
         return found.assign(is_outlier=~(found["distance"] <= limit))
 
@@ -204,6 +218,11 @@ class PairedModel:
             Changed in memory; the file of a backed AnnData is not.
         layer, fill_missing
             As for `predict`.
+
+        Raises
+        ------
+        ValueError, NotFittedError
+            As for `predict`; a view of a backed AnnData, which cannot be changed.
         """
         if not hasattr(adata, "obsm"):
             raise ValueError(f"adata must be an AnnData, got {type(adata).__name__}")
@@ -276,8 +295,7 @@ class PairedModel:
         self._check_fitted()
         raw = self.preprocessor_.median_depth_ is not None
         values, genes, names = _cells(cells, layer, raw)
-        needed = np.flatnonzero(np.isin(genes, self.gene_names_))
-        columns, present = align_genes(self.gene_names_, check_unique(genes[needed], "genes in cells"))
+        columns, present = align_genes(self.gene_names_, genes)
         if not present.any():
             raise ValueError(
                 f"the cells have none of the {len(present)} genes of the model ({preview(self.gene_names_, 3)}); they "
@@ -287,7 +305,7 @@ class PairedModel:
             raise ValueError(f"the cells lack every gene that the model reads: {preview(self.selected_genes_)}")
         if not present.all():
             self._report_lacking(present, fill_missing)
-        chosen = values[:, needed[columns]]
+        chosen = values[:, columns]
         chosen = chosen.toarray() if sparse.issparse(chosen) else np.asarray(chosen)
         has_counts = np.ones(len(names), dtype=bool)
         if raw:
@@ -325,8 +343,8 @@ class PairedModel:
         Parameters
         ----------
         path : path-like
-            Target, for example "map.sbnn": a zip of JSON and NumPy arrays. A
-            `random_state` that is not a number is not saved.
+            Target, for example "map.sbnn": a zip of JSON and NumPy arrays. A `random_state` that is not a number is
+            not saved.
 
         Returns
         -------
@@ -356,8 +374,7 @@ def load_model(path: PathLike) -> PairedModel:
     ValueError
         The file is truncated, damaged, not a model, or was written by another major version.
     """
-    parts = read_model(path)
-    model = PairedModel(clone(parts.estimator))
+    model = PairedModel(clone((parts := read_model(path)).estimator))
     model.estimator_, model.preprocessor_ = parts.estimator, parts.preprocessor
     model.gene_names_, model.feature_names_, model.feature_units_ = parts.gene_names, parts.feature_names, parts.units
     model.training_genes_, model.outlier_distance_ = parts.training_genes, parts.outlier_distance
@@ -368,9 +385,9 @@ def _cells(cells, layer, raw):
     """Return values (cells x genes), gene names and cell names from any container of cells."""
     if isinstance(cells, PairedData):
         values = cells.counts if raw else cells.X
-        if values is None:
-            raise ValueError(f"the model takes counts, but PairedData {cells.name!r} has none")
-        return values, cells.gene_names, cells.cell_names
+        if values is not None:
+            return values, cells.gene_names, cells.cell_names
+        raise ValueError(f"the model takes counts, but PairedData {cells.name!r} has none")
     if isinstance(cells, pd.DataFrame):
         table = read_table(cells, "cells")
         return table.to_numpy(), table.columns.to_numpy(str), table.index.to_numpy(str)
@@ -381,16 +398,3 @@ def _cells(cells, layer, raw):
     raise ValueError(
         f"cells must be a DataFrame, an AnnData or PairedData, which name their genes, got {type(cells).__name__}"
     )
-
-
-def _distances(training, cells):
-    """Mean distance of each cell to its nearest training cells."""
-    neighbours = NearestNeighbors(n_neighbors=min(N_NEIGHBOURS, len(training))).fit(training)
-    return neighbours.kneighbors(cells)[0].mean(axis=1)
-
-
-def _calibrate(training):
-    """Distance below which all but a fraction of held-out training cells lie."""
-    folds = KFold(min(5, len(training)), shuffle=True, random_state=0).split(training)
-    held_out = np.concatenate([_distances(training[kept], training[left]) for kept, left in folds])
-    return float(np.quantile(held_out, 1 - OUTLIER_RATE))

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -37,6 +38,19 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write bytes to a file, all or nothing."""
     with all_or_nothing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def save_network(network: Any, path: Path) -> None:
+    """Write a Keras network to a file, all or nothing.
+
+    Parameters
+    ----------
+    network : keras.Model
+    path : Path
+        With the suffix .keras.
+    """
+    with all_or_nothing(path) as temporary:
+        network.save(temporary)
 
 
 def _to_disk(path):

@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from sbnn.data.paired_data import PairedData
+from sbnn.storage.author_results import paper_penalty
 from sbnn.validation.folds import Fold
 
 
@@ -337,3 +338,21 @@ def figure_curves(curves: pd.DataFrame, penalty: float, references: Mapping[str,
         "bottlenecks": curves[curves["group_lasso"].eq(penalty) & ~curves["schedule"].str.contains("no_frozen")],
         "references": references,
     }
+
+
+def published_curves(dataset: str, tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the curves of figures 1 and 2 from the authors' tables of a data set.
+
+    Parameters
+    ----------
+    dataset : str
+    tables : dict
+        From `sbnn.read_author_results`.
+
+    Returns
+    -------
+    dict
+        As from `figure_curves`.
+    """
+    references = linear_references(tables["scores"], author_alphas(tables["scores"]))
+    return figure_curves(tables["curves"], paper_penalty(dataset), references)

@@ -107,13 +107,12 @@ def cross_validate(
     _check_observed(data, splits)
     current_commit()  # determined now: the checkout may change during the run
     protocol = "training cells" if within_fold else "all cells"
-    all_cells = isinstance(folds, str) and folds == "all"
     views = [view_fold(data, split, within_fold) for split in splits]
     plan = Plan(data, listed, views, {}, keep, draw_seeds(listed, len(views)))
-    keys = None if store is None else fit_keys(data, listed, splits, protocol, all_cells, plan.seeds)
+    keys = None if store is None else fit_keys(data, listed, splits, protocol, plan.seeds)
     with open_store(store) as fit_store:
         fits, missing = _restore(plan, fit_store, keys)
-        plan = plan._replace(clusters=_clusters(plan, missing, within_fold, all_cells))
+        plan = plan._replace(clusters=_clusters(plan, missing, within_fold))
         for finished in run_jobs(plan, missing, stack_size, n_jobs, progress):
             if fit_store is not None and keys is not None:
                 fit_store.save({keys[fit.job]: pack_fit(fit) for fit in finished})
@@ -205,8 +204,8 @@ def _restore(plan, store, keys):
     return fits, missing
 
 
-def _clusters(plan, missing, within_fold, all_cells):
+def _clusters(plan, missing, within_fold):
     """Clusters of each fold for every number of k-means starts that missing networks need."""
     schedules = [get_schedule(plan.estimator(job).schedule) for job in missing if is_network(plan.estimator(job))]
     starts = {schedule.cluster_starts for schedule in schedules} - {None}
-    return {n_init: fold_clusters(plan.views, n_init, within_fold, all_cells) for n_init in sorted(starts)}
+    return {n_init: fold_clusters(plan.views, n_init, within_fold) for n_init in sorted(starts)}

@@ -214,6 +214,11 @@ def fitting_stack(plan: Plan, estimator: SparseBottleneckRegressor, memory: int)
     estimator : SparseBottleneckRegressor
     memory : int
         Bytes.
+
+    Returns
+    -------
+    int
+        At least 1.
     """
     from sbnn.models.network import layer_sizes, network_layers
 

@@ -80,7 +80,7 @@ _SOURCES = [(_PACKAGE / f"{name.replace('.', '/')}.py").read_text(encoding="utf-
 
 
 def fit_keys(
-    data: PairedData, runs: Runs, splits: Sequence[Fold], protocol: str, all_cells: bool, seeds: Mapping[Job, int]
+    data: PairedData, runs: Runs, splits: Sequence[Fold], protocol: str, seeds: Mapping[Job, int]
 ) -> dict[tuple[int, int], str]:
     """Return the key of every fit: a hash of data, fold, settings, protocol and the code that trains.
 
@@ -92,8 +92,6 @@ def fit_keys(
     splits : list of Fold
     protocol : str
         "all cells" or "training cells" (`CrossValidation.protocol`).
-    all_cells : bool
-        Whether the folds are "all", in which case no small cluster is left out.
     seeds : dict
         Of networks whose `random_state` is not a whole number; of a RandomState, they enter the key.
 
@@ -106,7 +104,6 @@ def fit_keys(
         f"{data.name} {data.fingerprint} {data.names_hash}",
         repr(package_versions()),
         protocol,
-        str(all_cells),
         training_code_hash(),
     ]
     if protocol == "training cells":  # counts and features are normalised again within folds

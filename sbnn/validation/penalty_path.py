@@ -153,9 +153,7 @@ def regularisation_path(
     splits = make_folds(data, folds)
     clusters: Sequence[np.ndarray | None] = [None] * len(splits)
     if schedule.cluster_starts:
-        views = [view_fold(data, split) for split in splits]
-        all_cells = isinstance(folds, str) and folds == "all"
-        clusters = fold_clusters(views, schedule.cluster_starts, within_fold=False, all_cells=all_cells)
+        clusters = fold_clusters([view_fold(data, split) for split in splits], schedule.cluster_starts)
     check_targets(data.Y, np.float32, data.feature_names, data.cell_names)
     path = _Path(data.X, data.Y, estimator, penalties, epochs, refit_epochs)
     stacks = defaultdict(list)
@@ -239,7 +237,8 @@ class _Path:
     ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
         """Train a stack along the path; yield (scores, genes) of every step."""
         from sbnn.models.network import network_layers
-        from sbnn.models.training import StackRun, check_stack
+        from sbnn.models.tasks import check_stack
+        from sbnn.models.training import StackRun
 
         check_stack(self.X, self.Y, tasks, [self.step], self.X.shape[1])
         layers = network_layers(self.Y.shape[1], self.estimator.bottleneck_dim, tuple(self.estimator.hidden))

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from sbnn.data.preprocessing import Preprocessor, normalise_counts
+from sbnn.data.preprocessing import Preprocessor, align_genes, normalise_counts
 from sbnn.data.variable_genes import find_variable_genes, gene_statistics, select_variable_genes
 
 
@@ -44,11 +44,11 @@ def test_selects_exactly_the_genes_above_the_curve(counts):
 
 
 def test_sparse_counts_are_not_made_dense(counts, monkeypatch):
-    matrix = sparse.csr_matrix(counts)
+    matrix, expected = sparse.csr_matrix(counts), select_variable_genes(counts, n_genes=50)
     for method in ("toarray", "todense"):
         monkeypatch.setattr(type(matrix), method, lambda *_: pytest.fail("made dense"))
         monkeypatch.setattr(sparse.csc_matrix, method, lambda *_: pytest.fail("made dense"))
-    select_variable_genes(matrix, n_genes=50)
+    np.testing.assert_array_equal(select_variable_genes(matrix, n_genes=50), expected)
 
 
 @pytest.mark.parametrize("n_genes", [0, 401])
@@ -166,3 +166,14 @@ def test_a_fit_that_fails_leaves_the_earlier_one_whole(counts):
     with pytest.raises(ValueError, match="must have the same cells"):
         preprocessor.fit(kept[::-1] * 7, features[: len(kept) - 1])
     np.testing.assert_array_equal(preprocessor.transform_genes(kept), before)
+
+
+def test_training_genes_are_found_by_name_among_others():
+    """Genes that the training cells lack may have any names, also twice; a training gene twice is ambiguous."""
+    columns, present = align_genes(["Sst", "Vip", "Gad1"], ["Xist", "Gad1", "Xist", "Sst"])
+    np.testing.assert_array_equal(columns, [3, 1])
+    np.testing.assert_array_equal(present, [True, False, True])
+    columns, present = align_genes(np.array(["Sst", "Vip"]), np.array(["Xist"]))
+    assert not len(columns) and not present.any()
+    with pytest.raises(ValueError, match="duplicate genes in cells: 'Vip'; every name must be unique"):
+        align_genes(["Sst", "Vip", "Gad1"], ["Vip", "Gad1", "Vip", "Sst"])

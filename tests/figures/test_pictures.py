@@ -3,7 +3,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from matplotlib.text import Annotation, Text
 
 from sbnn.data.variable_genes import find_variable_genes, gene_statistics
 from sbnn.figures import curves as curve_figures
@@ -147,7 +151,13 @@ def test_variable_genes_and_distributions(small, tmp_path):
     saved(figure, tmp_path)
     before = pd.DataFrame(data.features, columns=data.feature_names)
     after = pd.DataFrame(data.Y, columns=data.feature_names)
-    saved(plotting.plot_feature_distributions(before, after, {"feature 1": "mV"}), tmp_path)
+    unit = {data.feature_names[1]: "mV"}
+    figure = plotting.plot_feature_distributions(before, after, unit)
+    for axis, values in zip(figure.axes, [*data.features.T, *data.Y.T], strict=True):
+        assert sum(bar.get_height() for bar in axis.patches) == np.isfinite(values).sum()
+    titles = [axis.get_title().replace("\n", " ") for axis in figure.axes]
+    assert titles == [f"{name} (mV)" if name in unit else name for name in data.feature_names] + [*data.feature_names]
+    saved(figure, tmp_path)
 
 
 def test_gene_frequencies_and_linear_path(tmp_path):
@@ -161,19 +171,115 @@ def test_gene_frequencies_and_linear_path(tmp_path):
     saved(plotting.plot_linear_path(scores, {"sRRR-2": 0.2}), tmp_path)
 
 
-def test_maps_are_drawn(small, cells, tmp_path):
+def points_in(axis):
+    """Places and colours of the cells that are drawn as points."""
+    (points,) = [one for one in axis.collections if isinstance(one, PathCollection)]
+    return np.asarray(points.get_offsets()), points.get_facecolors()
+
+
+def test_maps_show_every_cell_at_its_place_in_the_colour_of_its_type(small, cells, tmp_path):
+    data, truth = small
+    figure = maps.plot_embeddings({"a": truth.coordinates, "b": 2 * truth.coordinates}, cells)
+    for factor, axis in zip((1, 2), figure.axes, strict=True):
+        places, colors = points_in(axis)
+        np.testing.assert_allclose(places, factor * truth.coordinates, atol=1e-5 * np.abs(places).max())
+        np.testing.assert_array_equal(colors, to_rgba_array(cells["type_color"]))
+        (low, high), (bottom, top) = axis.get_xlim(), axis.get_ylim()
+        assert (places > [low, bottom]).all() and (places < [high, top]).all()
+        named = [text.get_text() for text in axis.texts if text.get_gid() == "cluster label"]
+        assert sorted(named) == sorted(set(data.cell_families))
+    saved(figure, tmp_path)
+    saved(maps.plot_type_legend(cells), tmp_path)
+
+
+def test_a_map_stands_between_its_genes_and_its_features(small, cells, tmp_path):
     data, truth = small
     genes = pd.DataFrame(data.X[:, :9], columns=data.gene_names[:9])
     features = pd.DataFrame(data.Y, columns=data.feature_names)
     panel = {"title": "map", "coordinates": truth.coordinates, "genes": genes, "features": features}
-    saved(maps.plot_latent_space([panel, {**panel, "gene_limit": 1}], cells), tmp_path)
-    saved(maps.plot_embeddings({"a": truth.coordinates}, cells), tmp_path)
-    saved(maps.plot_type_legend(cells), tmp_path)
-    saved(maps.plot_overview(panel, cells), tmp_path)
-    latents = pd.concat([
-        pd.DataFrame(truth.coordinates, columns=["z1", "z2"]).assign(random_state=seed) for seed in range(9)
-    ])  # fmt: skip
-    saved(maps.plot_seeds(latents, cells, {"sBNN-2": pd.Series([9, 2, 1])}), tmp_path)
+    figure = maps.plot_latent_space([panel, {**panel, "gene_limit": 1}], cells)
+    overlays = [axis for axis in figure.axes if axis.get_title()]
+    titles = [axis.get_title().replace("\n", " ") for axis in overlays]
+    assert titles == 2 * [*data.gene_names[:9], *data.feature_names]
+    limits = [one.levels.max() for axis in overlays for one in axis.collections]
+    assert limits == [2] * 9 + [2] * 6 + [1] * 9 + [2] * 6
+    left = np.array([axis.get_position().x0 for axis in overlays])
+    (first, second) = [axis for axis in figure.axes if any(text.get_gid() == "cluster label" for text in axis.texts)]
+    middle = first.get_position()
+    is_gene = np.isin(titles, data.gene_names)
+    assert (left[is_gene] < middle.x0).all() and (left[~is_gene] > middle.x1).all()
+    assert second.get_position().y1 < middle.y0
+    saved(figure, tmp_path)
+    figure = maps.plot_overview(panel, cells)
+    titles = [axis.get_title().replace("\n", " ") for axis in figure.axes if axis.get_title()]
+    assert titles == [*data.gene_names[:6], *data.feature_names[:6]]
+    saved(figure, tmp_path)
+
+
+def test_runs_are_drawn_turned_onto_the_first(small, cells, tmp_path):
+    _, truth = small
+    turned = [truth.coordinates @ [[0, seed + 1], [-seed - 1, 0]] + seed for seed in range(9)]
+    tables = [pd.DataFrame(Z, columns=["z1", "z2"]).assign(random_state=seed) for seed, Z in enumerate(turned)]
+    figure = maps.plot_seeds(pd.concat(tables), cells, {"sBNN-2": pd.Series([9, 2, 1])})
+    runs = [axis for axis in figure.axes if axis.get_title().startswith("seed")]
+    assert [axis.get_title() for axis in runs] == [f"seed {seed}" for seed in range(9)]
+    expected = turned[0] - turned[0].mean(axis=0)
+    for axis in runs:
+        np.testing.assert_allclose(points_in(axis)[0], expected, atol=1e-5 * np.abs(expected).max())
+    saved(figure, tmp_path)
+
+
+@pytest.mark.parametrize("what", ["one place", "a line", "two cells"])
+def test_maps_without_a_triangle_are_drawn_as_points(small, cells, what, tmp_path):
+    data, truth = small
+    n_cells = 2 if what == "two cells" else data.n_cells
+    coordinates = truth.coordinates[:n_cells] * {"one place": [0, 0], "a line": [1, 0], "two cells": [1, 1]}[what] + 3
+    genes, features = pd.DataFrame(data.X[:n_cells, :9]), pd.DataFrame(data.Y[:n_cells])
+    panel = {"title": "map", "coordinates": coordinates, "genes": genes, "features": features}
+    figure = maps.plot_latent_space([panel], cells[:n_cells])
+    overlays = [axis for axis in figure.axes if axis.get_title()]
+    for axis, values in zip(overlays, [*genes.to_numpy().T, *features.to_numpy().T], strict=True):
+        np.testing.assert_allclose(points_in(axis)[0], coordinates, atol=1e-4)
+        np.testing.assert_allclose(axis.collections[0].get_array(), values, atol=1e-4)
+    saved(figure, tmp_path)
+    saved(maps.plot_overview(panel, cells[:n_cells]), tmp_path)
+    latents = pd.concat([pd.DataFrame(coordinates, columns=["z1", "z2"]).assign(random_state=seed) for seed in (0, 1)])
+    saved(maps.plot_seeds(latents, cells[:n_cells], {"sBNN-2": pd.Series([2, 1])}), tmp_path)
+
+
+def test_cells_without_a_place_are_refused(small, cells):
+    data, truth = small
+    coordinates = truth.coordinates.copy()
+    coordinates[[3, 5], 1] = np.nan
+    message = f"2 of {data.n_cells} cells have NaN or infinite coordinates, the first in row 3, and cannot be drawn"
+    with pytest.raises(ValueError, match=message):
+        maps.plot_embeddings({"a": coordinates}, cells)
+    with pytest.raises(ValueError, match=message):
+        maps.masked_triangulation(coordinates)
+    with pytest.raises(ValueError, match=r"must have shape \(n_cells, 2\), got \(.*, 3\)"):
+        maps.masked_triangulation(np.ones((20, 3)))
+    with pytest.raises(ValueError, match="coordinates holds 2 NaN or infinite value"):
+        maps.align(coordinates, truth.coordinates)
+
+
+def test_names_with_dollars_are_not_formulas(small, cells, tmp_path):
+    """Of families, genes and features: in maps, on axes and in legends; the last is no valid formula."""
+    data, truth = small
+    names = ["a$b$", "$x^2$", r"$\nothing{$"]
+    families = dict(zip(sorted(set(cells["cell_family"])), names, strict=False))
+    cells = cells.assign(cell_family=cells["cell_family"].replace(families))
+    genes, features = pd.DataFrame(data.X[:, :3], columns=names), pd.DataFrame(data.Y[:, :3], columns=names)
+    panel = {"title": names[0], "coordinates": truth.coordinates, "genes": genes, "features": features}
+    scores = pd.DataFrame({"model": "sBNN-2", "fold": 0, "feature": names, "r2_test": [0.5, 0.4, 0.3]})
+    latents = pd.DataFrame(truth.coordinates, columns=["z1", "z2"]).assign(random_state=0)
+    for figure in (
+        maps.plot_latent_space([panel], cells),
+        maps.plot_seeds(latents, cells, {"sBNN-2": pd.Series([2, 1])}),
+        plotting.plot_feature_scores(scores, {"sBNN-2": 0.3}),
+    ):
+        saved(figure, tmp_path)
+        texts = [text for text in figure.findobj(Text) if "$" in text.get_text()]
+        assert len(texts) >= 2 and not any(text.get_parse_math() for text in texts)
 
 
 def test_linear_paths_have_the_networks_beside_them():
@@ -199,11 +305,27 @@ def test_r2_axes_start_at_the_contest_and_say_so(curves):
     assert "penalty 0.1 (−0.44)" in [text.get_text() for text in axis.texts]
 
 
-def test_double_biplot(small, cells, tmp_path):
+def test_double_biplot_shows_cells_and_the_longest_arrows_of_both_sides(small, cells, tmp_path):
     data, truth = small
-    biplot = pd.DataFrame(np.hstack([truth.coordinates, truth.coordinates]), columns=["x1", "x2", "y1", "y2"])
-    arrows = pd.DataFrame({"name": data.gene_names[:30], "r1": np.linspace(-1, 1, 30), "r2": 0.1})
-    saved(maps.plot_double_biplot(biplot, arrows, arrows, cells), tmp_path)
+    places = np.hstack([truth.coordinates, -truth.coordinates])
+    biplot = pd.DataFrame(places, columns=["x1", "x2", "y1", "y2"])
+    genes = pd.DataFrame({"name": data.gene_names[:30], "r1": np.linspace(-1, 1, 30), "r2": 0.1})
+    features = pd.DataFrame({"name": data.feature_names, "r1": 0.2, "r2": np.linspace(-0.9, 0.9, data.n_features)})
+    figure = maps.plot_double_biplot(biplot, genes, features, cells, n_arrows=8)
+    longest = genes["name"][genes["r1"].abs().nlargest(8).index]
+    sides = (
+        (figure.axes[0], places[:, :2], genes, longest),
+        (figure.axes[1], places[:, 2:], features, data.feature_names),
+    )
+    for axis, expected, arrows, names in sides:
+        np.testing.assert_allclose(points_in(axis)[0], expected, atol=1e-5 * np.abs(expected).max())
+        named = [text.get_text().strip() for text in axis.texts if text.get_gid() == "arrow label"]
+        assert sorted(named) == sorted(names)
+        (circle,) = [patch for patch in axis.patches if isinstance(patch, Circle)]
+        tips = [one.xy for one in axis.texts if isinstance(one, Annotation)]
+        correlations = arrows.set_index("name").loc[named, ["r1", "r2"]].to_numpy()
+        np.testing.assert_allclose(tips, circle.radius * correlations, atol=1e-6)
+    saved(figure, tmp_path)
 
 
 def test_labels_are_pushed_apart_and_no_further():

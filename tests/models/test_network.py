@@ -1,7 +1,9 @@
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import keras
 import numpy as np
@@ -13,6 +15,7 @@ from sbnn.models import engine
 from sbnn.models import network as definition
 from sbnn.models.network import (
     GroupLassoRidge,
+    Layer,
     StackedDense,
     apply_layers,
     build_network,
@@ -155,10 +158,10 @@ def test_the_penalty_stands_in_one_place(monkeypatch, small):
     data, _ = small
     settings = {"hidden": HIDDEN, "schedule": [Stage("finetuned", 2, 1e-2)], "group_lasso": 1.0}
     before = SparseBottleneckRegressor(**settings).fit(data.X, data.Y)
-    engine.compiled_stack.cache_clear()
+    engine._build.cache_clear()
     monkeypatch.setattr(GroupLassoRidge, "__call__", lambda self, kernel, *others: ops.sum(0 * kernel))
     after = SparseBottleneckRegressor(**settings).fit(data.X, data.Y)
-    engine.compiled_stack.cache_clear()
+    engine._build.cache_clear()
     assert after.gene_norms_.sum() > 1.05 * before.gene_norms_.sum()
 
 
@@ -167,3 +170,22 @@ def test_layers_and_penalties_are_constructed_in_one_file():
     for what in (r"layers\.Dense\(|StackedDense\(|keras\.layers\.", r"GroupLassoRidge\([^)]*ridge\b|regularizers\."):
         places = {path.name for path in folder.rglob("*.py") if re.search(what, path.read_text())}
         assert places <= {"network.py", "engine.py"} and "network.py" in places
+
+
+def test_threads_that_need_the_same_stack_build_it_once(monkeypatch):
+    """And stacks of other layers at the same time."""
+    engine._build.cache_clear()
+    build, built, both = engine.build_network, [], Barrier(2)
+
+    def slowly(layers, *arguments, **settings):
+        built.append(layers)
+        both.wait(20)  # a thread that had to wait for another stack would not get here
+        return build(layers, *arguments, **settings)
+
+    monkeypatch.setattr(engine, "build_network", slowly)
+    stacks = [(Layer("output", units, "linear"),) for units in (3, 5)]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda layers: engine.compiled_stack(layers, 4, 1), stacks * 3))
+    assert sorted(built) == stacks
+    assert found[::2] == [found[0]] * 3 and found[1::2] == [found[1]] * 3 and found[0] is not found[1]
+    engine._build.cache_clear()

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
@@ -45,8 +46,10 @@ def test_search_pipeline_and_names(small, estimator):
     X = pd.DataFrame(data.X, columns=data.gene_names, index=data.cell_names)
     parameter = "group_lasso" if isinstance(estimator, SparseBottleneckRegressor) else "alpha"
     search = GridSearchCV(estimator, {parameter: [0.05, 0.3]}, cv=3).fit(X, data.Y)
-    assert search.best_score_ == max(search.cv_results_["mean_test_score"])
-    assert len(cross_val_score(estimator, X, data.Y, cv=3)) == 3
+    best = clone(estimator).set_params(**search.best_params_)
+    by_fold = [clone(best).fit(X.iloc[a], data.Y[a]).score(X.iloc[b], data.Y[b]) for a, b in KFold(3).split(X)]
+    assert search.best_score_ == pytest.approx(np.mean(by_fold), abs=1e-5)
+    np.testing.assert_allclose(cross_val_score(best, X, data.Y, cv=3), by_fold, atol=1e-5)
     pipeline = make_pipeline(StandardScaler().set_output(transform="pandas"), estimator).fit(X, data.Y)
     np.testing.assert_array_equal(pipeline[-1].feature_names_in_, data.gene_names)
     Z = pipeline.set_output(transform="pandas").transform(X)

@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 from sbnn import SparseBottleneckRegressor, simulate_patchseq
-from sbnn.models.clusters import cluster_features, leave_out_small_clusters
+from sbnn.models.clusters import cluster_features, fold_clusters, leave_out_small_clusters
 from sbnn.models.devices import on_device
 from sbnn.models.engine import Dropout, drop_inputs
 from sbnn.models.network import apply_layers, build_network, initial_weights, layer_sizes, network_layers
@@ -15,6 +15,7 @@ from sbnn.models.optimisers import adam_step, start_state
 from sbnn.models.schedules import SCHEDULES, Schedule, Stage, get_schedule
 from sbnn.models.tasks import TrainingTask
 from sbnn.models.training import train_stack
+from sbnn.validation.folds import Fold, FoldView
 
 ROOT = Path(__file__).parents[2]
 HIDDEN = (16, 8)
@@ -229,6 +230,20 @@ def test_small_clusters_are_left_out_of_pretraining():
     task = TrainingTask(np.arange(49), clusters=clusters)
     chosen = task.stage_cells(SCHEDULES["paper"].stages[0])
     assert len(chosen) == 24 and (clusters[chosen] >= 0).all()
+
+
+def test_small_clusters_are_kept_in_a_fold_without_test_cells():
+    Y = np.random.default_rng(0).normal(size=(200, 3))
+    Y[7] = 1000  # a cluster of its own
+    everything = Fold(np.arange(200), np.empty(0, dtype=int))
+    (kept,) = fold_clusters([FoldView(None, Y, *everything)], n_init=2)
+    np.testing.assert_array_equal(kept, cluster_features(Y, n_init=2))
+    folds = [Fold(np.arange(150), np.arange(150, 200)), Fold(np.arange(50, 200), np.arange(50))]
+    first, second = fold_clusters([FoldView(None, Y, *fold) for fold in folds], n_init=2)
+    expected = leave_out_small_clusters(cluster_features(Y, n_init=2))
+    assert expected[7] == -1 and kept[7] >= 0
+    np.testing.assert_array_equal(first, expected[:150])
+    np.testing.assert_array_equal(second, expected[50:])
 
 
 def test_clusters_are_fewer_for_few_cells_and_take_missing_values(small):

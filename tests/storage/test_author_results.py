@@ -11,8 +11,8 @@ import pytest
 
 from sbnn import find_author_results, read_author_results
 from sbnn.data.sources import FILES, locate
-from sbnn.storage.author_results import AUTHOR_FOLDERS
-from sbnn.validation.comparison import author_alphas, linear_references
+from sbnn.storage.author_results import AUTHOR_FOLDERS, paper_penalty
+from sbnn.validation.comparison import author_alphas, linear_references, published_curves
 
 PENALTIES = (1e-4, 1e-2, 1e-1, 1.0)
 NETWORKS = {  # (model, schedule) -> last epoch of the curves, mean over folds
@@ -80,6 +80,21 @@ def test_linear_models_have_the_numbers_of_the_table(authors, dataset):
     assert set(full["rank"]) == {FULL_RANK.get(dataset, 16)}
     if dataset in ("gouwens_2020", "stoeckius_2017"):
         assert full.groupby("alpha")["r2_test"].mean().idxmax() == full["alpha"].min()
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("dataset", LINEAR)
+def test_curves_of_the_figures_are_those_of_the_paper(authors, dataset):
+    """Figure 1 has all penalties of sBNN-2, figure 2 one penalty, and both end where the table says."""
+    found = published_curves(dataset, authors[dataset])
+    assert tuple(round(found["references"][model], 3) for model in ("sRRR-2", "sRRR-full")) == LINEAR[dataset][:2]
+    final = {what: found[what].query("stage == 'pruned'") for what in ("penalties", "bottlenecks")}
+    last = {what: table[table["epoch"] == table["epoch"].max()] for what, table in final.items()}
+    ends = last["penalties"].groupby("group_lasso")["r2_test"].mean().round(3)
+    assert ends.tolist() == list(NETWORKS[dataset]["sBNN-2", "paper"])
+    assert set(last["penalties"]["model"]) == {"sBNN-2"}
+    assert set(found["bottlenecks"]["group_lasso"]) == {paper_penalty(dataset)}
+    assert set(found["bottlenecks"]["model"]) == {model for model, _ in NETWORKS[dataset]}
 
 
 @pytest.mark.real_data

@@ -154,8 +154,15 @@ def test_the_mean_of_the_training_cells_scores_about_zero(result):
 
 def test_any_scikit_learn_regressor_can_be_compared(small):
     data, _ = small
-    scores = cross_validate(data, {"ridge": [Ridge(1), Ridge(100)]}, progress=False).scores
-    assert len(scores) == 20 and scores["alpha"].nunique() == 2
+    result = cross_validate(data, {"ridge": [Ridge(1), Ridge(100)]}, progress=False)
+    scores = result.scores.set_index(["alpha", "fold"])["r2_test"]
+    assert len(scores) == 20
+    for (alpha, number), r2 in scores.items():
+        train, test = result.folds[number]
+        model = Ridge(alpha).fit(data.X[train], data.Y[train])
+        squares = np.sum((data.Y[test] - data.Y[train].mean(axis=0)) ** 2)
+        expected = 1 - np.sum((data.Y[test] - model.predict(data.X[test])) ** 2) / squares
+        assert r2 == pytest.approx(expected, abs=1e-5)
 
 
 def test_within_folds_nothing_of_the_test_cells_is_seen(small):
