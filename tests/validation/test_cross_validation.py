@@ -223,7 +223,7 @@ def test_results_join(small, result):
     ("models", "message"),
     [
         ({}, "models is empty"),
-        ({"a": []}, "models is empty"),
+        ({"a": []}, r"models\['a'\] is an empty list"),
         ({"a": [3]}, r"models\['a'\] should be an estimator"),
     ],
 )
