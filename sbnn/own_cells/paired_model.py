@@ -111,8 +111,8 @@ class PairedModel:
         # Only now: an earlier fit stays whole if this one fails.
         self.preprocessor_, self.estimator_ = preprocessor, estimator
         self.gene_names_, self.feature_names_ = data.gene_names, data.feature_names
-        measured = data.features is not None and data.feature_units is not None
-        self.feature_units_ = tuple(data.feature_units) if measured else None
+        units = None if data.features is None else data.feature_units
+        self.feature_units_ = None if units is None else tuple(units)
         self.training_genes_, self.outlier_distance_ = training_genes, threshold
         return self
 
