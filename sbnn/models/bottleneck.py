@@ -14,8 +14,10 @@ from sbnn._checks import check_matrix, check_number, check_seed, check_weights, 
 from sbnn._hints import Rows
 from sbnn.models.backend import keras
 from sbnn.models.clusters import cluster_features
+from sbnn.models.ensembles import encode_all, predict_mean
 from sbnn.models.gene_decoder import train_gene_decoder
 from sbnn.models.latent_regressor import LatentRegressorMixin, all_or_nothing_fit
+from sbnn.models.map_agreement import spread_of_maps
 from sbnn.models.network import apply_layers, build_network, decoder_of, encoder_of, network_layers
 from sbnn.models.schedules import Schedule, Stage, get_schedule
 from sbnn.models.tasks import TrainedNetwork, TrainingTask
@@ -47,6 +49,12 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         A key of `sbnn.models.schedules.SCHEDULES` ("paper" for that of the paper), or custom stages.
     random_state : int, RandomState or None
         Determines initial weights and the order of cells; None draws a seed.
+    n_networks : int
+        With more than one, an ensemble: networks that differ in their seed (the first is the one that would be trained
+        alone) and are pruned to one set of genes, those with the largest norms on average over networks, each
+        network's norms divided by their root mean square; of equal ones, the genes that come first in X. `predict` is
+        their mean. `transform` is the map of one of them, the consensus network, which agrees most with the others on
+        the training cells (mean Procrustes R2); what is decoded from the map, and `network_`, are its.
 
     Attributes
     ----------
@@ -57,9 +65,12 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
     selected_ : bool array, shape (n_genes,)
         Genes that the network reads.
     gene_norms_ : array, shape (n_genes,)
-        Row norms of the first kernel before pruning.
+        Row norms of the first kernel before pruning; of an ensemble, their mean as described above.
+    gene_frequency_ : array, shape (n_genes,)
+        Share of the networks that have the gene among their own `n_selected` of largest norm.
     history_ : DataFrame
-        `stage`, `epoch`, `r2_train`, `r2_test`.
+        `stage`, `epoch`, `r2_train`, `r2_test`; of an ensemble, the mean over its networks, and at the end a row with
+        the stage "ensemble", R2 of their mean prediction.
     network_ : keras.Model
         The trained network: maps the selected genes of X to Y. Centring is part of its biases; it has no penalties,
         so that a saved file is an ordinary Keras model.
@@ -84,6 +95,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         hidden: Sequence[int] = (512, 128),
         schedule: str | Schedule | Sequence[Stage] = "fast",
         random_state: int | np.random.RandomState | None = 0,
+        n_networks: int = 1,
     ):
         self.bottleneck_dim = bottleneck_dim
         self.group_lasso = group_lasso
@@ -92,6 +104,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         self.hidden = hidden
         self.schedule = schedule
         self.random_state = random_state
+        self.n_networks = n_networks
 
     @all_or_nothing_fit
     def fit(
@@ -193,6 +206,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             )
         for width in self.hidden:
             check_whole(width, "every width in hidden")
+        check_whole(self.n_networks, "n_networks")
         check_seed(self.random_state)
         stages = get_schedule(self.schedule)
         if self.n_selected is not None:
@@ -220,6 +234,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             "hidden": tuple(self.hidden),
             "ridge": self.ridge,
             "n_selected": self.n_selected,
+            "n_networks": self.n_networks,
         }
 
     def adopt(self, trained: TrainedNetwork, X: np.ndarray, cells: Rows = slice(None)) -> Self:
@@ -240,6 +255,9 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         self.selected_, self.gene_norms_ = trained.selected, trained.gene_norms
         self.history_ = trained.history
         self.weights_, self.x_mean_, self.y_mean_ = trained.weights, trained.x_mean, trained.y_mean
+        self._members = trained.members
+        own = trained.selected.astype(float) if trained.gene_frequency is None else trained.gene_frequency
+        self.gene_frequency_ = own
         self.n_features_in_ = len(trained.selected)
         self._training_genes = X[:, self.selected_][cells]
         for cached in ("network_", "_gene_decoder"):
@@ -257,9 +275,45 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         middle = len(widths) // 2 - 1
         return tuple(widths[:middle]), widths[middle]
 
+    def _centred(self, X):
+        """Return the selected genes around their means, shape (n_cells, n_selected)."""
+        return self._check_cells(X, np.float32)[:, self.selected_] - self.x_mean_[self.selected_]
+
     def _latent(self, X):
         """Latent coordinates, shape (n_cells, bottleneck_dim)."""
-        return self._encode(self._check_cells(X, np.float32)[:, self.selected_] - self.x_mean_[self.selected_])
+        return self._encode(self._centred(X))
+
+    def _predict(self, X):
+        """Predicted features: the mean of the networks."""
+        if self._members is None:
+            return super()._predict(X)
+        return predict_mean(self._layers(), self._members, self._centred(X)) + self.y_mean_
+
+    def transform_spread(self, X: npt.ArrayLike) -> np.ndarray:
+        """Return how far the networks of an ensemble disagree about the place of each cell on the map.
+
+        The map of each network is shifted, rotated and scaled so that it fits the consensus map on the training cells.
+
+        Parameters
+        ----------
+        X : array, shape (n_cells, n_genes)
+
+        Returns
+        -------
+        float64 array, shape (n_cells,)
+            Root of the mean squared distance from the place in the consensus map, in the units of `transform`.
+
+        Raises
+        ------
+        ValueError
+            The estimator has a single network.
+        """
+        centred = self._centred(X)
+        if self._members is None:
+            raise ValueError("transform_spread compares networks: fit with n_networks of at least 2, for example 10")
+        known = self._training_genes - self.x_mean_[self.selected_]
+        maps, known_maps = (encode_all(self._layers(), self._members, cells) for cells in (centred, known))
+        return spread_of_maps(self._encode(centred), maps, self._encode(known), known_maps)
 
     def _encode(self, centred):
         encoder = encoder_of(self._layers())

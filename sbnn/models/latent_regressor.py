@@ -78,8 +78,12 @@ class LatentRegressorMixin(TransformerMixin):
 
     def predict(self, X: npt.ArrayLike) -> np.ndarray:
         """Return predicted features of cells X (n_cells, n_genes), shape (n_cells, n_features)."""
-        predictions = self.decode_features(self._latent(X))
+        predictions = self._predict(X)
         return predictions[:, 0] if getattr(self, "_one_target", False) else predictions
+
+    def _predict(self, X):
+        """Predicted features, two-dimensional."""
+        return self.decode_features(self._latent(X))
 
     def score(self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return R2 pooled over observed features: 1 - sum (Y - prediction)^2 / sum (Y - training mean)^2.
@@ -99,7 +103,7 @@ class LatentRegressorMixin(TransformerMixin):
         ValueError
             The features are not those that the model predicts, or predictions are not finite.
         """
-        Y, predictions = np.asarray(unmasked(y)), self.decode_features(self._latent(X))
+        Y, predictions = np.asarray(unmasked(y)), self._predict(X)
         Y = Y[:, None] if Y.ndim == 1 else Y
         check_same_cells(predictions, Y)
         if Y.shape != predictions.shape:

@@ -27,6 +27,8 @@ class TrainingTask:
         Cluster of each training cell for pre-training; -1 leaves a cell out of it.
     cell_weights : array, shape (len(train_cells),), optional
         Weight of each training cell in loss and means; 1 if None.
+    member : int
+        Number of the network in its ensemble: the first is the network that would be trained alone.
     """
 
     train_cells: np.ndarray
@@ -36,6 +38,7 @@ class TrainingTask:
     fold: int = 0
     clusters: np.ndarray | None = None
     cell_weights: np.ndarray | None = None
+    member: int = 0
 
     def __post_init__(self) -> None:
         """Check strengths and lengths."""
@@ -46,7 +49,8 @@ class TrainingTask:
 
     def generator(self, stream: int) -> np.random.Generator:
         """Return the random generator of one stream: 0 draws weights, 1 + index shuffles the cells of a stage."""
-        return np.random.default_rng([self.random_state, self.fold, stream])
+        member = [self.member] if self.member else []
+        return np.random.default_rng([self.random_state, self.fold, stream, *member])
 
     def dropout_seed(self, stream: int) -> np.uint32:
         """Return the seed for dropping inputs in a stage."""
@@ -134,6 +138,11 @@ class TrainedNetwork:
         R2 of each feature on the test cells at the end (NaN without test cells).
     diverged_in : str or None
         Stage in which weights or errors ceased to be finite; every later R2 is NaN.
+    members : list of arrays, optional
+        Of an ensemble: kernel (n_networks, n_in, n_out) and bias (n_networks, n_out) of each layer; `weights` are then
+        those of one of them (`sbnn.models.ensembles.join_members`).
+    gene_frequency : array, shape (n_genes,), optional
+        Of an ensemble: share of the networks that would have kept a gene for themselves.
     """
 
     weights: list[np.ndarray]
@@ -144,3 +153,5 @@ class TrainedNetwork:
     history: pd.DataFrame
     feature_r2: np.ndarray
     diverged_in: str | None = None
+    members: list[np.ndarray] | None = None
+    gene_frequency: np.ndarray | None = None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
+from dataclasses import replace
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from sbnn.models.backend import ops
 from sbnn.models.batches import StageTables, batches_of, cut_into_steps, shuffled_batches, tensors
 from sbnn.models.clusters import N_CLUSTERS
 from sbnn.models.engine import Dropout, Penalties, StackData, compiled_stack
+from sbnn.models.ensembles import join_members, mean_norms
 from sbnn.models.network import Layer, encoder_of, initial_weights, layer_sizes, network_layers
 from sbnn.models.optimisers import start_state
 from sbnn.models.r2 import r2_from_sums
@@ -34,9 +36,10 @@ def train_stack(
     hidden: Sequence[int] = (512, 128),
     ridge: float = 1e-10,
     n_selected: int | None = 25,
+    n_networks: int = 1,
     on_epoch: Callable[[str, np.ndarray | None], object] | None = None,
 ) -> list[TrainedNetwork]:
-    """Train M networks at once; each is independent of the others.
+    """Train M networks, or ensembles of networks, at once; each is independent of the others.
 
     Each network minimises, on its own cells, penalty and seed,
     mean (Y - prediction)^2 + group_lasso * sum_i ||W1[i, :]||_2 + ridge * (squares of the other weights).
@@ -48,13 +51,16 @@ def train_stack(
     Y : float array, shape (n_cells, n_features)
         Features; centred here; NaN (not measured) is left out of loss and R2.
     tasks : sequence of TrainingTask
-        One for each network; their `steps_per_epoch` must agree.
+        One for each network or ensemble; their `steps_per_epoch` must agree.
     schedule : str or sequence of Stage
     bottleneck_dim : int
     hidden : tuple of int
     ridge : float
     n_selected : int or None
         Genes kept by the stage "pruned"; None keeps all.
+    n_networks : int
+        Networks in an ensemble. They differ in their seed and keep the same genes: those with the largest
+        `sbnn.models.ensembles.mean_norms`.
     on_epoch : callable, optional
         Called once per epoch, for some epochs at a time, with (stage name, R2 of each network on its test cells, or
         training cells if it has none; None if R2 is not recorded).
@@ -78,10 +84,15 @@ def train_stack(
     n_selected = X.shape[1] if n_selected is None else n_selected
     check_stack(X, Y, tasks, stages, n_selected)
     layers = network_layers(Y.shape[1], bottleneck_dim, tuple(hidden))
-    run = StackRun(X, Y, tasks, layers, ridge, n_selected, on_epoch)
+    members = [replace(task, member=member) for task in tasks for member in range(n_networks)]
+    run = StackRun(X, Y, members, layers, ridge, n_selected, on_epoch, n_sharing=n_networks)
     for index, stage in enumerate(stages):
         run.step(stage, stream=index)
-    return run.finish()
+    trained = run.finish()
+    if n_networks == 1:
+        return trained
+    ensembles = (trained[start : start + n_networks] for start in range(0, len(trained), n_networks))
+    return [join_members(own, layers, n_selected, X, Y, task) for own, task in zip(ensembles, tasks, strict=True)]
 
 
 class StageScore(NamedTuple):
@@ -114,6 +125,8 @@ class StackRun:
         Subtract the means of the training cells.
     hide_zero_genes : bool
         Hide genes whose rows are zero from the networks: along a path of penalties they do not return.
+    n_sharing : int
+        Networks, one after the other, that keep the same genes when they are pruned.
     """
 
     def __init__(
@@ -128,10 +141,11 @@ class StackRun:
         weights: Sequence[np.ndarray] | None = None,
         centre: bool = True,
         hide_zero_genes: bool = False,
+        n_sharing: int = 1,
     ):
         self.X, self.tasks, self.layers, self.ridge = X, tasks, layers, ridge
         self.n_selected, self.on_epoch = n_selected, on_epoch or (lambda *_: None)
-        self.hide_zero_genes = hide_zero_genes
+        self.hide_zero_genes, self.n_sharing = hide_zero_genes, n_sharing
         self.n_networks = len(tasks)
         self.observed = np.isfinite(Y).astype(np.float32)
         self.Y = np.nan_to_num(Y)
@@ -279,8 +293,10 @@ class StackRun:
         return norms
 
     def keep_largest(self, n_genes: int | None) -> None:
-        """Drop all genes but those with the largest row norms of the first kernel."""
+        """Drop all genes but those whose rows of the first kernel have the largest norms (shared: on average)."""
         norms = np.linalg.norm(self.weights[0], axis=2)
+        if self.n_sharing > 1:
+            norms = np.repeat(mean_norms(norms, self.n_sharing), self.n_sharing, axis=0)
         # Stable sort: among equal norms, the gene that comes first in the table is kept.
         order = np.sort(np.argsort(-norms, axis=1, kind="stable")[:, :n_genes], axis=1)
         self.selected = np.take_along_axis(self.selected, order, axis=1)

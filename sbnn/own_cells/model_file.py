@@ -6,6 +6,7 @@ import numbers
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -26,9 +27,11 @@ from sbnn.storage.writing import write_bytes
 
 _FORMAT = "sbnn model"
 #: Files of another major version are refused.
-FORMAT_VERSION = (2, 0)
+FORMAT_VERSION = (2, 1)
 _MOMENTS = ("gene_means_", "gene_sds_", "feature_means_", "feature_sds_")
 _OF_ESTIMATOR = ("selected_", "gene_norms_", "x_mean_", "y_mean_")
+#: Settings that files lack if they cannot be written, or if an earlier version wrote them.
+_OPTIONAL = {"random_state", "n_networks"}
 _HISTORY = ("stage", "epoch", "r2_train", "r2_test")
 
 
@@ -73,6 +76,9 @@ def write_model(model: FittedModel, path: PathLike) -> Path:
         arrays |= {f"history {column}": estimator.history_[column].to_numpy() for column in _HISTORY}
         arrays["history stage"] = arrays["history stage"].astype(str)
         arrays |= {f"weights {number}": weight for number, weight in enumerate(estimator.weights_)}
+        if estimator._members is not None:
+            arrays |= {f"members {number}": weight for number, weight in enumerate(estimator._members)}
+            arrays["gene_frequency"] = estimator.gene_frequency_
     else:
         arrays |= {"W": estimator.W_, "V": estimator.V_, "offset": estimator.intercept_ - estimator.y_mean_}
     config = {
@@ -257,7 +263,7 @@ def _estimator(config, n_genes):
     unknown = sorted(set(settings) - set(made.get_params(deep=False)))
     if unknown:
         raise _DamagedError(f"its {kind} has an unknown setting {unknown[0][:80]!r}")
-    missing = sorted(set(made.get_params(deep=False)) - set(settings) - {"random_state"})
+    missing = sorted(set(made.get_params(deep=False)) - set(settings) - _OPTIONAL)
     if missing:
         raise _DamagedError(f"its {kind} lacks the setting {missing[0]!r}")
     with _content_checked(), suppress(ImportError):  # prediction needs no solver, which is checked last
@@ -288,11 +294,14 @@ def _network(take, estimator, of_estimator, n_selected, n_features):
             raise _DamagedError(f"its array 'history {name}' does not have one number per epoch")
     hidden = tuple(estimator.hidden)
     sizes = (n_selected, *hidden, estimator.bottleneck_dim, *hidden[::-1], n_features)
-    weights = []
-    for layer, width in enumerate(sizes[1:]):
-        weights.append(take(f"weights {2 * layer}", "f", (sizes[layer], width)))
-        weights.append(take(f"weights {2 * layer + 1}", "f", (width,)))
-    return TrainedNetwork(weights, **of_estimator, history=pd.DataFrame(history), feature_r2=None)
+    shapes = [shape for n_in, n_out in pairwise(sizes) for shape in ((n_in, n_out), (n_out,))]
+    weights = [take(f"weights {number}", "f", shape) for number, shape in enumerate(shapes)]
+    ensemble = {}
+    if estimator.n_networks > 1:
+        several = [(estimator.n_networks, *shape) for shape in shapes]
+        ensemble["members"] = [take(f"members {number}", "f", shape) for number, shape in enumerate(several)]
+        ensemble["gene_frequency"] = take("gene_frequency", "f", (len(of_estimator["selected"]),), least=0)
+    return TrainedNetwork(weights, **of_estimator, history=pd.DataFrame(history), feature_r2=None, **ensemble)
 
 
 def _preprocessor(take, config, n_genes, n_features):

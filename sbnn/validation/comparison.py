@@ -11,13 +11,15 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from sbnn.data.paired_data import PairedData
+from sbnn.models.map_agreement import procrustes_r2
 from sbnn.storage.author_results import paper_penalty
 from sbnn.validation.folds import Fold
 
 
 def final_scores(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the last stage in `scores`: "pruned" for networks, "fitted" for linear models."""
-    return scores[scores["stage"].isin(["pruned", "fitted"])]
+    """Return the rows of final models: "pruned" for networks, "ensemble" if there are several, "fitted" for others."""
+    several = scores["n_networks"].gt(1) if "n_networks" in scores else False
+    return scores[scores["stage"].isin(["pruned", "fitted"]) & ~several | scores["stage"].eq("ensemble")]
 
 
 def choose_alpha(scores: pd.DataFrame, n_genes: float = 25, tolerance: float | None = 3) -> float:
@@ -290,23 +292,6 @@ def map_agreement(latents: pd.DataFrame, n_neighbours: int = 30) -> pd.DataFrame
         for first, second in combinations(maps, 2)
     ]
     return pd.DataFrame(rows, columns=["first", "second", "procrustes_r2", "common_neighbours"])
-
-
-def procrustes_r2(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the share of variance of one map explained by another after rotation, reflection, translation and scaling.
-
-    Parameters
-    ----------
-    one, other : arrays, shape (n_cells, n_dimensions)
-
-    Returns
-    -------
-    float
-        Between 0 and 1; the same in both directions.
-    """
-    one, other = (np.asarray(Z, dtype=np.float64) - np.mean(Z, axis=0) for Z in (one, other))
-    common = np.linalg.svd(one.T @ other, compute_uv=False).sum()
-    return float(common**2 / (np.sum(one**2) * np.sum(other**2)))
 
 
 def author_alphas(scores: pd.DataFrame, n_genes: float = 25) -> dict[str, float]:

@@ -187,7 +187,10 @@ def cut_into_chunks(
             others["path", estimator.rank, estimator.l1_ratio, estimator.solver, job.fold].append(job)
         else:
             others["alone", *job].append(job)
-    cut = [part for stack in stacks.values() for part in cut_stack(stack, stack_size(plan.estimator(stack[0])))]
+    cut = []
+    for stack in stacks.values():
+        estimator = plan.estimator(stack[0])
+        cut += cut_stack(stack, max(1, stack_size(estimator) // estimator.n_networks))
     return [*cut, *others.values()]
 
 

@@ -35,6 +35,8 @@ TRAINING_CODE = (
     "models.devices",
     "models.elastic_net",
     "models.engine",
+    "models.ensembles",
+    "models.map_agreement",
     "models.bottleneck",
     "validation.execution",
     "validation.folds",

@@ -184,6 +184,8 @@ def _check_path(group_lasso, epochs, refit_epochs, estimator):
     if not is_network(estimator) or isinstance(estimator, type):
         raise ValueError(f"estimator should be a SparseBottleneckRegressor, got {estimator!r}")
     estimator.check_settings()
+    if estimator.n_networks != 1:
+        raise ValueError(f"a path follows single networks: n_networks must be 1, got {estimator.n_networks}")
     names = [stage.name for stage in get_schedule(estimator.schedule)]
     if "finetuned" not in names:
         raise ValueError(f'estimator needs a schedule with a stage "finetuned", got {", ".join(names)}')

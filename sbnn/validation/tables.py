@@ -95,6 +95,8 @@ def setting_columns(name: str, estimator: BaseEstimator, n_features: int) -> dic
             value = "-".join(map(str, value))
         elif key == "rank" and value is None and hasattr(estimator, "check_settings"):
             value = n_features
+        elif key == "n_networks" and value == 1:
+            continue  # a single network, as in results from before there were ensembles
         value = value.item() if isinstance(value, np.generic) else value
         columns[key] = value if isinstance(value, (int, float, str, bool)) else str(value)
     return columns
@@ -114,7 +116,7 @@ def _network_tables(keys, fit, data):
         last = part.iloc[-1]
         score = {
             "stage": stage,
-            "n_selected": int(model.selected_.sum()) if stage == "pruned" else len(model.selected_),
+            "n_selected": int(model.selected_.sum()) if stage in ("pruned", "ensemble") else len(model.selected_),
             "r2_train": last["r2_train"],
             "r2_test": last["r2_test"],
             "r2_test_best_epoch": part["r2_test"].max(),
