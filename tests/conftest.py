@@ -50,10 +50,10 @@ def copy_real(name, folder):
     return folder
 
 
-#: Files that take longest, in seconds of an idle machine some 200, 70, 60, 60, 50, 50, 50, 50, 40.
+#: Files that take longest, the longest first.
 LONGEST = (
-    "test_notebooks.py", "test_figures.py", "test_store.py", "test_training.py", "test_paired_model.py",
-    "test_readme_lines.py", "test_penalty_path.py", "test_workers.py", "test_reduced_rank.py",
+    "test_notebooks.py", "test_figures.py", "test_training.py", "test_store.py", "test_reduced_rank.py",
+    "test_workers.py", "test_sklearn.py", "test_network.py", "test_compilation_cache.py", "test_readme_lines.py",
 )  # fmt: skip
 
 
