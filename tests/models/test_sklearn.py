@@ -23,7 +23,7 @@ def network(**settings):
 @pytest.mark.parametrize(
     ("estimator", "expected_to_fail"),
     [
-        # Tables of some fifty shapes, for each of which the network is compiled: one hidden layer takes least.
+        # The network is compiled for each of the many shapes of tables: with one hidden layer in least time.
         (network(n_selected=1, hidden=(4,)), BATCHES),
         (ReducedRankRegressor(rank=1, alpha=0.01), {}),
         (ReducedRankRegressor(rank=None, alpha=0.01, l1_ratio=0.5), {}),
