@@ -4,13 +4,16 @@ import os
 import shutil
 from dataclasses import replace
 
+from threadpoolctl import threadpool_limits
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
-    # Before NumPy starts: if every worker had threads of OpenBLAS and OpenMP (k-means) on every core, these would spend
-    # most of their time waiting for one another: six and eight times that of one thread.
-    threads = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    # If every worker had threads of OpenBLAS and OpenMP (k-means) on every core, these would spend most of their time
+    # waiting for one another: six and eight times that of one thread.
+    threads = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-        os.environ.setdefault(name, str(max(1, threads)))
+        os.environ.setdefault(name, str(threads))
+    threadpool_limits(threads)  # a plugin of pytest may have imported NumPy already
 
 import matplotlib
 
