@@ -4,7 +4,16 @@ import os
 import shutil
 from dataclasses import replace
 
+from threadpoolctl import threadpool_limits
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    # If every worker had threads of OpenBLAS and OpenMP (k-means) on every core, these would spend most of their time
+    # waiting for one another: six and eight times that of one thread.
+    threads = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, str(threads))
+    threadpool_limits(threads)  # a plugin of pytest may have imported NumPy already
 
 import matplotlib
 
@@ -44,9 +53,22 @@ def copy_real(name, folder):
     return folder
 
 
+#: Files that take longest, the longest first.
+LONGEST = (
+    "test_notebooks.py", "test_figures.py", "test_training.py", "test_store.py", "test_reduced_rank.py",
+    "test_workers.py", "test_sklearn.py", "test_network.py", "test_compilation_cache.py", "test_readme_lines.py",
+)  # fmt: skip
+
+
+def pytest_configure(config):
+    """Hand out files in the order below: pytest-xdist would begin with those of the most tests."""
+    config.option.loadscopereorder = False
+
+
 def pytest_collection_modifyitems(items):
     """Start with the files that take longest, so that no worker is left with them at the end."""
-    items.sort(key=lambda item: "notebook" not in item.keywords and "test_notebooks" not in item.nodeid)
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,8 @@ class Runs:
 
     def up_to(self, name):
         """Execute the paper's notebooks up to this one, in reading order, or an example; return where output is."""
-        settings = {"DATASET": "simulated", "RETRAIN": True, "EPOCH_FACTOR": 0.02, "OWN_TABLES": own_tables()}
+        settings = {"DATASET": "simulated", "RETRAIN": True, "EPOCH_FACTOR": 0.02, "ALPHA_STEP": 0.6}
+        settings["OWN_TABLES"] = own_tables()
         needed = PAPER[: PAPER.index(name) + 1] if name in PAPER else [name]
         for one in needed:
             if one not in self.executed:

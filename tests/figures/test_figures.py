@@ -216,10 +216,11 @@ def test_models_can_be_told_apart():
 
 def test_figures_are_the_same_bytes_twice(tmp_path):
     for name, calls in figure_cases.CASES.items():
+        figures = [calls[-1]() for _ in range(2)]
         for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None, "Producer": None})):
             paths = [tmp_path / f"{turn}.{suffix}" for turn in range(2)]
-            for path in paths:
-                calls[-1]().savefig(path, dpi=60, metadata=metadata)
+            for figure, path in zip(figures, paths, strict=True):
+                figure.savefig(path, dpi=60, metadata=metadata)
             assert paths[0].read_bytes() == paths[1].read_bytes(), (name, suffix)
         plt.close("all")
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from sklearn.base import clone
 
 from sbnn import SparseBottleneckRegressor
 from sbnn.models import engine
@@ -135,14 +136,20 @@ def test_saved_networks_load_in_a_new_process_without_custom_objects(tmp_path, n
     assert keras.models.load_model(tmp_path / "network.keras").count_params() == network.count_params()
 
 
+@pytest.fixture(scope="module")
+def before(small):
+    """A network with the activation as it is."""
+    data, _ = small
+    stages = [Stage("finetuned", 1, 1e-3), Stage("pruned", 1, 1e-3)]
+    return SparseBottleneckRegressor(hidden=HIDDEN, n_selected=10, schedule=stages).fit(data.X, data.Y)
+
+
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
-def test_the_activation_stands_in_one_place(monkeypatch, small, activation):
+def test_the_activation_stands_in_one_place(monkeypatch, small, before, activation):
     """Changed there, it changes what is trained, what NumPy predicts, and the exported model."""
     data, _ = small
-    settings = {"hidden": HIDDEN, "n_selected": 10, "schedule": [Stage("finetuned", 1, 1e-3), Stage("pruned", 1, 1e-3)]}
-    before = SparseBottleneckRegressor(**settings).fit(data.X, data.Y)
     monkeypatch.setattr(definition, "HIDDEN_ACTIVATION", activation)
-    after = SparseBottleneckRegressor(**settings).fit(data.X, data.Y)
+    after = clone(before).fit(data.X, data.Y)
     assert np.abs(after.gene_norms_ - before.gene_norms_).max() > 1e-4
     names = [layer.activation.__name__ for layer in after.network_.layers[1:]]
     assert names == [activation] * 2 + ["linear"] + [activation] * 2 + ["linear"]

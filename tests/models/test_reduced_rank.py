@@ -37,11 +37,15 @@ def objective(X, Y, W, V, alpha, l1_ratio):
 
 
 def proximal_rows(X, target, alpha, l1_ratio, tolerance=1e-10):
-    """Row-wise elastic net by accelerated proximal gradient steps: shares nothing with coordinate descent."""
-    n = len(X)
-    gram, cross = X.T @ X / n, X.T @ target / n
-    step = 1 / (np.linalg.eigvalsh(gram)[-1] + alpha * (1 - l1_ratio))
-    W = previous = np.zeros((X.shape[1], target.shape[1]))
+    """Row-wise elastic net of one target, from zero."""
+    gram, cross = X.T @ X / len(X), X.T @ target / len(X)
+    return proximal_steps(gram, cross, np.linalg.eigvalsh(gram)[-1], alpha, l1_ratio, np.zeros_like(cross), tolerance)
+
+
+def proximal_steps(gram, cross, curvature, alpha, l1_ratio, start, tolerance=1e-10):
+    """Accelerated proximal gradient steps: share nothing with coordinate descent."""
+    step = 1 / (curvature + alpha * (1 - l1_ratio))
+    W = previous = start
     momentum = 1.0
     for _ in range(100_000):
         following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
@@ -58,11 +62,13 @@ def proximal_rows(X, target, alpha, l1_ratio, tolerance=1e-10):
 
 
 def independent_rrr(X, Y, rank, alpha, l1_ratio):
-    """Alternate to 1e-10 from the leading right singular vectors of X'Y."""
+    """Alternate to 1e-10 from the leading right singular vectors of X'Y; each W starts at the one before."""
     V = np.linalg.svd(X.T @ Y, full_matrices=False)[2][:rank].T
-    value = np.inf
+    gram, cross = X.T @ X / len(X), X.T @ Y / len(X)
+    curvature = np.linalg.eigvalsh(gram)[-1]
+    W, value = np.zeros((X.shape[1], rank)), np.inf
     for _ in range(1 if rank == Y.shape[1] else 500):
-        W = proximal_rows(X, Y @ V, alpha, l1_ratio)
+        W = proximal_steps(gram, cross @ V, curvature, alpha, l1_ratio, W)
         if rank < Y.shape[1]:
             left, _, right = np.linalg.svd(Y.T @ X @ W, full_matrices=False)
             V = left @ right
