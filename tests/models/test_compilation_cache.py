@@ -26,6 +26,7 @@ VARIABLES = ("TF_XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_
 def run(folder, backend="tensorflow"):
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     environment |= {"KERAS_BACKEND": backend, "SBNN_COMPILATION_CACHE": str(folder)}
+    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"  # what takes longest differs on a busy machine
     done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()[-1], {path: path.stat().st_mtime_ns for path in functions(folder)}
