@@ -14,8 +14,10 @@ Usage: python benchmarks/speed.py [schedule] [fast] [scaling] [linear] [--small]
 
 import argparse
 import os
+import platform
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 
@@ -35,6 +37,7 @@ from sbnn.models.network import layer_sizes, network_layers
 from sbnn.models.reduced_rank import ALTERNATION_TOLERANCE, MAX_ROUNDS, reduced_rank_path
 from sbnn.models.schedules import SCHEDULES, Stage
 from sbnn.models.training import TrainingTask, train_stack
+from sbnn.storage.results import current_commit, package_versions
 from sbnn.validation.folds import make_folds
 
 FIGURE = Path(__file__).with_name("speed")
@@ -210,6 +213,19 @@ def time_linear(data, small):
 PARTS = {"schedule": time_schedule, "fast": time_fast, "scaling": time_scaling, "linear": time_linear}
 
 
+def describe_machine():
+    """Return processor, its widest vector instructions, cores and Keras backend as text."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+        flags = next(line.split(":")[1].split() for line in lines if line.startswith("flags"))
+        name += " with AVX-512" if "avx512f" in flags else " without AVX-512"
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    backend = keras.backend.backend()
+    return f"{name}, {os.cpu_count()} cores, {backend} {package_versions().get(backend, '')}".strip()
+
+
 def draw(table):
     """Draw seconds per network, and how milliseconds increase with the size of the data and of the stack."""
     use_style()
@@ -256,7 +272,8 @@ def main():
     )
     print(table.to_string(index=False, float_format="{:.2f}".format))
     if not arguments.small and not arguments.parts:
-        table.round(3).to_csv(FIGURE.with_suffix(".csv"), index=False)
+        about = {"date": f"{date.today()}", "machine": describe_machine(), "commit": current_commit()}
+        table.round(3).assign(**about).to_csv(FIGURE.with_suffix(".csv"), index=False)
         draw(table)
 
 

@@ -17,6 +17,7 @@ from sbnn.models.clusters import cluster_features
 from sbnn.models.ensembles import encode_all, predict_mean
 from sbnn.models.gene_decoder import train_gene_decoder
 from sbnn.models.latent_regressor import LatentRegressorMixin, all_or_nothing_fit
+from sbnn.models.layouts import feature_layout
 from sbnn.models.map_agreement import spread_of_maps
 from sbnn.models.network import apply_layers, build_network, decoder_of, encoder_of, network_layers
 from sbnn.models.schedules import Schedule, Stage, get_schedule
@@ -113,6 +114,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         y: npt.ArrayLike,
         sample_weight: npt.ArrayLike | None = None,
         validation_data: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        layout: npt.ArrayLike | None = None,
     ) -> Self:
         """Train the network.
 
@@ -126,6 +128,9 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             Weight of each cell in the loss and the means.
         validation_data : tuple (X, Y), optional
             Cells on which `history_` records R2; they take no part in training.
+        layout : array, shape (n_cells, bottleneck_dim), optional
+            Coordinates of one's own for a schedule that pre-trains on a layout, instead of those of its name; they are
+            used as they are: give them mean 0 and an SD of about 1.
 
         Returns
         -------
@@ -145,6 +150,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             sample_weight = np.asarray(weights / weights.mean(), dtype=np.float32)  # their scale does not matter
         starts = get_schedule(self.schedule).cluster_starts
         clusters = cluster_features(Y, starts) if starts else None
+        layout = self._layout_of(Y, layout)
         n_train = len(X)
         if validation_data is not None:
             X, Y = self._with_validation_cells(X, Y, *validation_data)
@@ -154,6 +160,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             group_lasso=self.group_lasso,
             random_state=self.seed(),
             clusters=clusters,
+            layout=layout,
             cell_weights=sample_weight,
         )
         trained = train_stack(X, Y, [task], **self.stack_settings())[0]
@@ -164,6 +171,18 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
                 "expected (sbnn.Preprocessor); or lower the learning rate of the schedule"
             )
         return self.adopt(trained, X[:n_train])
+
+    def _layout_of(self, Y, own):
+        """Return the layout to pre-train on: that of the features, or one's own; None if the schedule has none."""
+        kind = get_schedule(self.schedule).layout
+        if own is None:
+            return None if kind is None else feature_layout(Y, kind, self.bottleneck_dim)
+        if kind is None:
+            raise ValueError('layout is given, but the schedule pre-trains on none: choose schedule="stable"')
+        own = check_matrix(own, "layout", np.float32)
+        if own.shape != (len(Y), self.bottleneck_dim):
+            raise ValueError(f"layout must have shape {(len(Y), self.bottleneck_dim)}, got {own.shape}")
+        return own
 
     def _with_validation_cells(
         self, X: np.ndarray, Y: np.ndarray, validation_X: npt.ArrayLike, validation_Y: npt.ArrayLike
@@ -191,7 +210,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         n_genes : int, optional
             Number of genes in the data, which n_selected must not exceed.
         n_features : int, optional
-            Not needed by networks.
+            Number of features, which the coordinates of a layout must not exceed.
 
         Raises
         ------
@@ -209,6 +228,11 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         check_whole(self.n_networks, "n_networks")
         check_seed(self.random_state)
         stages = get_schedule(self.schedule)
+        if stages.layout is not None and n_features is not None and self.bottleneck_dim > n_features:
+            raise ValueError(
+                f"a layout has at most as many coordinates as there are features, {n_features}: bottleneck_dim is "
+                f"{self.bottleneck_dim}"
+            )
         if self.n_selected is not None:
             check_whole(self.n_selected, "n_selected")
             if n_genes is not None and self.n_selected > n_genes and any(stage.name == "pruned" for stage in stages):
@@ -285,9 +309,10 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
 
     def _predict(self, X):
         """Predicted features: the mean of the networks."""
+        centred = self._centred(X)
         if self._members is None:
-            return super()._predict(X)
-        return predict_mean(self._layers(), self._members, self._centred(X)) + self.y_mean_
+            return self.decode_features(self._encode(centred))
+        return predict_mean(self._layers(), self._members, centred) + self.y_mean_
 
     def transform_spread(self, X: npt.ArrayLike) -> np.ndarray:
         """Return how far the networks of an ensemble disagree about the place of each cell on the map.

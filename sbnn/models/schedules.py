@@ -1,12 +1,13 @@
 """Training schedules as data: what is trained, on what, for how long and how fast."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from sbnn._checks import check_choice, check_flag, check_number, check_whole
+from sbnn.models.layouts import LAYOUTS
 
 STAGE_NAMES = ("pretrained", "frozen", "finetuned", "pruned")
 DECAYS = ("constant", "cosine")
@@ -23,8 +24,8 @@ class Stage:
     ----------
     name : {"pretrained", "frozen", "finetuned", "pruned"}
         State of the network after the stage. "pretrained" learns k-means clusters of the features (softmax,
-        cross-entropy); the others learn the features (mean squared error). "pruned" first drops all genes but
-        those with the largest row norms, and trains without group lasso.
+        cross-entropy), or a layout; the others learn the features (mean squared error). "pruned" first drops all genes
+        but those with the largest row norms, and trains without group lasso.
     epochs : int
     learning_rate : float
     freeze_hidden : bool
@@ -44,6 +45,9 @@ class Stage:
         through its gradient ("finetuned" only).
     evaluate_every : int
         R2 is recorded whenever this many epochs have passed, and after the last epoch.
+    layout : {"pca", "tsne"}, optional
+        "pretrained" trains the bottleneck, and the layers before it, to give every training cell the coordinates of
+        this layout of the features (`sbnn.models.layouts.feature_layout`), instead of clusters.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Stage:
     input_dropout: float = 0.0
     proximal: bool = False
     evaluate_every: int = 1
+    layout: str | None = None
 
     def __post_init__(self) -> None:
         """Check name and numbers."""
@@ -71,6 +76,10 @@ class Stage:
         if self.freeze_hidden and self.name == "pruned":
             raise ValueError('the stage "pruned" trains all layers: set freeze_hidden=False')
         check_choice(self.decay, DECAYS, "decay")
+        if self.layout is not None:
+            check_choice(self.layout, LAYOUTS, "layout")
+            if self.name != "pretrained":
+                raise ValueError(f'only the stage "pretrained" has a layout, got {self.layout!r} in {self.name!r}')
         if not 0 <= self.input_dropout < 1 or (self.input_dropout and self.freeze_hidden):
             raise ValueError(
                 f"stage {self.name!r} needs input_dropout in [0, 1), and 0 where it freezes the hidden layers, got "
@@ -78,6 +87,17 @@ class Stage:
             )
         if self.proximal and (self.name != "finetuned" or self.freeze_hidden):
             raise ValueError(f'only the stage "finetuned" that trains all layers can be proximal, got {self!r}')
+
+    @property
+    def target(self) -> str:
+        """What the stage learns: "clusters", "layout" or "features"."""
+        if self.name != "pretrained":
+            return "features"
+        return "clusters" if self.layout is None else "layout"
+
+    def settings(self) -> dict[str, Any]:
+        """Return the attributes as plain values, as results and files hold them; without a layout, that is left out."""
+        return {name: value for name, value in asdict(self).items() if name != "layout" or value is not None}
 
     def learning_rates(self, epoch: int, n_steps: int) -> np.ndarray:
         """Return the learning rate of each step of an epoch (the first is 0), shape (n_steps,)."""
@@ -157,7 +177,12 @@ class Schedule:
     @property
     def cluster_starts(self) -> int | None:
         """Number of starts of the k-means that the schedule pre-trains on; None if it does not pre-train."""
-        return next((stage.cluster_starts for stage in self.stages if stage.name == "pretrained"), None)
+        return next((stage.cluster_starts for stage in self.stages if stage.target == "clusters"), None)
+
+    @property
+    def layout(self) -> str | None:
+        """Layout that the schedule pre-trains on; None if it has none."""
+        return self.stages[0].layout
 
 
 _PRETRAINED = Stage("pretrained", epochs=50, learning_rate=1e-4, cell_fraction=0.6)

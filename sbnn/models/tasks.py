@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sbnn._checks import check_length, check_number, check_same_cells
+from sbnn.models.clusters import N_CLUSTERS
 from sbnn.models.schedules import Schedule, Stage, get_schedule
 
 
@@ -27,6 +28,8 @@ class TrainingTask:
         Cluster of each training cell for pre-training; -1 leaves a cell out of it.
     cell_weights : array, shape (len(train_cells),), optional
         Weight of each training cell in loss and means; 1 if None.
+    layout : array, shape (len(train_cells), bottleneck_dim), optional
+        Coordinates of each training cell for pre-training.
     member : int
         Number of the network in its ensemble: the first is the network that would be trained alone.
     """
@@ -38,12 +41,13 @@ class TrainingTask:
     fold: int = 0
     clusters: np.ndarray | None = None
     cell_weights: np.ndarray | None = None
+    layout: np.ndarray | None = None
     member: int = 0
 
     def __post_init__(self) -> None:
         """Check strengths and lengths."""
         check_number(self.group_lasso, "group_lasso")
-        for name in ("clusters", "cell_weights"):
+        for name in ("clusters", "cell_weights", "layout"):
             if getattr(self, name) is not None:
                 check_length(getattr(self, name), len(self.train_cells), name, "training cell")
 
@@ -74,7 +78,9 @@ class TrainingTask:
             The stage learns clusters, and the task has none.
         """
         cells = np.arange(len(self.train_cells))
-        if stage.name == "pretrained":
+        if stage.target == "layout" and self.layout is None:
+            raise ValueError("the schedule pre-trains on a layout, but the task has none: give layout")
+        if stage.target == "clusters":
             if self.clusters is None:
                 raise ValueError("the schedule pre-trains on clusters, but the task has none: give clusters")
             cells = cells[np.asarray(self.clusters) >= 0]
@@ -155,3 +161,29 @@ class TrainedNetwork:
     diverged_in: str | None = None
     members: list[np.ndarray] | None = None
     gene_frequency: np.ndarray | None = None
+
+
+def pretraining_targets(stage: Stage, tasks: Sequence[TrainingTask], n_own: int) -> np.ndarray:
+    """Return what a stage "pretrained" learns.
+
+    Parameters
+    ----------
+    stage : Stage
+    tasks : sequence of TrainingTask
+    n_own : int
+        Rows per network; its training cells come first, rows of other cells are zero.
+
+    Returns
+    -------
+    float32 array, shape (len(tasks) * n_own, N_CLUSTERS or bottleneck_dim)
+        The cluster of each cell as 0 and 1, or its coordinates in the layout.
+    """
+    n_outputs = N_CLUSTERS if stage.target == "clusters" else tasks[0].layout.shape[1]  # type: ignore[union-attr]
+    targets = np.zeros((len(tasks), n_own, n_outputs), dtype=np.float32)
+    for own, task in zip(targets, tasks, strict=True):
+        if stage.target == "layout":
+            own[: len(task.train_cells)] = task.layout
+        else:
+            cells = task.stage_cells(stage)
+            own[cells, np.asarray(task.clusters)[cells]] = 1
+    return targets.reshape(-1, n_outputs)

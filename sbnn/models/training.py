@@ -19,7 +19,7 @@ from sbnn.models.network import Layer, encoder_of, initial_weights, layer_sizes,
 from sbnn.models.optimisers import start_state
 from sbnn.models.r2 import r2_from_sums
 from sbnn.models.schedules import Schedule, Stage, get_schedule
-from sbnn.models.tasks import TrainedNetwork, TrainingTask, check_stack
+from sbnn.models.tasks import TrainedNetwork, TrainingTask, check_stack, pretraining_targets
 
 #: Cells evaluated at once.
 EVALUATION_BLOCK = 256
@@ -212,15 +212,17 @@ class StackRun:
         Returns
         -------
         StageScore or None
-            At the end of the stage; None if it learns clusters.
+            At the end of the stage; None if it does not learn features.
         """
-        self._aim_at("clusters" if stage.name == "pretrained" else "features")
+        self._aim_at(stage.target)
         if stage.name == "pruned":
             self.norms_before_pruning = self.gene_norms()
             self.keep_largest(self.n_selected)
         n_frozen = len(encoder_of(self.layers)) - 1 if stage.freeze_hidden else 0
+        layers = self._current_layers()
+        part = slice(2 * n_frozen, 2 * len(layers))
         stack = compiled_stack(
-            self._current_layers()[n_frozen:],
+            layers[n_frozen:],
             self.weights[2 * n_frozen].shape[1],
             self.n_networks,
             penalise_genes=not stage.freeze_hidden and stage.name != "pruned",
@@ -228,9 +230,9 @@ class StackRun:
             proximal=stage.proximal,
         )
         strengths = [task.group_lasso if group_lasso is None else group_lasso for task in self.tasks]
-        state = start_state(stack.weights_for(self.weights[2 * n_frozen :]), stage.proximal)
+        state = start_state(stack.weights_for(self.weights[part]), stage.proximal)
         state = self._train_epochs(stage, stream, stack, Penalties(*tensors(strengths, self.ridge)), state)
-        self.weights[2 * n_frozen :] = stack.weights_of(state)
+        self.weights[part] = stack.weights_of(state)
         self._note_divergence(stage, [np.isfinite(weight).reshape(self.n_networks, -1) for weight in self.weights])
         return self.history[-1] if self.target == "features" else None
 
@@ -250,7 +252,7 @@ class StackRun:
         tables = self._tables(stage)
         shuffles = [task.generator(1 + stream) for task in self.tasks]
         dropout = Dropout.at(stage.input_dropout, [task.dropout_seed(1 + stream) for task in self.tasks])
-        evaluations = None if self.target == "clusters" else self._evaluation_batches(tables)
+        evaluations = None if self.target != "features" else self._evaluation_batches(tables)
         done = 0
         for n_records, n_between in stage.parts():
             n_epochs = n_records * n_between
@@ -276,6 +278,8 @@ class StackRun:
         """Return the layers as currently trained, with the output layer of the target."""
         if self.target == "features":
             return self.layers
+        if self.target == "layout":
+            return encoder_of(self.layers)
         return (*self.layers[:-1], Layer("output", N_CLUSTERS, "softmax"))
 
     def _aim_at(self, target):
@@ -283,6 +287,8 @@ class StackRun:
         if target == self.target:
             return
         self.target = target
+        if target == "layout":
+            return
         sizes = (self.sizes[-2], self._current_layers()[-1].units)
         self.weights[2 * len(self.layers) - 2 :] = initial_weights(sizes, self.generators)
 
@@ -305,12 +311,9 @@ class StackRun:
     def _tables(self, stage):
         """Put the tables from which the networks gather in this stage on the device."""
         own_positions = np.arange(self.n_networks * self.n_own, dtype=np.int32).reshape(self.n_networks, -1)
-        if self.target == "clusters":
-            targets = np.zeros((self.n_networks * self.n_own, N_CLUSTERS), dtype=np.float32)
-            for network, task in enumerate(self.tasks):
-                cells = task.stage_cells(stage)
-                targets[own_positions[network, cells], np.asarray(task.clusters)[cells]] = 1
-            target_rows, target_means = own_positions, np.zeros((self.n_networks, N_CLUSTERS))
+        if self.target != "features":
+            targets = pretraining_targets(stage, self.tasks, self.n_own)
+            target_rows, target_means = own_positions, np.zeros((self.n_networks, targets.shape[1]))
             observed = np.ones_like(targets)
         else:
             targets, target_rows, target_means, observed = self.Y, self.own_rows, self.y_mean, self.observed

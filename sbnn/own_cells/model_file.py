@@ -5,7 +5,6 @@ from __future__ import annotations
 import numbers
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -347,7 +346,7 @@ def _plain_settings(estimator):
     settings = estimator.get_params(deep=False)
     if is_network(estimator) and not isinstance(settings["schedule"], str):
         schedule = get_schedule(settings["schedule"])
-        settings["schedule"] = {"name": schedule.name, "stages": [asdict(stage) for stage in schedule]}
+        settings["schedule"] = {"name": schedule.name, "stages": [stage.settings() for stage in schedule]}
     if "hidden" in settings:
         settings["hidden"] = list(map(int, settings["hidden"]))
     if not isinstance(settings.get("random_state", 0), numbers.Integral):

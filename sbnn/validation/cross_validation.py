@@ -10,6 +10,7 @@ from sbnn._hints import PathLike
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.clusters import fold_clusters
 from sbnn.models.latent_regressor import is_network
+from sbnn.models.layouts import fold_layouts
 from sbnn.models.schedules import get_schedule
 from sbnn.storage.results import current_commit
 from sbnn.validation.baselines import ClassMean
@@ -112,7 +113,7 @@ def cross_validate(
     keys = None if store is None else fit_keys(data, listed, splits, protocol, plan.seeds)
     with open_store(store) as fit_store:
         fits, missing = _restore(plan, fit_store, keys)
-        plan = plan._replace(clusters=_clusters(plan, missing, within_fold))
+        plan = plan._replace(clusters=_clusters(plan, missing, within_fold), layouts=_layouts(plan, missing))
         for finished in run_jobs(plan, missing, stack_size, n_jobs, progress):
             if fit_store is not None and keys is not None:
                 fit_store.save({keys[fit.job]: pack_fit(fit) for fit in finished})
@@ -209,3 +210,10 @@ def _clusters(plan, missing, within_fold):
     schedules = [get_schedule(plan.estimator(job).schedule) for job in missing if is_network(plan.estimator(job))]
     starts = {schedule.cluster_starts for schedule in schedules} - {None}
     return {n_init: fold_clusters(plan.views, n_init, within_fold) for n_init in sorted(starts)}
+
+
+def _layouts(plan, missing):
+    """Layouts of the training cells of each fold for every kind that missing networks need."""
+    networks = [plan.estimator(job) for job in missing if is_network(plan.estimator(job))]
+    kinds = {(get_schedule(network.schedule).layout, network.bottleneck_dim) for network in networks}
+    return {(kind, n_dims): fold_layouts(plan.views, kind, n_dims) for kind, n_dims in kinds if kind is not None}

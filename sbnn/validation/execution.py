@@ -55,6 +55,8 @@ class Plan(NamedTuple):
         Starts of k-means -> clusters of the training cells of each fold.
     keep : collection of str
         Large tables to fill.
+    layouts : dict
+        (kind, number of coordinates) -> layout of the training cells of each fold.
     seeds : dict
         Job -> seed, of networks whose `random_state` is not a whole number (`draw_seeds`).
     """
@@ -65,6 +67,7 @@ class Plan(NamedTuple):
     clusters: dict[int, list[np.ndarray]]
     keep: Collection[str]
     seeds: Mapping[Job, int] = MappingProxyType({})
+    layouts: Mapping[tuple[str, int], list[np.ndarray]] = MappingProxyType({})
 
     def name(self, job: Job) -> str:
         """Return the name of the model of a job."""
@@ -84,10 +87,11 @@ class Plan(NamedTuple):
     def task(self, job: Job) -> TrainingTask:
         """Return the training task of a network."""
         view, estimator = self.views[job.fold], self.estimator(job)
-        starts = get_schedule(estimator.schedule).cluster_starts
+        starts, kind = get_schedule(estimator.schedule).cluster_starts, get_schedule(estimator.schedule).layout
         clusters = self.clusters[starts][job.fold] if starts else None
         seed = self.seeds[job] if job in self.seeds else estimator.seed()
-        return TrainingTask(view.train, view.test, estimator.group_lasso, seed, job.fold, clusters)
+        layout = self.layouts[kind, estimator.bottleneck_dim][job.fold] if kind else None
+        return TrainingTask(view.train, view.test, estimator.group_lasso, seed, job.fold, clusters, layout=layout)
 
     def part(self, chunk: Sequence[Job]) -> Plan:
         """Return the plan reduced to what a chunk needs, to be sent to another process."""
@@ -101,6 +105,7 @@ class Plan(NamedTuple):
             models=only(self.models, models),
             views=only(self.views, folds),
             clusters={starts: only(clusters, folds) for starts, clusters in self.clusters.items()},
+            layouts={kind: only(layouts, folds) for kind, layouts in self.layouts.items()},
             seeds={job: self.seeds[job] for job in chunk if job in self.seeds},
         )
 

@@ -42,6 +42,7 @@ TRAINING_CODE = (
     "validation.folds",
     "models.gene_decoder",
     "models.latent_regressor",
+    "models.layouts",
     "models.reduced_rank",
     "models.missing_values",
     "models.network",

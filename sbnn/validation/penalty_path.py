@@ -20,6 +20,7 @@ from sbnn._checks import check_targets, check_whole, warn
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.clusters import fold_clusters
 from sbnn.models.latent_regressor import is_network
+from sbnn.models.layouts import feature_layout
 from sbnn.models.schedules import get_schedule
 from sbnn.validation.dispatch import hide_bar
 from sbnn.validation.execution import STACK_SIZE, cut_stack
@@ -159,6 +160,8 @@ def regularisation_path(
     stacks = defaultdict(list)
     for number, (split, own) in enumerate(zip(splits, clusters, strict=True)):
         task = TrainingTask(split.train, split.test, random_state=estimator.seed(), fold=number, clusters=own)
+        if schedule.layout is not None:
+            task = replace(task, layout=feature_layout(data.Y[split.train], schedule.layout, estimator.bottleneck_dim))
         stacks[path.shape(task)].append(task)
     cut = [part for stack in stacks.values() for part in cut_stack(stack, STACK_SIZE)]
     with tqdm(total=len(splits) * len(penalties), desc="networks x penalties", disable=hide_bar(progress)) as bar:

@@ -1,7 +1,6 @@
 """Provenance of a result: models with all their settings, as plain values that can be saved and compared."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -38,7 +37,7 @@ def describe_models(runs: Runs, n_features: int) -> list[dict[str, Any]]:
         columns = setting_columns(name, estimator, n_features)
         columns["kind"] = _kind_of(estimator)
         if is_network(estimator):
-            columns["stages"] = [_plain(asdict(stage)) for stage in get_schedule(estimator.schedule)]
+            columns["stages"] = [_plain(stage.settings()) for stage in get_schedule(estimator.schedule)]
         described.append(columns)
     return described
 
