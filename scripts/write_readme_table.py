@@ -35,8 +35,8 @@ CHOSEN = {
 }
 INTRODUCTION = """# Results
 
-Made by the notebooks at the top of the repository, one folder per data set; `sbnn.load_results(path)` returns the
-tables of a file. This page is written by `make table`. The same numbers for other data sets, and all figures:
+Made by the notebooks at the top of the repository and in examples/, one folder per data set; `sbnn.load_results(path)`
+returns the tables of a file. This page is written by `make table`. The main scores of other data sets, and all figures:
 [figures/README.md](../figures/README.md).
 
 """
@@ -107,7 +107,7 @@ def table(results=ROOT / "KerasSavedModels" / "scala_2020"):
     loaded = [load_results(results / f"{name}.pickle") for name in names]
     network, linear, seeds, fast, fast_seeds, linear_latent, preprocessed, latent = loaded
     chosen_alpha = linear_latent["chosen_alpha"]
-    lines = ["| motor cortex, 25 genes | paper | here |", "|---|---|---|"]
+    lines = ["| motor cortex | the authors' pickles | here |", "|---|---|---|"]
     for _, row in published.iterrows():
         digits = 0 if row["quantity"].startswith("genes in") else 2 if row["quantity"].startswith("r2 of") else 3
         lines.append(

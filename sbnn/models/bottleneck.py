@@ -178,7 +178,9 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         if own is None:
             return None if kind is None else feature_layout(Y, kind, self.bottleneck_dim)
         if kind is None:
-            raise ValueError('layout is given, but the schedule pre-trains on none: choose schedule="stable"')
+            raise ValueError(
+                'layout is given, but the schedule pre-trains on none: give its stage "pretrained" a layout'
+            )
         own = check_matrix(own, "layout", np.float32)
         if own.shape != (len(Y), self.bottleneck_dim):
             raise ValueError(f"layout must have shape {(len(Y), self.bottleneck_dim)}, got {own.shape}")

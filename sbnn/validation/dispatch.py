@@ -1,4 +1,4 @@
-"""Where the jobs of a cross-validation run, in chunks of which size, behind which progress bar."""
+"""Chooses where the jobs of a cross-validation run, and in chunks of which size; shows a progress bar."""
 
 import os
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Where the chunks of a cross-validation run: in this process, in threads or processes on this machine, on a cluster.
+"""Runs the chunks of a cross-validation in threads or processes on this machine, or on a cluster.
 
 Processes and clusters go through joblib, so that `joblib.parallel_config` decides: processes on this machine ("loky"),
 or a Dask cluster ("dask"), for example one that dask-jobqueue starts under SLURM.

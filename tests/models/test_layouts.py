@@ -96,7 +96,7 @@ def test_a_layout_of_ones_own(small):
     assert not np.allclose(model.transform(data.X), network().fit(data.X, data.Y).transform(data.X), atol=0.1)
     with pytest.raises(ValueError, match=r"layout must have shape \(150, 2\), got \(150, 3\)"):
         network().fit(data.X, data.Y, layout=np.zeros((150, 3)))
-    with pytest.raises(ValueError, match='choose schedule="stable"'):
+    with pytest.raises(ValueError, match='give its stage "pretrained" a layout'):
         network(schedule=[Stage("finetuned", 1, 1e-3)]).fit(data.X, data.Y, layout=own)
 
 
