@@ -150,7 +150,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             sample_weight = np.asarray(weights / weights.mean(), dtype=np.float32)  # their scale does not matter
         starts = get_schedule(self.schedule).cluster_starts
         clusters = cluster_features(Y, starts) if starts else None
-        layout = self._layout_of(Y, layout)
+        coordinates = self._layout_of(Y, layout)
         n_train = len(X)
         if validation_data is not None:
             X, Y = self._with_validation_cells(X, Y, *validation_data)
@@ -160,7 +160,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             group_lasso=self.group_lasso,
             random_state=self.seed(),
             clusters=clusters,
-            layout=layout,
+            layout=coordinates,
             cell_weights=sample_weight,
         )
         trained = train_stack(X, Y, [task], **self.stack_settings())[0]
