@@ -2,8 +2,8 @@
 
 Trained are networks of the schedules "fast" (2-D) and "wide" (64-D) on the ten folds of scala_2020, alone and as
 ensembles of ten, with random states 0, 1 and 2; and on all cells, ensembles with random states 0, 1 and 2, whose
-networks have no seed in common. R2 is that of the last epoch. The schedules and the rule were chosen on cells that folds
-0 to 2 test (choose_stable_schedule.py, choose_fast_schedule.py): "folds 3 to 9" is independent of that.
+networks have no seed in common. R2 is that of the last epoch. The schedules were chosen on cells that folds 0 to 2
+test (choose_stable_schedule.py, choose_fast_schedule.py): "folds 3 to 9" is independent of that.
 
 Writes benchmarks/ensembles.csv: R2 of every model, random state and fold, and benchmarks/ensembles_agreement.csv: for
 each pair of ensembles the genes in common, Procrustes R2 and common 30 nearest neighbours of their maps.
