@@ -158,7 +158,7 @@ def members_maps(networks, X):
     if len(networks) > 1:
         return [network.transform(X) for network in networks]
     ensemble = networks[0]
-    return list(encode_all(ensemble._layers(), ensemble._members, ensemble._centred(X)))
+    return list(encode_all(ensemble._layers(), ensemble.members_, ensemble._centred(X)))
 
 
 def score_split(view, networks):

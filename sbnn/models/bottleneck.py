@@ -72,6 +72,8 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
     history_ : DataFrame
         `stage`, `epoch`, `r2_train`, `r2_test`; of an ensemble, the mean over its networks, and at the end a row with
         the stage "ensemble", R2 of their mean prediction.
+    members_ : list of arrays, or None
+        Of an ensemble: kernel (n_networks, n_in, n_out) and bias (n_networks, n_out) of each layer of all networks.
     network_ : keras.Model
         The trained network: maps the selected genes of X to Y. Centring is part of its biases; it has no penalties,
         so that a saved file is an ordinary Keras model.
@@ -281,7 +283,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         self.selected_, self.gene_norms_ = trained.selected, trained.gene_norms
         self.history_ = trained.history
         self.weights_, self.x_mean_, self.y_mean_ = trained.weights, trained.x_mean, trained.y_mean
-        self._members = trained.members
+        self.members_ = trained.members
         own = trained.selected.astype(float) if trained.gene_frequency is None else trained.gene_frequency
         self.gene_frequency_ = own
         self.n_features_in_ = len(trained.selected)
@@ -312,9 +314,9 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
     def _predict(self, X):
         """Predicted features: the mean of the networks."""
         centred = self._centred(X)
-        if self._members is None:
+        if self.members_ is None:
             return self.decode_features(self._encode(centred))
-        return predict_mean(self._layers(), self._members, centred) + self.y_mean_
+        return predict_mean(self._layers(), self.members_, centred) + self.y_mean_
 
     def transform_spread(self, X: npt.ArrayLike) -> np.ndarray:
         """Return how far the networks of an ensemble disagree about the place of each cell on the map.
@@ -336,10 +338,10 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
             The estimator has a single network.
         """
         centred = self._centred(X)
-        if self._members is None:
+        if self.members_ is None:
             raise ValueError("transform_spread compares networks: fit with n_networks of at least 2, for example 10")
         known = self._training_genes - self.x_mean_[self.selected_]
-        maps, known_maps = (encode_all(self._layers(), self._members, cells) for cells in (centred, known))
+        maps, known_maps = (encode_all(self._layers(), self.members_, cells) for cells in (centred, known))
         return spread_of_maps(self._encode(centred), maps, self._encode(known), known_maps)
 
     def _encode(self, centred):

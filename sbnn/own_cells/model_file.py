@@ -75,8 +75,8 @@ def write_model(model: FittedModel, path: PathLike) -> Path:
         arrays |= {f"history {column}": estimator.history_[column].to_numpy() for column in _HISTORY}
         arrays["history stage"] = arrays["history stage"].astype(str)
         arrays |= {f"weights {number}": weight for number, weight in enumerate(estimator.weights_)}
-        if estimator._members is not None:
-            arrays |= {f"members {number}": weight for number, weight in enumerate(estimator._members)}
+        if estimator.members_ is not None:
+            arrays |= {f"members {number}": weight for number, weight in enumerate(estimator.members_)}
             arrays["gene_frequency"] = estimator.gene_frequency_
     else:
         arrays |= {"W": estimator.W_, "V": estimator.V_, "offset": estimator.intercept_ - estimator.y_mean_}

@@ -26,7 +26,7 @@ def _pack_model(fit):
     if is_network(fit.estimator):
         names = ("weights_", "selected_", "gene_norms_", "x_mean_", "y_mean_")
         state = {name.rstrip("_"): getattr(model, name) for name in names}
-        state |= {"members": model._members, "gene_frequency": model.gene_frequency_}
+        state |= {"members": model.members_, "gene_frequency": model.gene_frequency_}
         return {**state, "history": pack_table(model.history_), "feature_r2": fit.feature_r2}
     if isinstance(fit.estimator, ReducedRankRegressor):
         state = {"W": model.W_[model.selected_], "V": model.V_}

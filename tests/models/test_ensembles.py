@@ -27,10 +27,10 @@ def fitted(small):
 def members_of(model):
     """The networks as estimators of their own."""
     singles = []
-    for number in range(len(model._members[0])):
+    for number in range(len(model.members_[0])):
         single = SparseBottleneckRegressor(**SETTINGS)
-        single.__dict__ |= {**vars(model), "n_networks": 1, "_members": None}
-        single.weights_ = [weight[number] for weight in model._members]
+        single.__dict__ |= {**vars(model), "n_networks": 1, "members_": None}
+        single.weights_ = [weight[number] for weight in model.members_]
         singles.append(single)
     return singles
 
@@ -51,12 +51,12 @@ def test_members_differ_and_the_first_is_the_network_alone_until_genes_are_share
     data, unpruned = small[0], SCHEDULE[:1]
     alone = SparseBottleneckRegressor(**{**SETTINGS, "schedule": unpruned}).fit(data.X, data.Y)
     model = ensemble(schedule=unpruned).fit(data.X, data.Y)
-    for mine, all_of_them in zip(alone.weights_, model._members, strict=True):
+    for mine, all_of_them in zip(alone.weights_, model.members_, strict=True):
         np.testing.assert_allclose(all_of_them[0], mine, atol=2e-5)
         assert not np.allclose(all_of_them[0], all_of_them[1], atol=1e-2) or not mine.any()
     other = ensemble(schedule=unpruned, random_state=1).fit(data.X, data.Y)
     for first in range(3):
-        assert all(not np.allclose(model._members[0][first], weights) for weights in other._members[0])
+        assert all(not np.allclose(model.members_[0][first], weights) for weights in other.members_[0])
 
 
 def test_the_genes_are_those_of_the_largest_mean_norm(fitted):
@@ -151,8 +151,10 @@ def test_a_file_holds_all_networks(small, tmp_path):
     model = PairedModel(ensemble()).fit(data)
     loaded = load_model(model.save(tmp_path / "model.sbnn"))
     np.testing.assert_array_equal(loaded.predict(data), model.predict(data))
-    np.testing.assert_array_equal(loaded.transform(data), model.transform(data))
     X = model.preprocessor_.transform_genes(data.counts)
+    in_units = model.preprocessor_.inverse_transform_features(model.estimator_.predict(X))
+    np.testing.assert_allclose(model.predict(data), in_units, rtol=1e-5)
+    np.testing.assert_array_equal(loaded.transform(data), model.transform(data))
     np.testing.assert_array_equal(loaded.estimator_.transform_spread(X), model.estimator_.transform_spread(X))
 
 
