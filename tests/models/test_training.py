@@ -256,7 +256,10 @@ def test_clusters_are_fewer_for_few_cells_and_take_missing_values(small):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("papr", "unknown schedule 'papr': expected one of 'fast', 'paper', 'paper_no_pretraining', 'paper_no_frozen'"),
+        (
+            "papr",
+            "unknown schedule 'papr': expected one of 'fast', 'wide', 'paper', 'paper_no_pretraining', 'paper_no_frozen'",
+        ),
         ([], "needs a sequence of Stage"),
         (["pruned"], "needs a sequence of Stage"),
         ([Stage("pruned", 1, 1e-3), Stage("frozen", 1, 1e-3)], "must come in the order pretrained, frozen"),
