@@ -26,11 +26,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pandas as pd
-from sklearn.neighbors import NearestNeighbors
 
 from sbnn import SparseBottleneckRegressor, cross_validate, load_dataset
 from sbnn.models.ensembles import encode_all
-from sbnn.models.map_agreement import procrustes_r2
+from sbnn.models.map_agreement import nearest_cells, procrustes_r2
 from sbnn.models.r2 import r2
 from sbnn.models.schedules import Schedule, Stage
 from sbnn.validation.folds import make_folds, view_fold
@@ -149,8 +148,8 @@ def nogueira_index(selected):
 
 def common_neighbours(one, other, n_neighbours=30):
     """Return the share of nearest neighbours that two maps have in common."""
-    near = [NearestNeighbors(n_neighbors=n_neighbours).fit(Z).kneighbors_graph().toarray() for Z in (one, other)]
-    return (near[0] * near[1]).sum() / near[0].sum()
+    first, second = (nearest_cells(Z, n_neighbours) for Z in (one, other))
+    return (first & second).sum() / first.sum()
 
 
 def members_maps(networks, X):

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy.linalg import orthogonal_procrustes
 
 from sbnn._checks import check_matrix
 from sbnn.figures.biplot import plot_double_biplot
@@ -25,6 +24,7 @@ from sbnn.figures.drawing import (
 from sbnn.figures.overview import plot_overview
 from sbnn.figures.plotting import draw_gene_frequencies
 from sbnn.figures.style import FULL_WIDTH, axes_at, freeze, panel_title, text_at, wrapped
+from sbnn.models.map_agreement import rotation_onto
 
 __all__ = [
     "align",
@@ -133,10 +133,8 @@ def align(coordinates: npt.ArrayLike, reference: npt.ArrayLike) -> np.ndarray:
     """
     points = (check_matrix(one, name) for one, name in ((coordinates, "coordinates"), (reference, "reference")))
     centred, target = (one - one.mean(axis=0) for one in points)
-    if not centred.any():
-        return centred
-    rotation, scale = orthogonal_procrustes(centred, target)
-    return centred @ rotation * (scale / np.sum(centred**2))
+    rotation, scale = rotation_onto(centred, target)
+    return centred @ rotation * scale
 
 
 def plot_seeds(latents: pd.DataFrame, cells: pd.DataFrame, frequencies: Mapping[str, pd.Series]) -> Figure:

@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
+from sklearn.neighbors import NearestNeighbors
 
 
 def procrustes_r2(one: np.ndarray, other: np.ndarray) -> float:
@@ -46,12 +47,37 @@ def spread_of_maps(consensus: np.ndarray, maps: np.ndarray, known: np.ndarray, k
         Root of the mean squared distance over members, in units of the consensus map.
     """
     squares = np.zeros(len(consensus))
+    target = known.mean(axis=0)
     for cells, training in zip(maps, known_maps, strict=True):
-        centre, target = training.mean(axis=0), known.mean(axis=0)
-        rotation, scale = orthogonal_procrustes(training - centre, known - target)
-        scale /= np.square(training - centre).sum()
-        squares += np.square(scale * (cells - centre) @ rotation + target - consensus).sum(axis=1)
+        centre = training.mean(axis=0)
+        rotation, scale = rotation_onto(training - centre, known - target)
+        squares += np.square((cells - centre) @ rotation * scale + target - consensus).sum(axis=1)
     return np.sqrt(squares / len(maps))
+
+
+def rotation_onto(centred: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the rotation or reflection, and the scale, with which one centred map fits another best.
+
+    Parameters
+    ----------
+    centred, target : arrays, shape (n_cells, n_dims)
+        Maps of the same cells, with mean 0.
+
+    Returns
+    -------
+    tuple
+        Matrix (n_dims, n_dims) and factor: `centred @ matrix * factor` is near `target`. The factor is 0 if all cells
+        of `centred` are at one place.
+    """
+    rotation, scale = orthogonal_procrustes(centred, target)
+    size = np.sum(centred**2)
+    return rotation, scale / size if size else 0.0
+
+
+def nearest_cells(coordinates: np.ndarray, n_neighbours: int = 30) -> np.ndarray:
+    """Return which cells are the nearest neighbours of each, bool array (n_cells, n_cells)."""
+    near = NearestNeighbors(n_neighbors=n_neighbours).fit(coordinates)
+    return near.kneighbors_graph().toarray().astype(bool)
 
 
 def _standardised(coordinates):

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.decomposition import PCA
-from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
+from sklearn.neighbors import KNeighborsClassifier
 
 from sbnn.data.paired_data import PairedData
-from sbnn.models.map_agreement import procrustes_r2
+from sbnn.models.map_agreement import nearest_cells, procrustes_r2
 from sbnn.storage.author_results import paper_penalty
 from sbnn.validation.folds import Fold
 
@@ -278,10 +278,7 @@ def map_agreement(latents: pd.DataFrame, n_neighbours: int = 30) -> pd.DataFrame
         for seed, part in latents.groupby("random_state")
     }
     n_neighbours = min(n_neighbours, len(cells) - 1)
-    near = {
-        seed: NearestNeighbors(n_neighbors=n_neighbours).fit(Z).kneighbors_graph().toarray().astype(bool)
-        for seed, Z in maps.items()
-    }
+    near = {seed: nearest_cells(Z, n_neighbours) for seed, Z in maps.items()}
     rows = [
         {
             "first": first,

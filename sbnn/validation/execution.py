@@ -87,7 +87,8 @@ class Plan(NamedTuple):
     def task(self, job: Job) -> TrainingTask:
         """Return the training task of a network."""
         view, estimator = self.views[job.fold], self.estimator(job)
-        starts, kind = get_schedule(estimator.schedule).cluster_starts, get_schedule(estimator.schedule).layout
+        schedule = get_schedule(estimator.schedule)
+        starts, kind = schedule.cluster_starts, schedule.layout
         clusters = self.clusters[starts][job.fold] if starts else None
         seed = self.seeds[job] if job in self.seeds else estimator.seed()
         layout = self.layouts[kind, estimator.bottleneck_dim][job.fold] if kind else None
