@@ -14,7 +14,7 @@ from sbnn._checks import check_matrix, check_number, check_seed, check_weights, 
 from sbnn._hints import Rows
 from sbnn.models.backend import keras
 from sbnn.models.clusters import cluster_features
-from sbnn.models.ensembles import encode_all, predict_mean
+from sbnn.models.ensembles import count_members, encode_all, predict_mean
 from sbnn.models.gene_decoder import train_gene_decoder
 from sbnn.models.latent_regressor import LatentRegressorMixin, all_or_nothing_fit
 from sbnn.models.layouts import feature_layout
@@ -253,6 +253,10 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         tags = super().__sklearn_tags__()
         tags.regressor_tags.poor_score = True
         return tags
+
+    def count_trained(self) -> int:
+        """Return how many networks are trained: those of the ensemble, or of the starts of the schedule."""
+        return count_members(self.n_networks, get_schedule(self.schedule))
 
     def stack_settings(self) -> dict[str, Any]:
         """Return the arguments of `train_stack` that all networks of a stack must share."""

@@ -1,6 +1,7 @@
 """Ensembles: networks that differ in their seed and read the same genes, and what their maps have in common."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,10 +9,16 @@ import pandas as pd
 from sbnn.models.map_agreement import most_central
 from sbnn.models.network import Layer, apply_layers, encoder_of
 from sbnn.models.r2 import feature_r2, r2
+from sbnn.models.schedules import Schedule
 from sbnn.models.tasks import TrainedNetwork, TrainingTask
 
 #: Stage of the history that holds R2 of the mean prediction, after the members' own stages.
 ENSEMBLE_STAGE = "ensemble"
+
+
+def count_members(n_networks: int, schedule: Schedule) -> int:
+    """Return how many networks are trained for one: its ensemble, or those that choose its genes with it."""
+    return n_networks if n_networks > 1 else schedule.n_starts
 
 
 def mean_norms(norms: np.ndarray, n_networks: int) -> np.ndarray:
@@ -78,33 +85,56 @@ def join_members(
         with the stage "ensemble", R2 of the mean prediction. `gene_norms` are `mean_norms`.
     """
     first = members[0]
-    stacked = [np.stack(weights) for weights in zip(*(member.weights for member in members), strict=True)]
-    diverged_in = next((member.diverged_in for member in members if member.diverged_in is not None), None)
+    stacked, diverged_in = _stacked(members), _diverged_in(members)
     history = first.history.assign(
         **{name: np.mean([member.history[name] for member in members], axis=0) for name in ("r2_train", "r2_test")}
     )
-    norms = np.stack([member.gene_norms for member in members])
-    consensus, scores, by_feature = 0, (np.nan, np.nan), np.full(len(first.y_mean), np.nan)
+    scores, by_feature = (np.nan, np.nan), np.full(len(first.y_mean), np.nan)
     if diverged_in is None:
         genes = X[:, first.selected] - first.x_mean[first.selected]
-        consensus = most_central(encode_all(layers, stacked, genes[task.train_cells]))
         train, test = ((Y[cells], predict_mean(layers, stacked, genes[cells]) + first.y_mean, first.y_mean)
                        for cells in (task.train_cells, task.test_cells))  # fmt: skip
         scores = r2(*train, task.cell_weights), r2(*test)
         by_feature = feature_r2(*test)
     last = pd.DataFrame([(ENSEMBLE_STAGE, history["epoch"].iloc[-1], *scores)], columns=history.columns)
-    return TrainedNetwork(
-        weights=[weight[consensus] for weight in stacked],
-        selected=first.selected,
+    consensus = keep_consensus(members, layers, n_selected, X, Y, task)
+    joined = pd.concat([history, last], ignore_index=True)
+    return replace(consensus, history=joined, feature_r2=by_feature, members=stacked)
+
+
+def keep_consensus(
+    members: Sequence[TrainedNetwork],
+    layers: tuple[Layer, ...],
+    n_selected: int | None,
+    X: np.ndarray,
+    Y: np.ndarray,
+    task: TrainingTask,
+) -> TrainedNetwork:
+    """Return the one of networks that read the same genes whose map agrees most with the others'.
+
+    Arguments as for `join_members`. Its `gene_norms` are `mean_norms`, its `gene_frequency` is that of all networks.
+    """
+    norms = np.stack([member.gene_norms for member in members])
+    first, consensus, diverged_in = members[0], 0, _diverged_in(members)
+    if diverged_in is None:
+        genes = X[np.ix_(task.train_cells, first.selected)] - first.x_mean[first.selected]
+        consensus = most_central(encode_all(layers, _stacked(members), genes))
+    return replace(
+        members[consensus],
         gene_norms=mean_norms(norms, len(members))[0].astype(np.float32),
-        x_mean=first.x_mean,
-        y_mean=first.y_mean,
-        history=pd.concat([history, last], ignore_index=True),
-        feature_r2=by_feature,
-        diverged_in=diverged_in,
-        members=stacked,
         gene_frequency=gene_frequency(norms, n_selected),
+        diverged_in=diverged_in,
     )
+
+
+def _stacked(members):
+    """Weights of all networks: kernel (n_networks, n_in, n_out) and bias (n_networks, n_out) of each layer."""
+    return [np.stack(weights) for weights in zip(*(member.weights for member in members), strict=True)]
+
+
+def _diverged_in(members):
+    """Stage in which the first network that diverged did so, or None."""
+    return next((member.diverged_in for member in members if member.diverged_in is not None), None)
 
 
 def encode_all(layers: tuple[Layer, ...], members: Sequence[np.ndarray], centred: np.ndarray) -> np.ndarray:

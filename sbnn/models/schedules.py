@@ -48,6 +48,9 @@ class Stage:
     layout : {"pca", "tsne"}, optional
         "pretrained" trains the bottleneck, and the layers before it, to give every training cell the coordinates of
         this layout of the features (`sbnn.models.layouts.feature_layout`), instead of clusters.
+    n_starts : int
+        Networks that differ in their seed and choose the genes of "pruned" together, by their mean norms. All are
+        pruned; the one whose map agrees most with the others' is kept. An ensemble chooses among its own networks.
     """
 
     name: str
@@ -62,11 +65,12 @@ class Stage:
     proximal: bool = False
     evaluate_every: int = 1
     layout: str | None = None
+    n_starts: int = 1
 
     def __post_init__(self) -> None:
         """Check name and numbers."""
         check_choice(self.name, STAGE_NAMES, "stage")
-        for number in ("epochs", "batch_size", "cluster_starts", "evaluate_every"):
+        for number in ("epochs", "batch_size", "cluster_starts", "evaluate_every", "n_starts"):
             check_whole(getattr(self, number), f"{number} of stage {self.name!r}")
         check_number(self.learning_rate, f"learning_rate of stage {self.name!r}", above=True)
         check_number(self.cell_fraction, f"cell_fraction of stage {self.name!r}", above=True, most=1)
@@ -80,6 +84,8 @@ class Stage:
             check_choice(self.layout, LAYOUTS, "layout")
             if self.name != "pretrained":
                 raise ValueError(f'only the stage "pretrained" has a layout, got {self.layout!r} in {self.name!r}')
+        if self.n_starts > 1 and self.name != "pruned":
+            raise ValueError(f'only the stage "pruned" has n_starts, got {self.n_starts} in {self.name!r}')
         if not 0 <= self.input_dropout < 1 or (self.input_dropout and self.freeze_hidden):
             raise ValueError(
                 f"stage {self.name!r} needs input_dropout in [0, 1), and 0 where it freezes the hidden layers, got "
@@ -96,8 +102,9 @@ class Stage:
         return "clusters" if self.layout is None else "layout"
 
     def settings(self) -> dict[str, Any]:
-        """Return the attributes as plain values, as results and files hold them; without a layout, that is left out."""
-        return {name: value for name, value in asdict(self).items() if name != "layout" or value is not None}
+        """Return the attributes as plain values, as results and files hold them; layout and starts only if there are."""
+        absent = {"layout": None, "n_starts": 1}
+        return {name: value for name, value in asdict(self).items() if absent.get(name, "") != value}
 
     def learning_rates(self, epoch: int, n_steps: int) -> np.ndarray:
         """Return the learning rate of each step of an epoch (the first is 0), shape (n_steps,)."""
@@ -178,6 +185,11 @@ class Schedule:
     def cluster_starts(self) -> int | None:
         """Number of starts of the k-means that the schedule pre-trains on; None if it does not pre-train."""
         return next((stage.cluster_starts for stage in self.stages if stage.target == "clusters"), None)
+
+    @property
+    def n_starts(self) -> int:
+        """Number of networks that choose the genes of a single network together."""
+        return self.stages[-1].n_starts
 
     @property
     def layout(self) -> str | None:

@@ -148,7 +148,7 @@ class TrainedNetwork:
         Of an ensemble: kernel (n_networks, n_in, n_out) and bias (n_networks, n_out) of each layer; `weights` are then
         those of one of them (`sbnn.models.ensembles.join_members`).
     gene_frequency : array, shape (n_genes,), optional
-        Of an ensemble: share of the networks that would have kept a gene for themselves.
+        Share of the networks that would have kept a gene for themselves, if several chose together.
     """
 
     weights: list[np.ndarray]

@@ -14,7 +14,7 @@ from sbnn.models.backend import ops
 from sbnn.models.batches import StageTables, batches_of, cut_into_steps, shuffled_batches, tensors
 from sbnn.models.clusters import N_CLUSTERS
 from sbnn.models.engine import Dropout, Penalties, StackData, compiled_stack
-from sbnn.models.ensembles import join_members, mean_norms
+from sbnn.models.ensembles import count_members, join_members, keep_consensus, mean_norms
 from sbnn.models.network import Layer, encoder_of, initial_weights, layer_sizes, network_layers
 from sbnn.models.optimisers import start_state
 from sbnn.models.r2 import r2_from_sums
@@ -60,7 +60,7 @@ def train_stack(
         Genes kept by the stage "pruned"; None keeps all.
     n_networks : int
         Networks in an ensemble. They differ in their seed and keep the same genes: those with the largest
-        `sbnn.models.ensembles.mean_norms`.
+        `sbnn.models.ensembles.mean_norms`. With 1, a network is the most central of as many as its schedule starts.
     on_epoch : callable, optional
         Called once per epoch, for some epochs at a time, with (stage name, R2 of each network on its test cells, or
         training cells if it has none; None if R2 is not recorded).
@@ -84,15 +84,17 @@ def train_stack(
     n_selected = X.shape[1] if n_selected is None else n_selected
     check_stack(X, Y, tasks, stages, n_selected)
     layers = network_layers(Y.shape[1], bottleneck_dim, tuple(hidden))
-    members = [replace(task, member=member) for task in tasks for member in range(n_networks)]
-    run = StackRun(X, Y, members, layers, ridge, n_selected, on_epoch, n_sharing=n_networks)
+    n_members = count_members(n_networks, stages)
+    members = [replace(task, member=member) for task in tasks for member in range(n_members)]
+    run = StackRun(X, Y, members, layers, ridge, n_selected, on_epoch, n_sharing=n_members)
     for index, stage in enumerate(stages):
         run.step(stage, stream=index)
     trained = run.finish()
-    if n_networks == 1:
+    if n_members == 1:
         return trained
-    ensembles = (trained[start : start + n_networks] for start in range(0, len(trained), n_networks))
-    return [join_members(own, layers, n_selected, X, Y, task) for own, task in zip(ensembles, tasks, strict=True)]
+    join = join_members if n_networks > 1 else keep_consensus
+    together = (trained[start : start + n_members] for start in range(0, len(trained), n_members))
+    return [join(own, layers, n_selected, X, Y, task) for own, task in zip(together, tasks, strict=True)]
 
 
 class StageScore(NamedTuple):

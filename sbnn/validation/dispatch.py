@@ -55,7 +55,7 @@ def _run_networks(plan, jobs, stack_size, n_jobs, progress):
     with tqdm(total=sum(n_epochs), desc="networks x epochs", disable=hide_bar(progress)) as bar:
 
         def show(chunk, stage, r2):
-            bar.update(sum(plan.estimator(job).n_networks for job in chunks[chunk]))
+            bar.update(sum(plan.estimator(job).count_trained() for job in chunks[chunk]))
             bar.set_postfix_str(stage if r2 is None else f"{stage}, R2 {np.mean(r2):.3f}", refresh=False)
 
         if place == "here":
@@ -90,7 +90,7 @@ def _run_networks(plan, jobs, stack_size, n_jobs, progress):
 
 def _count_epochs(plan, chunk):
     """Epochs of a chunk, times its networks."""
-    n_networks = sum(plan.estimator(job).n_networks for job in chunk)
+    n_networks = sum(plan.estimator(job).count_trained() for job in chunk)
     return n_networks * sum(stage.epochs for stage in get_schedule(plan.estimator(chunk[0]).schedule))
 
 

@@ -196,7 +196,7 @@ def cut_into_chunks(
     cut = []
     for stack in stacks.values():
         estimator = plan.estimator(stack[0])
-        cut += cut_stack(stack, max(1, stack_size(estimator) // estimator.n_networks))
+        cut += cut_stack(stack, max(1, stack_size(estimator) // estimator.count_trained()))
     return [*cut, *others.values()]
 
 

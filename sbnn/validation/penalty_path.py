@@ -227,6 +227,7 @@ class _Path:
         self.refit = replace(
             final,
             name="finetuned",
+            n_starts=1,
             epochs=max(1, refit_epochs),
             evaluate_every=max(1, refit_epochs),
             proximal=True,

@@ -47,6 +47,48 @@ def test_the_prediction_is_the_mean_and_the_map_is_that_of_one_network(fitted):
     np.testing.assert_allclose(model.network_.predict(data.X[:, model.selected_], verbose=0), decoded, atol=1e-4)
 
 
+STARTS = [SCHEDULE[0], Stage("pruned", 4, 1e-2, batch_size=64, n_starts=3)]
+
+
+def test_a_network_of_several_starts_is_the_most_central_of_an_ensemble(fitted, tmp_path):
+    data, several = fitted
+    model = ensemble(schedule=STARTS, n_networks=1).fit(data.X, data.Y)
+    assert model.members_ is None and model.count_trained() == 3
+    for name in ("selected_", "gene_norms_", "gene_frequency_"):
+        np.testing.assert_array_equal(getattr(model, name), getattr(several, name))
+    np.testing.assert_array_equal(model.transform(data.X), several.transform(data.X))
+    np.testing.assert_allclose(model.predict(data.X), several.decode_features(several.transform(data.X)), atol=1e-6)
+    assert list(model.history_["stage"].unique()) == ["finetuned", "pruned"]
+    assert model.history_["r2_train"].iloc[-1] == pytest.approx(model.score(data.X, data.Y), abs=1e-5)
+    path = PairedModel(model).fit(data).save(tmp_path / "starts.sbnn")
+    np.testing.assert_array_equal(load_model(path).estimator_.gene_frequency_, model.gene_frequency_)
+
+
+def test_an_ensemble_chooses_among_its_own_networks(fitted):
+    data, several = fitted
+    model = ensemble(schedule=[STARTS[0], Stage("pruned", 4, 1e-2, batch_size=64, n_starts=7)]).fit(data.X, data.Y)
+    for mine, other in zip(model.members_, several.members_, strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_networks_of_several_starts_are_cross_validated_and_stored(small, tmp_path):
+    data = small[0]
+    model = ensemble(schedule=STARTS, n_networks=1)
+    run = {"folds": KFold(2), "progress": False, "store": tmp_path / "store"}
+    found = cross_validate(data, {"one": model}, **run)
+    scores = found.scores.query("fold == 1").set_index("stage")
+    assert list(scores.index) == ["finetuned", "pruned"] and list(scores["n_selected"]) == [60, 8]
+    train, test = found.folds[1]
+    assert scores.loc["pruned", "r2_test"] == pytest.approx(
+        found.estimators[1].score(data.X[test], data.Y[test]), abs=1e-5
+    )
+    assert found.models[0]["stages"][-1]["n_starts"] == 3
+    again = cross_validate(data, {"one": model}, **run)
+    np.testing.assert_array_equal(again.estimators[1].gene_frequency_, found.estimators[1].gene_frequency_)
+    other = cross_validate(data, {"one": ensemble(n_networks=1)}, **run)
+    assert not np.array_equal(other.estimators[1].selected_, found.estimators[1].selected_)
+
+
 def test_members_differ_and_the_first_is_the_network_alone_until_genes_are_shared(small):
     data, unpruned = small[0], SCHEDULE[:1]
     alone = SparseBottleneckRegressor(**{**SETTINGS, "schedule": unpruned}).fit(data.X, data.Y)
