@@ -180,6 +180,8 @@ STAGE_SETTINGS = [
     ("input_dropout", NAN, "input_dropout of stage 'finetuned' must be finite"),
     ("cluster_starts", 0, "cluster_starts of stage 'finetuned' must be at least 1"),
     ("evaluate_every", 0, "evaluate_every of stage 'finetuned' must be at least 1"),
+    ("n_starts", 0, "n_starts of stage 'finetuned' must be at least 1"),
+    ("n_starts", 3, "only the stage \"pruned\" has n_starts, got 3 in 'finetuned'"),
     ("decay", "linear", "unknown decay 'linear'"),
     ("freeze_hidden", "False", "freeze_hidden of stage 'finetuned' must be True or False, got 'False'"),
     ("proximal", 1, "proximal of stage 'finetuned' must be True or False, got 1"),

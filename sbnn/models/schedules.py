@@ -102,7 +102,7 @@ class Stage:
         return "clusters" if self.layout is None else "layout"
 
     def settings(self) -> dict[str, Any]:
-        """Return the attributes as plain values, as results and files hold them; layout and starts only if there are."""
+        """Return the attributes as plain values, as results and files hold them; layout and n_starts only if set."""
         absent = {"layout": None, "n_starts": 1}
         return {name: value for name, value in asdict(self).items() if absent.get(name, "") != value}
 

@@ -78,7 +78,7 @@ def test_networks_of_several_starts_are_cross_validated_and_stored(small, tmp_pa
     found = cross_validate(data, {"one": model}, **run)
     scores = found.scores.query("fold == 1").set_index("stage")
     assert list(scores.index) == ["finetuned", "pruned"] and list(scores["n_selected"]) == [60, 8]
-    train, test = found.folds[1]
+    test = found.folds[1].test
     assert scores.loc["pruned", "r2_test"] == pytest.approx(
         found.estimators[1].score(data.X[test], data.Y[test]), abs=1e-5
     )
