@@ -10,6 +10,10 @@ mean of the six seeds ("r2_mean"); and of the six seeds of each split, on averag
 training cells, the share of their 30 nearest neighbours in common, how many genes all six share, and Nogueira's index.
 With "shared" the six seeds are an ensemble that keeps one set of genes.
 
+In the round "starts" ten networks choose their genes together, as in a schedule with n_starts = 10, for three seeds in
+every split: "r2_25_genes" is that of the most central of the ten, "r2_mean" that of their mean prediction; the maps are
+those of the most central ones.
+
 The ranges were narrowed before, on the same splits, by 382 trials on a GPU of a version of the code that was not kept
 (benchmarks/stable_schedule_first_trials.csv).
 
@@ -49,7 +53,9 @@ FAST = {
     "prune_dropout": 0.1,
     "prune_rate": 1e-3,
     "shared": False,
+    "n_starts": 1,
 }
+STARTS = FAST | {"n_starts": 10, "prune_epochs": 120, "prune_dropout": 0.2}
 STABLE = FAST | {
     "layout": "pca",
     "group_lasso": 0.08,
@@ -69,6 +75,21 @@ WIDE = FAST | {
 }
 #: Changes of a starting point, tried one by one.
 ROUNDS = {
+    "starts": (
+        STARTS,
+        [
+            {},
+            {"prune_epochs": 60, "prune_dropout": 0.1},
+            {"prune_epochs": 200},
+            {"prune_epochs": 200, "prune_dropout": 0.3},
+            {"group_lasso": 0.03},
+            {"group_lasso": 0.08},
+            {"group_lasso": 0.1, "finetune_epochs": 40},
+            {"pretrain_dropout": 0.3},
+            {"dropout": 0.5},
+            {"layout": "pca", "pretrain_epochs": 40, "pretrain_dropout": 0.3},
+        ],
+    ),
     "fast": (FAST, [{}, {"shared": True}, {"bottleneck_dim": 64, "group_lasso": 0.01}]),
     "stable": (
         STABLE,
@@ -160,14 +181,14 @@ def members_maps(networks, X):
     return list(encode_all(ensemble._layers(), ensemble.members_, ensemble._centred(X)))
 
 
-def score_split(view, networks):
-    """Return the scores of the networks of one split."""
+def score_split(view, networks, maps=None):
+    """Return the scores of the networks of one split; maps are theirs, or their members', if not given."""
     X, Y, train, test = view.X, view.Y, view.train, view.test
     predictions = np.mean([network.predict(X[test]) for network in networks], axis=0)
     selected = np.array([network.selected_ for network in networks])
     row = {"r2_mean": r2(Y[test], predictions, Y[train].mean(axis=0)), "common_genes": selected.all(axis=0).sum()}
     row["nogueira"] = nogueira_index(selected) if len(networks) > 1 else 1.0
-    maps = members_maps(networks, X[train])
+    maps = members_maps(networks, X[train]) if maps is None else maps
     if maps[0].shape[1] == 2:
         pairs = list(combinations(maps, 2))
         row["procrustes_r2"] = np.mean([procrustes_r2(*pair) for pair in pairs])
@@ -175,11 +196,24 @@ def score_split(view, networks):
     return row
 
 
+def score_starts(view, ensembles):
+    """Return the scores of the ensembles of one split, and of the most central network of each."""
+    test, centre = view.Y[view.test], view.Y[view.train].mean(axis=0)
+    maps = [ensemble.transform(view.X) for ensemble in ensembles]
+    central = [ensemble.decode_features(Z[view.test]) for ensemble, Z in zip(ensembles, maps, strict=True)]
+    return {
+        **score_split(view, ensembles, [Z[view.train] for Z in maps]),
+        "r2_25_genes": np.mean([r2(test, predicted, centre) for predicted in central]),
+        "r2_mean": np.mean([r2(test, ensemble.predict(view.X[view.test]), centre) for ensemble in ensembles]),
+    }
+
+
 def run_trial(data, splits, trial):
     """Train the networks of a trial; return its row."""
     settings = {"group_lasso": trial["group_lasso"], "schedule": make_schedule(trial)}
-    seeds = [0] if trial["shared"] else SEEDS
-    n_networks = len(SEEDS) if trial["shared"] else 1
+    together = trial["n_starts"] > 1
+    seeds = [0] if trial["shared"] else SEEDS[:3] if together else SEEDS
+    n_networks = len(SEEDS) if trial["shared"] else trial["n_starts"]
     models = {
         f"seed {seed}": SparseBottleneckRegressor(
             trial["bottleneck_dim"], random_state=seed, n_networks=n_networks, **settings
@@ -188,11 +222,12 @@ def run_trial(data, splits, trial):
     }
     start = time.perf_counter()
     result = cross_validate(data, models, folds=splits, within_fold=True, keep=[], progress=False)
-    seconds = (time.perf_counter() - start) / (len(splits) * len(SEEDS))
+    seconds = (time.perf_counter() - start) / (len(splits) * len(seeds) * n_networks)
     by_stage = result.scores.groupby("stage")["r2_test"].mean()
     networks = np.array(result.estimators, dtype=object).reshape(len(models), len(splits))
     views = [view_fold(data, split, within_fold=True) for split in result.folds]
-    rows = pd.DataFrame([score_split(view, list(networks[:, number])) for number, view in enumerate(views)])
+    score = score_starts if together else score_split
+    rows = pd.DataFrame([score(view, list(networks[:, number])) for number, view in enumerate(views)])
     return {
         **trial,
         "r2_all_genes": by_stage["finetuned"],
