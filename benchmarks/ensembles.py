@@ -1,10 +1,10 @@
 """Measure ensembles of ten networks, and networks of ten starts, against single networks, and how far they agree.
 
 Trained are networks of the schedules "fast" and "stable" (2-D) and "wide" (64-D) on the ten folds of scala_2020, alone
-and as ensembles of ten, with random states 0, 1 and 2; and 64-D networks of "fast" that keep all genes. R2 is that of the last epoch. The
-schedules were chosen on cells that folds 0 to 2 test (choose_stable_schedule.py, choose_fast_schedule.py): "folds 3 to
-9" is independent of that. And on all cells: single networks of "fast" and "stable" with ten random states, and
-ensembles with three, whose networks have no seed in common.
+and as ensembles of ten, with random states 0, 1 and 2; and 64-D networks of "fast" that keep all genes. R2 is that of
+the last epoch. The schedules were chosen on cells that folds 0 to 2 test (choose_stable_schedule.py,
+choose_fast_schedule.py): "folds 3 to 9" is independent of that. And on all cells: single networks of "fast" and
+"stable" with ten random states, and ensembles with three, whose networks have no seed in common.
 
 Writes benchmarks/ensembles.csv: R2 of every model, random state and fold, and benchmarks/ensembles_agreement.csv: for
 each pair of random states the genes in common, Procrustes R2 and common 30 nearest neighbours of their maps.
