@@ -37,6 +37,7 @@ from sbnn.models.map_agreement import nearest_cells, procrustes_r2
 from sbnn.models.r2 import r2
 from sbnn.models.schedules import Schedule, Stage
 from sbnn.validation.folds import make_folds, view_fold
+from sbnn.validation.stability import nogueira_index
 
 SEEDS = range(6)
 FAST = {
@@ -160,13 +161,6 @@ def make_splits(data):
     return splits
 
 
-def nogueira_index(selected):
-    """Return the stability of selections (n_runs, n_genes) of equally many genes (Nogueira et al. 2018)."""
-    n_runs, n_genes = selected.shape
-    frequency, share = selected.mean(axis=0), selected.sum(axis=1).mean() / n_genes
-    return 1 - n_runs / (n_runs - 1) * np.mean(frequency * (1 - frequency)) / (share * (1 - share))
-
-
 def common_neighbours(one, other, n_neighbours=30):
     """Return the share of nearest neighbours that two maps have in common."""
     first, second = (nearest_cells(Z, n_neighbours) for Z in (one, other))
@@ -187,7 +181,7 @@ def score_split(view, networks, maps=None):
     predictions = np.mean([network.predict(X[test]) for network in networks], axis=0)
     selected = np.array([network.selected_ for network in networks])
     row = {"r2_mean": r2(Y[test], predictions, Y[train].mean(axis=0)), "common_genes": selected.all(axis=0).sum()}
-    row["nogueira"] = nogueira_index(selected) if len(networks) > 1 else 1.0
+    row["nogueira"] = nogueira_index(selected).value if len(networks) > 1 else 1.0
     maps = members_maps(networks, X[train]) if maps is None else maps
     if maps[0].shape[1] == 2:
         pairs = list(combinations(maps, 2))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.sparse import csr_array
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -256,7 +257,7 @@ def linear_references(
     return {model: float(r2) for model, r2 in lines.items()}
 
 
-def map_agreement(latents: pd.DataFrame, n_neighbours: int = 30) -> pd.DataFrame:
+def map_agreement(latents: pd.DataFrame, n_neighbours: int = 30, by: str = "random_state") -> pd.DataFrame:
     """Return how similar maps of the same cells are, for each pair of maps.
 
     Parameters
@@ -264,27 +265,31 @@ def map_agreement(latents: pd.DataFrame, n_neighbours: int = 30) -> pd.DataFrame
     latents : DataFrame
         `random_state`, `cell`, `z1`, `z2`, ...: the same cells in every map.
     n_neighbours : int
+        All other cells if there are fewer.
+    by : str
+        The column that tells the maps apart.
 
     Returns
     -------
     DataFrame
-        `first`, `second` (random states), `procrustes_r2`, the share of variance that one map explains of the other
-        after the best translation, rotation, reflection and scaling, and `common_neighbours`, the share of a cell's
-        nearest neighbours that both maps share, averaged over cells.
+        `first`, `second` (values of that column), `procrustes_r2`, the share of variance that one map explains of the
+        other after the best translation, rotation, reflection and scaling, and `common_neighbours`, the share of a
+        cell's nearest neighbours that both maps share, averaged over cells.
     """
     cells = latents["cell"].drop_duplicates()
     maps = {
-        seed: part.set_index("cell").loc[cells].filter(regex=r"^z\d+$").to_numpy(dtype=np.float64)
-        for seed, part in latents.groupby("random_state")
+        name: part.set_index("cell").loc[cells].filter(regex=r"^z\d+$").to_numpy(dtype=np.float64)
+        for name, part in latents.groupby(by)
     }
     n_neighbours = min(n_neighbours, len(cells) - 1)
-    near = {seed: nearest_cells(Z, n_neighbours) for seed, Z in maps.items()}
+    # Sparse: of many maps of many cells, the matrices would not fit into memory.
+    near = {name: csr_array(nearest_cells(Z, n_neighbours)) for name, Z in maps.items()}
     rows = [
         {
             "first": first,
             "second": second,
             "procrustes_r2": procrustes_r2(maps[first], maps[second]),
-            "common_neighbours": (near[first] & near[second]).sum() / near[first].sum(),
+            "common_neighbours": near[first].multiply(near[second]).sum() / near[first].sum(),
         }
         for first, second in combinations(maps, 2)
     ]

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from numbers import Integral
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from sbnn._checks import check_choice, check_flag, check_targets, check_whole, preview, warn
 from sbnn._hints import PathLike
@@ -17,7 +18,7 @@ from sbnn.validation.baselines import ClassMean
 from sbnn.validation.dispatch import run_jobs
 from sbnn.validation.execution import Job, Plan, draw_seeds
 from sbnn.validation.fit_keys import fit_keys
-from sbnn.validation.folds import FoldChoice, make_folds, view_fold
+from sbnn.validation.folds import Fold, FoldChoice, make_folds, view_fold
 from sbnn.validation.packing import add_large_tables, pack_fit, unpack_fit
 from sbnn.validation.provenance import Models, check_distinct, describe_models, list_runs
 from sbnn.validation.result import CrossValidation
@@ -95,10 +96,45 @@ def cross_validate(
     Protocol: arXiv 2006.10411, section 2; `within_fold=True` is ours.
     """
     check_paired(data)
-    listed = _checked_models(models, data)
+    listed = checked_models(models, data)
+    return fit_on_folds(data, listed, make_folds(data, folds), store, n_jobs, stack_size, within_fold, keep, progress)
+
+
+def fit_on_folds(
+    data: PairedData,
+    listed: list[tuple[str, BaseEstimator]],
+    splits: list[Fold],
+    store: PathLike | None = None,
+    n_jobs: int | None = None,
+    stack_size: int | None = None,
+    within_fold: bool = False,
+    keep: Collection[str] = ("predictions", "latents"),
+    progress: bool = True,
+) -> CrossValidation:
+    """Fit models on folds that are made already; unlike those of a user, their training cells may be repeated.
+
+    Parameters
+    ----------
+    data : PairedData
+    listed : list of (name, estimator)
+        From `checked_models`.
+    splits : list of Fold
+        With test cells; or a single one without.
+    store, n_jobs, stack_size, within_fold, keep, progress
+        See `cross_validate`.
+
+    Returns
+    -------
+    CrossValidation
+        A cell that a fold repeats is repeated in its `latents`.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        As `cross_validate`.
+    """
     described = describe_models(listed, data.n_features)
     check_distinct(described)
-    splits = make_folds(data, folds)
     keep = _check_keep(keep)
     check_flag(within_fold, "within_fold")
     if stack_size is not None:
@@ -135,7 +171,7 @@ def cross_validate(
     )
 
 
-def _checked_models(models, data):
+def checked_models(models: Models, data: PairedData) -> list[tuple[str, BaseEstimator]]:
     """Flatten {name: estimator or list} to [(name, estimator)] after checking that all settings can be fitted."""
     if not isinstance(models, dict):
         raise ValueError(f"models must be a dict of name: estimator or list of estimators, got {models!r}")

@@ -15,6 +15,8 @@ from sbnn.figures import curves as curve_figures
 from sbnn.figures import maps, plotting
 from sbnn.figures.cohort import plot_external_cohort
 from sbnn.figures.quick_look import plot_one_fold
+from sbnn.figures.stability import plot_stability
+from sbnn.validation.stability import GeneStability
 from sbnn.validation.transfer import ALL_FEATURES
 
 DATA, TRUTH = simulate_patchseq(150, 60, n_features=6, n_informative=8, n_types=4, random_state=1)
@@ -176,6 +178,30 @@ def one_fold():
     return SimpleNamespace(curves=curves, latents=latents, models=[{"model": "sBNN"}], folds=[0])
 
 
+def stability(resample, models=("sBNN-2", "sBNN-64 of a long name", "sRRR-2")):
+    """Stability of several models over four runs, the last without a map."""
+    random = np.random.default_rng(0)
+    index, frequencies, pairs = [], [], []
+    for number, model in enumerate(models):
+        value = 0.9 - 0.25 * number
+        index.append({"model": model, "nogueira": value, "low": value - 0.1, "high": value + 0.05})
+        frequencies += [
+            (model, f"gene {i}", share) for i, share in enumerate(np.repeat([1, 0.75, 0.5, 0.25], number + 2))
+        ]
+        if number < 2:
+            pairs += [(model, *pair, *random.uniform(0.3, 0.9, 2)) for pair in ((0, 1), (0, 2), (1, 2))]
+    return GeneStability(
+        resample=resample,
+        n_runs=4,
+        selected=pd.DataFrame(),
+        frequencies=pd.DataFrame(frequencies, columns=["model", "gene", "frequency"]),
+        index=pd.DataFrame(index),
+        maps=pd.DataFrame(),
+        pairs=pd.DataFrame(pairs, columns=["model", "first", "second", "procrustes_r2", "common_neighbours"]),
+        correlations=pd.DataFrame(),
+    )
+
+
 def own_map():
     """Map of a linear model of the simulated cells."""
     return PairedModel(ReducedRankRegressor(2, 0.2, relaxed=True)).fit(DATA).plot(DATA)
@@ -224,5 +250,9 @@ CASES = {
     "plot_overview": [lambda: maps.plot_overview(panel(n_genes=8), cells())],
     "plot_external_cohort": [lambda: plot_external_cohort(*cohort())],
     "PairedModel.plot": [own_map],
+    "plot_stability": [
+        lambda: plot_stability(stability("donor")),
+        lambda: plot_stability([stability("seed", ("sBNN-2",)), stability("donor")]),
+    ],
     "plot_one_fold": [lambda: plot_one_fold(one_fold(), cells())],
 }

@@ -281,6 +281,8 @@ def test_maps_that_are_turned_mirrored_and_scaled_agree():
         agreement = map_agreement(table, 10).set_index(["first", "second"])
         assert agreement.loc[(0, 1), "common_neighbours"] == 1 and agreement.loc[(0, 1), "procrustes_r2"] > 0.999
         assert agreement.loc[(0, 2), "common_neighbours"] < 0.4 and agreement.loc[(0, 2), "procrustes_r2"] < 0.3
+    by_run = map_agreement(latents.rename(columns={"random_state": "run"}), 10, by="run")
+    pd.testing.assert_frame_equal(by_run, map_agreement(latents, 10))
 
 
 def test_lines_of_figures_are_means_over_folds():
