@@ -14,7 +14,7 @@ from sbnn._checks import check_matrix, check_number, check_seed, check_weights, 
 from sbnn._hints import Rows
 from sbnn.models.backend import keras
 from sbnn.models.clusters import cluster_features
-from sbnn.models.ensembles import count_members, encode_all, predict_mean
+from sbnn.models.ensembles import count_members, encode_all, predict_all, predict_mean
 from sbnn.models.gene_decoder import train_gene_decoder
 from sbnn.models.latent_regressor import LatentRegressorMixin, all_or_nothing_fit
 from sbnn.models.layouts import feature_layout
@@ -341,12 +341,37 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         ValueError
             The estimator has a single network.
         """
-        centred = self._centred(X)
-        if self.members_ is None:
-            raise ValueError("transform_spread compares networks: fit with n_networks of at least 2, for example 10")
+        centred = self._centred_for_networks(X, "transform_spread")
         known = self._training_genes - self.x_mean_[self.selected_]
         maps, known_maps = (encode_all(self._layers(), self.members_, cells) for cells in (centred, known))
         return spread_of_maps(self._encode(centred), maps, self._encode(known), known_maps)
+
+    def predict_spread(self, X: npt.ArrayLike) -> np.ndarray:
+        """Return how far the networks of an ensemble disagree about the features of each cell.
+
+        Parameters
+        ----------
+        X : array, shape (n_cells, n_genes)
+
+        Returns
+        -------
+        array, shape (n_cells, n_features)
+            Standard deviation over networks of what they predict, in the units of y. It says what the seed changes,
+            not how far predictions are from measured values.
+
+        Raises
+        ------
+        ValueError
+            The estimator has a single network.
+        """
+        centred = self._centred_for_networks(X, "predict_spread")
+        return predict_all(self._layers(), self.members_, centred).std(axis=0)
+
+    def _centred_for_networks(self, X, name):
+        """Return `_centred` for a method that compares networks."""
+        if self.members_ is None:
+            raise ValueError(f"{name} compares networks: fit with n_networks of at least 2, for example 10")
+        return self._centred(X)
 
     def _encode(self, centred):
         encoder = encoder_of(self._layers())

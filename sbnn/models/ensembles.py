@@ -156,7 +156,11 @@ def encode_all(layers: tuple[Layer, ...], members: Sequence[np.ndarray], centred
 
 def predict_mean(layers: tuple[Layer, ...], members: Sequence[np.ndarray], centred: np.ndarray) -> np.ndarray:
     """Return the mean of the members' centred predictions, shape (n_cells, n_features); see `encode_all`."""
-    outputs = [
+    return predict_all(layers, members, centred).mean(axis=0)
+
+
+def predict_all(layers: tuple[Layer, ...], members: Sequence[np.ndarray], centred: np.ndarray) -> np.ndarray:
+    """Return the members' centred predictions, shape (n_networks, n_cells, n_features); see `encode_all`."""
+    return np.stack([
         apply_layers(layers, [weight[network] for weight in members], centred) for network in range(len(members[0]))
-    ]
-    return np.mean(outputs, axis=0)
+    ])  # fmt: skip

@@ -142,8 +142,11 @@ def test_the_spread_says_where_networks_disagree(fitted):
     far = np.array(data.X[:5])
     far[:, model.selected_] *= 30
     assert model.transform_spread(far).mean() > spread.mean()
-    with pytest.raises(ValueError, match="fit with n_networks of at least 2"):
-        members_of(model)[0].transform_spread(data.X)
+    predictions = [one.predict(data.X) for one in members_of(model)]
+    np.testing.assert_allclose(model.predict_spread(data.X), np.std(predictions, axis=0), atol=1e-6)
+    for method in ("transform_spread", "predict_spread"):
+        with pytest.raises(ValueError, match=f"{method} compares networks: fit with n_networks of at least 2"):
+            getattr(members_of(model)[0], method)(data.X)
 
 
 def test_cross_validation_scores_the_mean_wherever_it_runs(small):
