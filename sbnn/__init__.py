@@ -22,6 +22,7 @@ _PUBLIC = {
     "cross_validate": "validation.cross_validation",
     "CrossValidation": "validation.result",
     "regularisation_path": "validation.penalty_path",
+    "gene_importance": "validation.importance",
     "save_results": "storage.results",
     "load_results": "storage.results",
     "find_author_results": "storage.author_results",
