@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from scipy.cluster.hierarchy import leaves_list, linkage
 
 from sbnn._checks import check_whole
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Rows whose q is lower are marked.
 _RATE = 0.05
-_CMAP = "YlGnBu"
+_CMAP = "Blues"
 _ROW, _WIDEST, _NARROWEST = 0.15, 0.23, 0.088  # height and width of a cell of the heat map, in inches
 _TOP, _GAP, _BARS, _FOLDS = 0.62, 0.14, 1.15, 0.3
 
@@ -74,7 +74,8 @@ def plot_gene_importance(importance: GeneImportance, n_genes: int = 25) -> Figur
     _draw_totals(axes_at(figure, start, _TOP, _BARS, height), total, importance)
     panel_title(figure, start, 0.17, "b", "all features")
     if importance.n_folds > 1:
-        text_at(figure, start + _BARS + 0.08, _TOP - 0.06, "folds", fontsize=6, color=MUTED, va="baseline")
+        place = start + _BARS + 14 / 72, _TOP - 0.03
+        text_at(figure, *place, f"of {importance.n_folds}\nfolds", fontsize=6, color=MUTED, ha="center", va="bottom")
     return freeze(figure)
 
 
@@ -119,7 +120,7 @@ def _draw_scale(figure, mesh, left):
     axis = axes_at(figure, left, 0.27, 1.0, 0.07)
     bar = figure.colorbar(mesh, cax=axis, orientation="horizontal")
     bar.outline.set_visible(False)
-    bar.locator = MaxNLocator(3)
+    bar.locator, bar.formatter = MaxNLocator(3), FuncFormatter(_short)
     bar.update_ticks()
     axis.tick_params(labelsize=6, length=1.5, pad=1.5)
     dot = Line2D([], [], linestyle="", marker="o", color="0.15", markersize=2.2, markeredgewidth=0)
@@ -137,6 +138,7 @@ def _draw_totals(axis, total, importance):
     axis.set(ylim=(len(total), 0), yticks=[])
     axis.spines["left"].set_visible(False)
     axis.xaxis.set_major_locator(MaxNLocator(3))
+    axis.xaxis.set_major_formatter(FuncFormatter(_short))
     axis.set_xlabel(f"drop in R², {100 * importance.level:g} % interval\nover {importance.n_units} {importance.unit}s")
     if importance.n_folds > 1:
         for row, frequency in zip(rows, total["frequency"], strict=True):
@@ -144,3 +146,8 @@ def _draw_totals(axis, total, importance):
                 f"{round(frequency * importance.n_folds)}", (1, row), (14, 0), xycoords=("axes fraction", "data"),
                 textcoords="offset points", fontsize=6, color=MUTED, va="center_baseline", ha="center",
             )  # fmt: skip
+
+
+def _short(value, _):
+    """Label of a tick without superfluous zeros."""
+    return f"{round(value, 10):g}".replace("-", "−")
