@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _RATE = 0.05
 _CMAP = "Blues"
 _ROW, _WIDEST, _NARROWEST = 0.15, 0.23, 0.088  # height and width of a cell of the heat map, in inches
-_TOP, _GAP, _BARS, _FOLDS = 0.62, 0.14, 1.15, 0.3
+_TOP, _GAP, _BARS, _FOLDS = 0.62, 0.14, 1.15, 0.36
+_TITLE = 2.5  # inches from the left that the title and the colour bar take
 
 
 def plot_gene_importance(importance: GeneImportance, n_genes: int = 25) -> Figure:
@@ -60,17 +61,17 @@ def plot_gene_importance(importance: GeneImportance, n_genes: int = 25) -> Figur
     drops = _similar_together(_largest(drops, int(room / _NARROWEST)))
     labels = [f"{feature} ({names[feature]:.2f})".replace("(-", "(−") for feature in drops]
     width = min(_WIDEST, room / drops.shape[1]) * drops.shape[1]
-    height, below = _ROW * len(drops), 0.3 + max(text_size(label, 6)[0] for label in labels) / 72
-    size = (max(left + width + _GAP + _BARS + _FOLDS, 4.6), _TOP + height + max(below, 0.45))
+    start, height = max(left + width, _TITLE) + _GAP, _ROW * len(drops)
+    below = max(0.32 + max(text_size(label, 6)[0] for label in labels) / 72, 0.68)
+    size = (start + _BARS + _FOLDS, _TOP + height + below)
     figure = plt.figure(figsize=size, layout="none")
     axis = axes_at(figure, left, _TOP, width, height)
     mesh = _draw_drops(axis, drops, q[drops.columns])
     axis.set_xticks(np.arange(len(labels)) + 0.5, labels, rotation=90, fontsize=6)
     axis.set_yticks(np.arange(len(drops)) + 0.5, drops.index, style="italic", fontsize=6.5)
-    axis.set_xlabel("feature (R² on held-out cells)")
-    panel_title(figure, 0.06, 0.17, "a", f"drop in R² when a gene is permuted, {importance.model}")
+    text_at(figure, 0.08, size[1] - 0.1, f"features, with R² of {importance.model} on held-out cells", va="baseline")
+    panel_title(figure, 0.06, 0.17, "a", "drop in R² when a gene is permuted")
     _draw_scale(figure, mesh, left)
-    start = left + width + _GAP
     _draw_totals(axes_at(figure, start, _TOP, _BARS, height), total, importance)
     panel_title(figure, start, 0.17, "b", "all features")
     if importance.n_folds > 1:
