@@ -23,6 +23,7 @@ _PUBLIC = {
     "CrossValidation": "validation.result",
     "regularisation_path": "validation.penalty_path",
     "gene_stability": "validation.stability",
+    "gene_importance": "validation.importance",
     "save_results": "storage.results",
     "load_results": "storage.results",
     "find_author_results": "storage.author_results",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
@@ -14,37 +13,17 @@ from sklearn.exceptions import NotFittedError
 
 from sbnn._checks import check_counts, preview, warn, warn_of_fractions
 from sbnn._hints import PathLike
-from sbnn.data.cell_labels import PLAIN_COLOR
-from sbnn.data.containers import counts_of, put_in_obsm
-from sbnn.data.named_tables import read_table
+from sbnn.data.containers import put_in_obsm
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.data.preprocessing import align_genes, fit_preprocessor
 from sbnn.models.latent_regressor import LatentRegressorMixin
+from sbnn.own_cells.aligned_cells import AlignedCells, values_and_names
 from sbnn.own_cells.model_file import make_network, read_model, write_model
 from sbnn.own_cells.outliers import distances, outlier_distance
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.figure import Figure
-
-
-class _AlignedCells(NamedTuple):
-    """Cells as the estimator takes them.
-
-    `X` holds those with counts of the model's genes; `has_counts` marks these among the named cells; `present` marks
-    the genes that were measured (the others are filled).
-    """
-
-    X: np.ndarray
-    names: np.ndarray
-    has_counts: np.ndarray
-    present: np.ndarray
-
-    def table(self, values: np.ndarray, columns: Sequence[str]) -> pd.DataFrame:
-        """Values of the cells in X as a table of all cells, NaN for those without counts."""
-        everything = np.full((len(self.names), len(columns)), np.nan)
-        everything[self.has_counts] = values
-        return pd.DataFrame(everything, index=self.names, columns=columns)
 
 
 class PairedModel:
@@ -175,6 +154,40 @@ class PairedModel:
         Z = np.asarray(self.estimator_.transform(aligned.X))
         return aligned.table(Z, list(self.estimator_.get_feature_names_out()))
 
+    def transform_spread(
+        self, cells: pd.DataFrame | AnnData | PairedData, layer: str | None = None, fill_missing: bool = False
+    ) -> pd.Series:
+        """Return how far the networks of an ensemble disagree about the place of each cell; arguments as for `predict`.
+
+        Returns
+        -------
+        Series
+            "spread" by cell: root of the mean squared distance from its place in the map, in the units of `transform`,
+            once all maps are aligned on the training cells; NaN for cells without any count of the model's genes.
+
+        Raises
+        ------
+        ValueError
+            The model has one map: a single network, or a linear model; otherwise as for `predict`.
+        NotFittedError
+        """
+        self._check_fitted()
+        if not self._has_members:
+            raise ValueError(
+                "transform_spread compares the networks of an ensemble, this model has one map: fit "
+                "PairedModel(SparseBottleneckRegressor(n_networks=10))"
+            )
+        return self._transform_spread(self._align(cells, layer, fill_missing))
+
+    def _transform_spread(self, aligned):
+        spread = self.estimator_.transform_spread(aligned.X)
+        return aligned.table(spread[:, None], ["spread"])["spread"]
+
+    @property
+    def _has_members(self):
+        """Whether the estimator is an ensemble of networks."""
+        return getattr(self.estimator_, "members_", None) is not None
+
     def outliers(
         self, cells: pd.DataFrame | AnnData | PairedData, layer: str | None = None, fill_missing: bool = False
     ) -> pd.DataFrame:
@@ -209,8 +222,9 @@ class PairedModel:
         """Write coordinates, predictions and outliers of the cells of an AnnData into it.
 
         `.obsm["X_sbnn"]` (coordinates, which `scanpy.pl.embedding(adata, "sbnn")` draws),
-        `.obsm["sbnn_predictions"]` (features in their own units), `.obs["sbnn_outlier"]`, `.var["sbnn_selected"]` and
-        `.var["sbnn_norm"]` (row norms of the first layer; NaN for genes unknown to the model).
+        `.obsm["sbnn_predictions"]` (features in their own units), `.obs["sbnn_outlier"]`, for ensembles
+        `.obs["sbnn_spread"]` (`transform_spread`), `.var["sbnn_selected"]` and `.var["sbnn_norm"]` (row norms of the
+        first layer; NaN for genes unknown to the model).
 
         Parameters
         ----------
@@ -231,9 +245,12 @@ class PairedModel:
         aligned = self._align(adata, layer, fill_missing)
         norms = pd.Series(self.estimator_.gene_norms_, index=self.gene_names_)
         latents, predictions, outliers = self._transform(aligned), self._predict(aligned), self._outliers(aligned)
+        spread = self._transform_spread(aligned) if self._has_members else None
         adata.obsm["X_sbnn"] = latents.to_numpy()
         put_in_obsm(adata, "sbnn_predictions", predictions)
         adata.obs["sbnn_outlier"] = outliers["is_outlier"]
+        if spread is not None:
+            adata.obs["sbnn_spread"] = spread
         adata.var["sbnn_selected"] = adata.var_names.isin(self.selected_genes_)
         adata.var["sbnn_norm"] = norms.reindex(adata.var_names).to_numpy()
 
@@ -256,45 +273,19 @@ class PairedModel:
         ValueError
             A model with a single latent dimension is not a map.
         """
-        import matplotlib.pyplot as plt
-
-        from sbnn.figures.embedding import tsne
-        from sbnn.figures.maps import plot_latent_space
-        from sbnn.figures.style import use_style
+        from sbnn.own_cells.map_picture import draw_map
 
         check_paired(data)
         aligned = self._align(data, None, False)
-        X, data = aligned.X, data.subset(aligned.has_counts)
-        Z, estimator = np.asarray(self.estimator_.transform(X)), self.estimator_
-        if Z.shape[1] < 2:
-            raise ValueError(f"a map needs at least two latent dimensions, the model has {Z.shape[1]}: see transform")
-        genes, features = estimator.decode_genes(Z), pd.DataFrame(estimator.predict(X), columns=self.feature_names_)
-        if genes.shape[1] > len(self.selected_genes_):  # a linear model decodes all
-            genes = genes[:, estimator.selected_]
-        largest = np.argsort(-estimator.gene_norms_[estimator.selected_], kind="stable")[:9]
-        panel = {
-            "title": f"{data.n_cells} cells, {len(self.selected_genes_)} genes",
-            "coordinates": Z if Z.shape[1] == 2 else tsne(Z),
-            "genes": pd.DataFrame(genes, columns=self.selected_genes_).iloc[:, largest],
-            "features": features[features.var().nlargest(9).index],
-        }
-        plain = np.full(data.n_cells, "")
-        families = data.cell_families if data.cell_families is not None else data.cell_types
-        colors = [PLAIN_COLOR] * data.n_cells
-        if data.cell_types is not None and data.type_colors is not None:
-            colors = [data.type_colors[name] for name in data.cell_types]
-        cells = pd.DataFrame({"type_color": colors, "cell_family": plain if families is None else families})
-        if data.cell_families is not None and data.family_colors is not None:
-            cells["family_color"] = [data.family_colors[name] for name in data.cell_families]
-        with plt.rc_context():  # the user's own settings are not changed
-            use_style()
-            return plot_latent_space([panel], cells)
+        return draw_map(
+            self.estimator_, aligned.X, data.subset(aligned.has_counts), self.selected_genes_, self.feature_names_
+        )
 
     def _align(self, cells, layer, fill_missing):
         """Return cells as the estimator takes them, in the order of its genes."""
         self._check_fitted()
         raw = self.preprocessor_.median_depth_ is not None
-        values, genes, names = _cells(cells, layer, raw)
+        values, genes, names = values_and_names(cells, layer, raw)
         columns, present = align_genes(self.gene_names_, genes)
         if not present.any():
             raise ValueError(
@@ -319,7 +310,7 @@ class PairedModel:
             warn(f"{empty} and are not predicted (NaN): {preview(names[~has_counts], 3)}")
         measured = {"counts" if raw else "expression": chosen[has_counts]}
         X = self.preprocessor_.transform_genes(**measured, present=present)
-        return _AlignedCells(X, names, has_counts, present)
+        return AlignedCells(X, names, has_counts, present)
 
     def _report_lacking(self, present, fill_missing):
         """Warn of genes that cells lack if these may be filled; else raise ValueError."""
@@ -379,22 +370,3 @@ def load_model(path: PathLike) -> PairedModel:
     model.gene_names_, model.feature_names_, model.feature_units_ = parts.gene_names, parts.feature_names, parts.units
     model.training_genes_, model.outlier_distance_ = parts.training_genes, parts.outlier_distance
     return model
-
-
-def _cells(cells, layer, raw):
-    """Return values (cells x genes), gene names and cell names from any container of cells."""
-    if isinstance(cells, PairedData):
-        values = cells.counts if raw else cells.X
-        if values is not None:
-            return values, cells.gene_names, cells.cell_names
-        raise ValueError(f"the model takes counts, but PairedData {cells.name!r} has none")
-    if isinstance(cells, pd.DataFrame):
-        table = read_table(cells, "cells")
-        return table.to_numpy(), table.columns.to_numpy(str), table.index.to_numpy(str)
-    if hasattr(cells, "mod") and hasattr(cells, "obs_names"):
-        raise ValueError(f"cells is a MuData: give the modality that holds the genes, one of {preview(cells.mod)}")
-    if hasattr(cells, "obs_names") and hasattr(cells, "var_names"):
-        return counts_of(cells, layer), cells.var_names.to_numpy(str), cells.obs_names.to_numpy(str)
-    raise ValueError(
-        f"cells must be a DataFrame, an AnnData or PairedData, which name their genes, got {type(cells).__name__}"
-    )

@@ -16,7 +16,7 @@ from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.reduced_rank import ReducedRankRegressor
 from sbnn.models.schedules import get_schedule
-from sbnn.validation.bootstraps import donor_bootstraps
+from sbnn.validation.bootstrap import donor_bootstraps
 from sbnn.validation.comparison import map_agreement
 from sbnn.validation.cross_validation import checked_models, fit_on_folds
 from sbnn.validation.folds import make_folds
@@ -217,7 +217,7 @@ def gene_stability(
     n : int
         Number of runs, 2 or more. Runs stay the same if n grows, so that a store holds them.
     random_state : int
-        For "seed", that of the first run; for "donor", that of the draws (`sbnn.validation.bootstraps`).
+        For "seed", that of the first run; for "donor", that of the draws (`sbnn.validation.bootstrap`).
     store : path-like, optional
         Folder for finished fits, as in `cross_validate`: the same call resumes.
     n_jobs : int, optional

@@ -1,6 +1,5 @@
 """Another cohort: predictions of models fitted on one data set for the cells of another."""
 
-import warnings
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -11,12 +10,12 @@ from sklearn.base import BaseEstimator
 
 from sbnn._checks import check_choice, check_length, check_matrix, check_same_cells, preview
 from sbnn._hints import Labels
-from sbnn.data.cell_labels import UNKNOWN
 from sbnn.data.count_tables import CountTable, rows_of
 from sbnn.data.paired_data import PairedData
 from sbnn.data.preprocessing import Preprocessor, align_genes
 from sbnn.models.r2 import r2_from_sums
 from sbnn.validation.baselines import class_means
+from sbnn.validation.bootstrap import draw_groups, number_groups, percentile_interval
 from sbnn.validation.comparison import vote_of_neighbours
 
 #: Name of the row of `cohort_scores` that combines all features.
@@ -144,7 +143,7 @@ def _differences(pooled, scoring):
     first, *others = pooled
     rows = []
     for name in others:
-        low, high = _quantiles(pooled[first][1] - pooled[name][1], [0.025, 0.975])
+        low, high = percentile_interval(pooled[first][1] - pooled[name][1], 0.95)
         difference = pooled[first][0] - pooled[name][0]
         rows.append({"model": name, "scoring": scoring, "difference": difference, "low": low, "high": high})
     return rows
@@ -306,37 +305,19 @@ def cohort_scores(
 
 def _bootstrap_weights(n_cells, groups, n_bootstrap, random_state):
     """How often each cell is drawn in each resample, (n_bootstrap, n_cells): cell by cell, or by whole groups."""
-    groups = np.arange(n_cells) if groups is None else np.asarray(groups)
-    check_length(groups, n_cells, "groups", "cell")
-    if groups.dtype.kind == "U" and (groups == UNKNOWN).any():
-        raise ValueError(
-            f"the animal of {int((groups == UNKNOWN).sum())} of {n_cells} cells is not known: leave them out, or "
-            "resample cells (groups=None)"
-        )
-    _, group_of_cell = np.unique(groups, return_inverse=True)
-    n_groups = group_of_cell.max() + 1
-    draws = np.random.default_rng(random_state).integers(n_groups, size=(n_bootstrap, n_groups))
-    times = np.apply_along_axis(np.bincount, 1, draws, minlength=n_groups)
-    return times[:, group_of_cell].astype(float)
+    group_of_cell = number_groups(groups, n_cells)
+    return draw_groups(group_of_cell.max() + 1, n_bootstrap, random_state)[:, group_of_cell]
 
 
 def _scores_with_draws(Y, predictions, feature_names, weights, level=0.95):
     """Return the table of `cohort_scores`, and the scores of every resample."""
-    tails = [(1 - level) / 2, (1 + level) / 2]
     columns = {"feature": [*feature_names, ALL_FEATURES]}
     estimate = _weighted_scores(Y, predictions, np.ones((1, len(Y))))
     drawn = _weighted_scores(Y, predictions, weights)
     for name, values in drawn.items():
         columns[name] = estimate[name][0]
-        columns[f"{name}_low"], columns[f"{name}_high"] = _quantiles(values, tails)
+        columns[f"{name}_low"], columns[f"{name}_high"] = percentile_interval(values, level)
     return pd.DataFrame(columns), drawn
-
-
-def _quantiles(drawn, tails):
-    """Quantiles over resamples, without those in which a score does not exist (no variance)."""
-    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
-        warnings.simplefilter("ignore", RuntimeWarning)  # a score that exists in no resample stays NaN
-        return np.nanquantile(np.where(np.isfinite(drawn), drawn, np.nan), tails, axis=0)
 
 
 def _weighted_scores(Y, predictions, weights):

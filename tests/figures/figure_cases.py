@@ -14,8 +14,10 @@ from sbnn.data.variable_genes import find_variable_genes, gene_statistics
 from sbnn.figures import curves as curve_figures
 from sbnn.figures import maps, plotting
 from sbnn.figures.cohort import plot_external_cohort
+from sbnn.figures.importance import plot_gene_importance
 from sbnn.figures.quick_look import plot_one_fold
 from sbnn.figures.stability import plot_stability
+from sbnn.validation.importance import GeneImportance
 from sbnn.validation.stability import GeneStability
 from sbnn.validation.transfer import ALL_FEATURES
 
@@ -202,6 +204,24 @@ def stability(resample, models=("sBNN-2", "sBNN-64 of a long name", "sRRR-2")):
     )
 
 
+def importance(n_genes=8, n_features=5, n_folds=10):
+    """Drops in R2 of genes and features, some of them negative; one gene changes nothing."""
+    random = np.random.default_rng(0)
+    genes = [f"Gene{number}" for number in range(n_genes)]
+    features = [f"feature {number}" for number in range(n_features)]
+    drops = np.sort(random.normal(0.05, 0.05, (n_genes, n_features)), axis=0)[::-1]
+    drops[-1] = 0
+    table = pd.DataFrame({"gene": np.repeat(genes, n_features), "feature": features * n_genes})
+    table["importance"] = drops.ravel()
+    table = table.assign(low=table["importance"] - 0.02, high=table["importance"] + 0.02)
+    table = table.assign(p=random.random(len(table)) ** 3, q=random.random(len(table)) ** 3, frequency=0.5)
+    total = pd.DataFrame({"gene": genes, "importance": drops.mean(axis=1)})
+    total = total.assign(low=total["importance"] - 0.01, high=total["importance"] + 0.01)
+    total["frequency"] = np.linspace(1, 1 / n_folds, n_genes)
+    scores = pd.DataFrame({"feature": [*features, ALL_FEATURES], "r2_test": np.linspace(-0.1, 0.7, n_features + 1)})
+    return GeneImportance(table, total, scores, "sBNN-2", "donor", 40, n_folds, 10, 2000, 0.95)
+
+
 def own_map():
     """Map of a linear model of the simulated cells."""
     return PairedModel(ReducedRankRegressor(2, 0.2, relaxed=True)).fit(DATA).plot(DATA)
@@ -249,6 +269,11 @@ CASES = {
     "plot_double_biplot": [lambda: maps.plot_double_biplot(*biplot(), cells())],
     "plot_overview": [lambda: maps.plot_overview(panel(n_genes=8), cells())],
     "plot_external_cohort": [lambda: plot_external_cohort(*cohort())],
+    "plot_gene_importance": [
+        lambda: plot_gene_importance(importance()),
+        lambda: plot_gene_importance(importance(1, 1, 1)),
+        lambda: plot_gene_importance(importance(40, 70)),
+    ],
     "PairedModel.plot": [own_map],
     "plot_stability": [
         lambda: plot_stability(stability("donor")),

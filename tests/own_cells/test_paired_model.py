@@ -119,6 +119,40 @@ def test_anndata_gets_what_scanpy_plots(cells, fitted):
     assert adata.obs["sbnn_outlier"].dtype == bool
 
 
+def test_an_ensemble_says_how_uncertain_places_are(cells, fitted, tmp_path):
+    schedule = STAGES.shortened(0.2)
+    network = SparseBottleneckRegressor(hidden=(16, 8), n_selected=10, schedule=schedule, n_networks=3)
+    model = PairedModel(network).fit(cells.subset(np.arange(300)))
+    new = table_of(cells.subset(np.arange(300, 400)))
+    spread = model.transform_spread(new)
+    aligned = model.preprocessor_.transform_genes(new.to_numpy())
+    assert spread.name == "spread" and list(spread.index) == list(new.index) and (spread > 0).all()
+    np.testing.assert_allclose(spread, model.estimator_.transform_spread(aligned), rtol=1e-6)
+    shuffled = new.assign(Xist=7).iloc[:, np.random.default_rng(0).permutation(81)]
+    pd.testing.assert_series_equal(model.transform_spread(shuffled), spread)
+    empty = new.copy()
+    empty.iloc[2] = 0
+    with pytest.warns(UserWarning, match="1 of 100 cells have no count"):
+        some = model.transform_spread(empty)
+    assert some.isna().sum() == 1 and np.isnan(some.iloc[2])
+    with pytest.raises(ValueError, match="fill_missing=True sets them"):
+        model.transform_spread(new.iloc[:, 1:])
+    with pytest.warns(UserWarning, match="the cells lack 1 of the 80 genes"):
+        assert len(model.transform_spread(new.iloc[:, 1:], fill_missing=True)) == 100
+    pd.testing.assert_series_equal(load_model(model.save(tmp_path / "map.sbnn")).transform_spread(new), spread)
+    pytest.importorskip("anndata")
+    adata = cells.subset(np.arange(300, 400)).to_anndata()
+    model.annotate(adata, layer="counts")
+    pd.testing.assert_series_equal(adata.obs["sbnn_spread"], spread, check_names=False)
+    pd.testing.assert_series_equal(model.transform_spread(adata, "counts"), spread)
+    fitted.annotate(adata := cells.to_anndata(), layer="counts")
+    assert "sbnn_spread" not in adata.obs
+    with pytest.raises(ValueError, match=r"this model has one map: fit .*n_networks=10"):
+        fitted.transform_spread(new)
+    with pytest.raises(NotFittedError):
+        PairedModel(network).transform_spread(new)
+
+
 READ = """
 import sys
 import numpy as np, pandas as pd

@@ -1,0 +1,123 @@
+"""Bootstrap over animals: whole animals are drawn, because cells of one animal are alike."""
+
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+
+from sbnn._checks import check_length, preview
+from sbnn.data.cell_labels import UNKNOWN
+from sbnn.data.paired_data import PairedData
+from sbnn.validation.folds import Fold
+
+
+def number_groups(groups: npt.ArrayLike | None, n_cells: int, advice: str = "groups=None") -> np.ndarray:
+    """Return the number of the group (animal) of each cell; every cell is a group if `groups` is None.
+
+    Parameters
+    ----------
+    groups : sequence, shape (n_cells,), or None
+    n_cells : int
+    advice : str
+        The argument with which cells are drawn instead, for the error.
+
+    Returns
+    -------
+    int array, shape (n_cells,)
+        From 0, without gaps.
+
+    Raises
+    ------
+    ValueError
+        Not one group per cell, or the animal of a cell is not known.
+    """
+    groups = np.arange(n_cells) if groups is None else np.asarray(groups)
+    check_length(groups, n_cells, "groups", "cell")
+    if groups.dtype.kind == "U" and (groups == UNKNOWN).any():
+        raise ValueError(
+            f"the animal of {int((groups == UNKNOWN).sum())} of {n_cells} cells is not known: leave them out, or "
+            f"resample cells ({advice})"
+        )
+    return np.unique(groups, return_inverse=True)[1]
+
+
+def draw_groups(n_groups: int, n_bootstrap: int, random_state: int) -> np.ndarray:
+    """Draw as many groups as there are, with replacement, many times.
+
+    Parameters
+    ----------
+    n_groups, n_bootstrap, random_state : int
+
+    Returns
+    -------
+    float64 array, shape (n_bootstrap, n_groups)
+        How often each group is drawn in each resample.
+    """
+    draws = np.random.default_rng(random_state).integers(n_groups, size=(n_bootstrap, n_groups))
+    return np.apply_along_axis(np.bincount, 1, draws, minlength=n_groups).astype(float)
+
+
+def donor_bootstraps(data: PairedData, n: int, random_state: int = 0) -> list[Fold]:
+    """Draw as many animals as there are with replacement, n times.
+
+    Parameters
+    ----------
+    data : PairedData
+        With `donors`.
+    n : int
+    random_state : int
+        Draw i comes from `numpy.random.default_rng([random_state, i])`. A draw of each animal once, which can happen
+        if there are few, changes nothing, and is drawn again.
+
+    Returns
+    -------
+    list of Fold
+        `train`: rows of the cells of the drawn animals in random order, as often as their animal was drawn; `test`:
+        rows of the cells of the other animals.
+
+    Raises
+    ------
+    ValueError
+        `data.donors` is None, the donor of a cell is not known, or there are fewer than two.
+    """
+    if data.donors is None:
+        raise ValueError('resample="donor" draws animals, but data.donors is None: give them, or use resample="seed"')
+    unknown = data.donors == UNKNOWN
+    if unknown.any():
+        raise ValueError(
+            f'resample="donor" draws animals, but that of {int(unknown.sum())} of {data.n_cells} cells is not known '
+            f"({preview(data.cell_names[unknown], 3)}): leave them out with data.subset(data.donors != {UNKNOWN!r})"
+        )
+    animals, animal_of_cell = np.unique(data.donors, return_inverse=True)
+    if len(animals) < 2:
+        raise ValueError(f'resample="donor" needs at least 2 animals in data.donors, got {len(animals)}')
+    folds = []
+    for run in range(n):
+        random = np.random.default_rng([random_state, run])
+        times = np.ones(len(animals), dtype=int)
+        while times.all():
+            times = np.bincount(random.integers(len(animals), size=len(animals)), minlength=len(animals))
+        drawn = times[animal_of_cell]
+        folds.append(Fold(random.permutation(np.repeat(np.arange(data.n_cells), drawn)), np.flatnonzero(drawn == 0)))
+    return folds
+
+
+def percentile_interval(drawn: np.ndarray, level: float) -> np.ndarray:
+    """Return the percentile interval over resamples, without those in which a score does not exist (no variance).
+
+    Parameters
+    ----------
+    drawn : array, shape (n_bootstrap, ...)
+        A score in every resample.
+    level : float
+        Coverage, such as 0.95.
+
+    Returns
+    -------
+    array, shape (2, ...)
+        Low and high; NaN where the score exists in no resample.
+    """
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)  # a score that exists in no resample stays NaN
+        tails = [(1 - level) / 2, (1 + level) / 2]
+        return np.nanquantile(np.where(np.isfinite(drawn), drawn, np.nan), tails, axis=0)
