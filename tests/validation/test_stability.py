@@ -16,7 +16,7 @@ from sbnn.data.preprocessing import Preprocessor
 from sbnn.models.clusters import cluster_features, fold_clusters, leave_out_small_clusters
 from sbnn.models.schedules import Stage
 from sbnn.validation import cross_validation
-from sbnn.validation.bootstraps import donor_bootstraps
+from sbnn.validation.bootstrap import donor_bootstraps
 from sbnn.validation.cross_validation import fit_on_folds
 from sbnn.validation.folds import Fold, view_fold
 from sbnn.validation.stability import GeneStability, _index_row, nogueira_index
