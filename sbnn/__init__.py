@@ -22,6 +22,7 @@ _PUBLIC = {
     "cross_validate": "validation.cross_validation",
     "CrossValidation": "validation.result",
     "regularisation_path": "validation.penalty_path",
+    "recommend_n_selected": "validation.gene_number",
     "save_results": "storage.results",
     "load_results": "storage.results",
     "find_author_results": "storage.author_results",

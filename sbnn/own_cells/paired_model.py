@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
@@ -15,36 +14,19 @@ from sklearn.exceptions import NotFittedError
 from sbnn._checks import check_counts, preview, warn, warn_of_fractions
 from sbnn._hints import PathLike
 from sbnn.data.cell_labels import PLAIN_COLOR
-from sbnn.data.containers import counts_of, put_in_obsm
-from sbnn.data.named_tables import read_table
+from sbnn.data.containers import put_in_obsm
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.data.preprocessing import align_genes, fit_preprocessor
+from sbnn.models.gene_number import chooses_number
 from sbnn.models.latent_regressor import LatentRegressorMixin
 from sbnn.own_cells.model_file import make_network, read_model, write_model
+from sbnn.own_cells.new_cells import AlignedCells, read_cells
 from sbnn.own_cells.outliers import distances, outlier_distance
+from sbnn.validation.folds import donors_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.figure import Figure
-
-
-class _AlignedCells(NamedTuple):
-    """Cells as the estimator takes them.
-
-    `X` holds those with counts of the model's genes; `has_counts` marks these among the named cells; `present` marks
-    the genes that were measured (the others are filled).
-    """
-
-    X: np.ndarray
-    names: np.ndarray
-    has_counts: np.ndarray
-    present: np.ndarray
-
-    def table(self, values: np.ndarray, columns: Sequence[str]) -> pd.DataFrame:
-        """Values of the cells in X as a table of all cells, NaN for those without counts."""
-        everything = np.full((len(self.names), len(columns)), np.nan)
-        everything[self.has_counts] = values
-        return pd.DataFrame(everything, index=self.names, columns=columns)
 
 
 class PairedModel:
@@ -88,7 +70,9 @@ class PairedModel:
         ----------
         data : PairedData
             If it has counts and features as measured, these are normalised and z-scored here, and X and Y are not
-            used. If not, new cells must be given on the scale of X, and predictions are on the scale of Y.
+            used. If not, new cells must be given on the scale of X, and predictions are on the scale of Y. A network
+            with `n_selected="auto"` chooses its number of genes on folds that keep the cells of a donor together, where
+            the donors of all cells are known.
 
         Returns
         -------
@@ -104,7 +88,8 @@ class PairedModel:
         if self.estimator is not None:
             self.estimator.check_settings(data.n_genes)
         preprocessor, X, Y = fit_preprocessor(data)
-        estimator = (make_network() if self.estimator is None else clone(self.estimator)).fit(X, Y)
+        estimator = make_network() if self.estimator is None else clone(self.estimator)
+        estimator.fit(X, Y, **({"groups": donors_of(data)} if chooses_number(estimator) else {}))
         if not estimator.selected_.any():
             raise ValueError("the model selects no gene: lower its penalty")
         threshold = outlier_distance(training_genes := X[:, estimator.selected_])
@@ -294,7 +279,7 @@ class PairedModel:
         """Return cells as the estimator takes them, in the order of its genes."""
         self._check_fitted()
         raw = self.preprocessor_.median_depth_ is not None
-        values, genes, names = _cells(cells, layer, raw)
+        values, genes, names = read_cells(cells, layer, raw)
         columns, present = align_genes(self.gene_names_, genes)
         if not present.any():
             raise ValueError(
@@ -319,7 +304,7 @@ class PairedModel:
             warn(f"{empty} and are not predicted (NaN): {preview(names[~has_counts], 3)}")
         measured = {"counts" if raw else "expression": chosen[has_counts]}
         X = self.preprocessor_.transform_genes(**measured, present=present)
-        return _AlignedCells(X, names, has_counts, present)
+        return AlignedCells(X, names, has_counts, present)
 
     def _report_lacking(self, present, fill_missing):
         """Warn of genes that cells lack if these may be filled; else raise ValueError."""
@@ -379,22 +364,3 @@ def load_model(path: PathLike) -> PairedModel:
     model.gene_names_, model.feature_names_, model.feature_units_ = parts.gene_names, parts.feature_names, parts.units
     model.training_genes_, model.outlier_distance_ = parts.training_genes, parts.outlier_distance
     return model
-
-
-def _cells(cells, layer, raw):
-    """Return values (cells x genes), gene names and cell names from any container of cells."""
-    if isinstance(cells, PairedData):
-        values = cells.counts if raw else cells.X
-        if values is not None:
-            return values, cells.gene_names, cells.cell_names
-        raise ValueError(f"the model takes counts, but PairedData {cells.name!r} has none")
-    if isinstance(cells, pd.DataFrame):
-        table = read_table(cells, "cells")
-        return table.to_numpy(), table.columns.to_numpy(str), table.index.to_numpy(str)
-    if hasattr(cells, "mod") and hasattr(cells, "obs_names"):
-        raise ValueError(f"cells is a MuData: give the modality that holds the genes, one of {preview(cells.mod)}")
-    if hasattr(cells, "obs_names") and hasattr(cells, "var_names"):
-        return counts_of(cells, layer), cells.var_names.to_numpy(str), cells.obs_names.to_numpy(str)
-    raise ValueError(
-        f"cells must be a DataFrame, an AnnData or PairedData, which name their genes, got {type(cells).__name__}"
-    )
