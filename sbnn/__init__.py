@@ -24,6 +24,7 @@ _PUBLIC = {
     "regularisation_path": "validation.penalty_path",
     "gene_stability": "validation.stability",
     "gene_importance": "validation.importance",
+    "recommend_n_selected": "validation.gene_number",
     "save_results": "storage.results",
     "load_results": "storage.results",
     "find_author_results": "storage.author_results",

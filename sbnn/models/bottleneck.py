@@ -10,14 +10,16 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import Tags, check_random_state
 
-from sbnn._checks import check_matrix, check_number, check_seed, check_weights, check_whole, unmasked
+from sbnn._checks import check_number, check_seed, check_whole
 from sbnn._hints import Rows
 from sbnn.models.backend import keras
 from sbnn.models.clusters import cluster_features
 from sbnn.models.ensembles import count_members, encode_all, predict_all, predict_mean
+from sbnn.models.fit_arguments import group_numbers, relative_weights, with_validation_cells
 from sbnn.models.gene_decoder import train_gene_decoder
+from sbnn.models.gene_number import check_n_selected, choose_number, chooses_number
 from sbnn.models.latent_regressor import LatentRegressorMixin, all_or_nothing_fit
-from sbnn.models.layouts import feature_layout
+from sbnn.models.layouts import layout_for
 from sbnn.models.map_agreement import spread_of_maps
 from sbnn.models.network import apply_layers, build_network, decoder_of, encoder_of, network_layers
 from sbnn.models.schedules import Schedule, Stage, get_schedule
@@ -42,8 +44,9 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         Strength of the group lasso on genes; 0.05 goes with the schedule "fast", 0.1 with "paper".
     ridge : float
         Strength of the ridge penalty on all weights.
-    n_selected : int or None
-        Genes kept by pruning; None keeps all.
+    n_selected : int, "auto" or None
+        Genes kept by pruning; None keeps all. "auto": `fit` chooses among the numbers of
+        `sbnn.models.gene_number.N_GENES`, by the one-standard-error rule on five folds of the cells it is given.
     hidden : tuple of int
         Widths of the layers before the bottleneck, mirrored after it.
     schedule : str, Schedule, or sequence of Stage
@@ -65,6 +68,8 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         Their names, if X was a DataFrame.
     selected_ : bool array, shape (n_genes,)
         Genes that the network reads.
+    n_selected_ : int
+        Their number.
     gene_norms_ : array, shape (n_genes,)
         Row norms of the first kernel before pruning; of an ensemble, their mean as described above.
     gene_frequency_ : array, shape (n_genes,)
@@ -94,7 +99,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         bottleneck_dim: int = 2,
         group_lasso: float = 0.05,
         ridge: float = 1e-10,
-        n_selected: int | None = 25,
+        n_selected: int | str | None = 25,
         hidden: Sequence[int] = (512, 128),
         schedule: str | Schedule | Sequence[Stage] = "fast",
         random_state: int | np.random.RandomState | None = 0,
@@ -117,6 +122,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         sample_weight: npt.ArrayLike | None = None,
         validation_data: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
         layout: npt.ArrayLike | None = None,
+        groups: npt.ArrayLike | None = None,
     ) -> Self:
         """Train the network.
 
@@ -133,6 +139,9 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         layout : array, shape (n_cells, bottleneck_dim), optional
             Coordinates of one's own for a schedule that pre-trains on a layout, instead of those of its name; they are
             used as they are: give them mean 0 and an SD of about 1.
+        groups : array, shape (n_cells,), optional
+            The animal of each cell, whose cells `n_selected="auto"` keeps together in its folds; a given number of
+            genes does not depend on it.
 
         Returns
         -------
@@ -147,25 +156,26 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         """
         X, Y = self._check_training(X, y, np.float32)
         self.check_settings(X.shape[1])
-        if sample_weight is not None:
-            weights = check_weights(sample_weight, len(X))
-            sample_weight = np.asarray(weights / weights.mean(), dtype=np.float32)  # their scale does not matter
-        starts = get_schedule(self.schedule).cluster_starts
-        clusters = cluster_features(Y, starts) if starts else None
-        coordinates = self._layout_of(Y, layout)
-        n_train = len(X)
+        weights, groups = relative_weights(sample_weight, len(X)), group_numbers(groups, len(X))
+        stages, seed = get_schedule(self.schedule), self.seed()
+        coordinates = layout_for(Y, layout, stages.layout, self.bottleneck_dim)
+        n_train, settings = len(X), self.stack_settings()
         if validation_data is not None:
-            X, Y = self._with_validation_cells(X, Y, *validation_data)
+            X, Y = with_validation_cells(X, Y, *validation_data, getattr(self, "feature_names_in_", None))
+        if chooses_number(self):
+            own = None if layout is None else coordinates
+            settings["n_selected"] = choose_number(self, X[:n_train], Y[:n_train], seed, groups, weights, own)
+        clusters = cluster_features(Y[:n_train], stages.cluster_starts) if stages.cluster_starts else None
         task = TrainingTask(
             np.arange(n_train),
             np.arange(n_train, len(X)),
             group_lasso=self.group_lasso,
-            random_state=self.seed(),
+            random_state=seed,
             clusters=clusters,
             layout=coordinates,
-            cell_weights=sample_weight,
+            cell_weights=weights,
         )
-        trained = train_stack(X, Y, [task], **self.stack_settings())[0]
+        trained = train_stack(X, Y, [task], **settings)[0]
         if trained.diverged_in is not None:
             raise ValueError(
                 f"training diverged in the stage {trained.diverged_in!r}: weights or errors are no longer finite. X "
@@ -173,38 +183,6 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
                 "expected (sbnn.Preprocessor); or lower the learning rate of the schedule"
             )
         return self.adopt(trained, X[:n_train])
-
-    def _layout_of(self, Y, own):
-        """Return the layout to pre-train on: that of the features, or one's own; None if the schedule has none."""
-        kind = get_schedule(self.schedule).layout
-        if own is None:
-            return None if kind is None else feature_layout(Y, kind, self.bottleneck_dim)
-        if kind is None:
-            raise ValueError(
-                'layout is given, but the schedule pre-trains on none: give its stage "pretrained" a layout'
-            )
-        own = check_matrix(own, "layout", np.float32)
-        if own.shape != (len(Y), self.bottleneck_dim):
-            raise ValueError(f"layout must have shape {(len(Y), self.bottleneck_dim)}, got {own.shape}")
-        return own
-
-    def _with_validation_cells(
-        self, X: np.ndarray, Y: np.ndarray, validation_X: npt.ArrayLike, validation_Y: npt.ArrayLike
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Append validation cells to the training cells."""
-        named = getattr(self, "feature_names_in_", None)
-        if named is not None and list(getattr(validation_X, "columns", named)) != list(named):
-            raise ValueError("X of validation_data should have the genes of X, in their order, as its columns")
-        validation_X = check_matrix(validation_X, "X of validation_data", np.float32)
-        validation_Y = np.asarray(unmasked(validation_Y))
-        validation_Y = validation_Y[:, None] if validation_Y.ndim == 1 else validation_Y
-        validation_Y = check_matrix(validation_Y, "Y of validation_data", np.float32, allow_nan=True)
-        if validation_X.shape[1] != X.shape[1] or validation_Y.shape != (len(validation_X), Y.shape[1]):
-            raise ValueError(
-                f"validation_data should have {X.shape[1]} genes and {Y.shape[1]} features for the same cells, got "
-                f"shapes {validation_X.shape} and {validation_Y.shape}"
-            )
-        return np.concatenate([X, validation_X]), np.concatenate([Y, validation_Y])
 
     def check_settings(self, n_genes: int | None = None, n_features: int | None = None) -> None:
         """Raise ValueError if the network cannot be trained with the arguments of the constructor.
@@ -237,10 +215,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
                 f"a layout has at most as many coordinates as there are features, {n_features}: bottleneck_dim is "
                 f"{self.bottleneck_dim}"
             )
-        if self.n_selected is not None:
-            check_whole(self.n_selected, "n_selected")
-            if n_genes is not None and self.n_selected > n_genes and any(stage.name == "pruned" for stage in stages):
-                raise ValueError(f"n_selected must be between 1 and the {n_genes} genes, got {self.n_selected}")
+        check_n_selected(self.n_selected, stages, n_genes)
 
     def seed(self) -> int:
         """Return a whole number for `random_state`, interpreted as in scikit-learn."""
@@ -290,7 +265,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         self.members_ = trained.members
         own = trained.selected.astype(float) if trained.gene_frequency is None else trained.gene_frequency
         self.gene_frequency_ = own
-        self.n_features_in_ = len(trained.selected)
+        self.n_features_in_, self.n_selected_ = len(trained.selected), int(trained.selected.sum())
         self._training_genes = X[:, self.selected_][cells]
         for cached in ("network_", "_gene_decoder"):
             self.__dict__.pop(cached, None)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sbnn._checks import check_choice
+from sbnn._checks import check_choice, check_matrix
 from sbnn.models.clusters import View
 
 LAYOUTS = ("pca", "tsne")
@@ -49,6 +49,38 @@ def feature_layout(Y: npt.ArrayLike, kind: str = "pca", n_dims: int = 2) -> np.n
         places = _tsne(Y, places)
     places = places - places.mean(axis=0)
     return (places / max(places.std(axis=0).max(), 1e-12)).astype(np.float32)
+
+
+def layout_for(Y: np.ndarray, own: npt.ArrayLike | None, kind: str | None, n_dims: int) -> np.ndarray | None:
+    """Return the layout of cells that a network pre-trains on: that of their features, or one's own.
+
+    Parameters
+    ----------
+    Y : array, shape (n_cells, n_features)
+    own : array, shape (n_cells, n_dims), optional
+        Coordinates to be used as they are.
+    kind : {"pca", "tsne"} or None
+        `Schedule.layout`; None pre-trains on no layout.
+    n_dims : int
+        Dimension of the bottleneck.
+
+    Returns
+    -------
+    float32 array, shape (n_cells, n_dims), or None
+
+    Raises
+    ------
+    ValueError
+        `own` has another shape or holds values that are not finite, or the schedule pre-trains on no layout.
+    """
+    if own is None:
+        return None if kind is None else feature_layout(Y, kind, n_dims)
+    if kind is None:
+        raise ValueError('layout is given, but the schedule pre-trains on none: give its stage "pretrained" a layout')
+    own = check_matrix(own, "layout", np.float32)
+    if own.shape != (len(Y), n_dims):
+        raise ValueError(f"layout must have shape {(len(Y), n_dims)}, got {own.shape}")
+    return own
 
 
 def principal_components(Y: np.ndarray, n_dims: int) -> np.ndarray:

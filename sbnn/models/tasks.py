@@ -1,14 +1,26 @@
 """Training tasks of the networks of a stack, and the trained networks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from sbnn._checks import check_length, check_number, check_same_cells
-from sbnn.models.clusters import N_CLUSTERS
+from sbnn.models.clusters import N_CLUSTERS, View
 from sbnn.models.schedules import Schedule, Stage, get_schedule
+
+_T = TypeVar("_T")
+#: Networks that one process trains at once if it is the only one: on a CPU larger stacks are not faster.
+STACK_SIZE = 5
+
+
+class Tables(View, Protocol):
+    """What is read of `sbnn.validation.folds.FoldView`."""
+
+    @property
+    def X(self) -> np.ndarray: ...  # noqa: D102, N802
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +133,46 @@ def check_stack(
         raise ValueError("a stage is left without training cells: give more cells")
     if any(stage.name == "pruned" for stage in stages) and not 1 <= n_selected <= X.shape[1]:
         raise ValueError(f"n_selected must be between 1 and the {X.shape[1]} genes, got {n_selected}")
+
+
+def cut_stack(stack: list[_T], size: int) -> list[list[_T]]:
+    """Cut a list into lists of at most `size`."""
+    return [stack[start : start + size] for start in range(0, len(stack), size)]
+
+
+def joint_tables(
+    tasks: Sequence[TrainingTask], views: Sequence[Tables]
+) -> tuple[np.ndarray, np.ndarray, Sequence[TrainingTask]]:
+    """Return X and Y with the cells of all tasks, and the tasks with the corresponding rows.
+
+    Parameters
+    ----------
+    tasks : sequence of TrainingTask
+    views : list of FoldView
+        What the network of each fold sees; a task belongs to `views[task.fold]`.
+
+    Returns
+    -------
+    tuple
+        If all folds see the same X, its rows are those of the tasks already.
+    """
+    numbers = sorted({task.fold for task in tasks})
+    if all(views[number].X is views[numbers[0]].X for number in numbers):
+        return views[numbers[0]].X, views[numbers[0]].Y, tasks
+    offset = {number: place * len(views[number].X) for place, number in enumerate(numbers)}
+    moved = [
+        replace(
+            task,
+            train_cells=task.train_cells + offset[task.fold],
+            test_cells=task.test_cells + offset[task.fold],
+        )
+        for task in tasks
+    ]
+    return (
+        np.concatenate([views[number].X for number in numbers]),
+        np.concatenate([views[number].Y for number in numbers]),
+        moved,
+    )
 
 
 @dataclass(frozen=True, eq=False)

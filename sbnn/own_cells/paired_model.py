@@ -16,10 +16,12 @@ from sbnn._hints import PathLike
 from sbnn.data.containers import put_in_obsm
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.data.preprocessing import align_genes, fit_preprocessor
+from sbnn.models.gene_number import chooses_number
 from sbnn.models.latent_regressor import LatentRegressorMixin
 from sbnn.own_cells.aligned_cells import AlignedCells, values_and_names
 from sbnn.own_cells.model_file import make_network, read_model, write_model
 from sbnn.own_cells.outliers import distances, outlier_distance
+from sbnn.validation.folds import donors_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -67,7 +69,9 @@ class PairedModel:
         ----------
         data : PairedData
             If it has counts and features as measured, these are normalised and z-scored here, and X and Y are not
-            used. If not, new cells must be given on the scale of X, and predictions are on the scale of Y.
+            used. If not, new cells must be given on the scale of X, and predictions are on the scale of Y. A network
+            with `n_selected="auto"` chooses its number of genes on folds that keep the cells of a donor together, where
+            the donors of all cells are known.
 
         Returns
         -------
@@ -83,7 +87,8 @@ class PairedModel:
         if self.estimator is not None:
             self.estimator.check_settings(data.n_genes)
         preprocessor, X, Y = fit_preprocessor(data)
-        estimator = (make_network() if self.estimator is None else clone(self.estimator)).fit(X, Y)
+        estimator = make_network() if self.estimator is None else clone(self.estimator)
+        estimator.fit(X, Y, **({"groups": donors_of(data)} if chooses_number(estimator) else {}))
         if not estimator.selected_.any():
             raise ValueError("the model selects no gene: lower its penalty")
         threshold = outlier_distance(training_genes := X[:, estimator.selected_])

@@ -10,7 +10,8 @@ from tqdm.auto import tqdm
 
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.schedules import get_schedule
-from sbnn.validation.execution import STACK_SIZE, Fit, Job, Plan, cut_into_chunks, fitting_stack, run_chunk, stack_shape
+from sbnn.models.tasks import STACK_SIZE
+from sbnn.validation.execution import Fit, Job, Plan, cut_into_chunks, fitting_stack, run_chunk, stack_shape
 from sbnn.validation.workers import is_local, n_threads_for, run_elsewhere, run_in_threads, runs_here
 
 

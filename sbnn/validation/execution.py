@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from numbers import Integral
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, clone
 
+from sbnn._checks import check_matrix
+from sbnn.models.fit_arguments import group_numbers
+from sbnn.models.gene_number import choose_number, chooses_number
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.reduced_rank import ReducedRankRegressor, reduced_rank_path, relax
 from sbnn.models.schedules import get_schedule
-from sbnn.models.tasks import TrainedNetwork, TrainingTask
+from sbnn.models.tasks import TrainedNetwork, TrainingTask, cut_stack, joint_tables
 from sbnn.validation.baselines import ClassMean
-from sbnn.validation.folds import FoldView
+from sbnn.validation.folds import FoldView, donors_of
 from sbnn.validation.tables import fit_tables
 
 if TYPE_CHECKING:
     from sbnn.models.bottleneck import SparseBottleneckRegressor
 
 
-_T = TypeVar("_T")
-#: Networks that one process trains at once if it is the only one: on a CPU larger stacks are not faster.
-STACK_SIZE = 5
 #: Fraction of an accelerator's memory that a stack may fill.
 MEMORY_PART = 0.6
 
@@ -122,13 +122,14 @@ def draw_seeds(models: Sequence[tuple[str, BaseEstimator]], n_folds: int) -> dic
 
 
 class Names(NamedTuple):
-    """The names in the data that the tables of a fit need."""
+    """The names in the data that fits need: for their tables, and donors for the choice of a number of genes."""
 
     gene_names: np.ndarray
     feature_names: np.ndarray
     cell_names: np.ndarray
     cell_types: np.ndarray | None
     cell_families: np.ndarray | None
+    donors: np.ndarray | None
 
 
 @dataclass
@@ -196,7 +197,9 @@ def cut_into_chunks(
     cut = []
     for stack in stacks.values():
         estimator = plan.estimator(stack[0])
-        cut += cut_stack(stack, max(1, stack_size(estimator) // estimator.count_trained()))
+        # What chooses its number of genes is alone: those of a stack have the same number.
+        size = 1 if chooses_number(estimator) else stack_size(estimator) // estimator.count_trained()
+        cut += cut_stack(stack, max(1, size))
     return [*cut, *others.values()]
 
 
@@ -204,11 +207,6 @@ def stack_shape(plan: Plan, job: Job) -> tuple[Any, ...]:
     """Return what networks must share to be stacked: the arguments of `train_stack`, and steps per epoch."""
     estimator = plan.estimator(job)
     return (*estimator.stack_settings().values(), plan.task(job).steps_per_epoch(estimator.schedule))
-
-
-def cut_stack(stack: list[_T], size: int) -> list[list[_T]]:
-    """Cut a list into lists of at most `size`."""
-    return [stack[start : start + size] for start in range(0, len(stack), size)]
 
 
 def fitting_stack(plan: Plan, estimator: SparseBottleneckRegressor, memory: int) -> int:
@@ -275,9 +273,20 @@ def _train_networks(plan, chunk, on_epoch):
     """Train a stack of networks."""
     from sbnn.models.training import train_stack
 
-    X, Y, tasks = _joint_tables([plan.task(job) for job in chunk], plan.views)
-    networks = train_stack(X, Y, tasks, **plan.estimator(chunk[0]).stack_settings(), on_epoch=on_epoch)
+    X, Y, tasks = joint_tables([plan.task(job) for job in chunk], plan.views)
+    settings = plan.estimator(chunk[0]).stack_settings()
+    if chooses_number(plan.estimator(chunk[0])):
+        settings["n_selected"] = _choose_number(plan, chunk[0])
+    networks = train_stack(X, Y, tasks, **settings, on_epoch=on_epoch)
     return [adopt_network(plan, job, network) for job, network in zip(chunk, networks, strict=True)]
+
+
+def _choose_number(plan, job):
+    """Let a network choose its number of genes on the training cells of its fold, with their donors kept together."""
+    view = plan.view(job)
+    X, Y = (check_matrix(table[view.train], "values", np.float32, allow_nan=True) for table in (view.X, view.Y))
+    groups = group_numbers(donors_of(plan.data, view.train), len(X))
+    return choose_number(plan.estimator(job), X, Y, plan.task(job).random_state, groups)
 
 
 def adopt_network(plan: Plan, job: Job, network: TrainedNetwork) -> Fit:
@@ -291,27 +300,6 @@ def adopt_network(plan: Plan, job: Job, network: TrainedNetwork) -> Fit:
 def _fit(plan, job, model, **more):
     """Fit of a job."""
     return Fit(job, plan.name(job), plan.estimator(job), model, **more)
-
-
-def _joint_tables(tasks, views):
-    """X and Y with the cells of all tasks, and the tasks with the corresponding rows."""
-    numbers = sorted({task.fold for task in tasks})
-    if all(views[number].X is views[numbers[0]].X for number in numbers):
-        return views[numbers[0]].X, views[numbers[0]].Y, tasks
-    offset = {number: place * len(views[number].X) for place, number in enumerate(numbers)}
-    moved = [
-        replace(
-            task,
-            train_cells=task.train_cells + offset[task.fold],
-            test_cells=task.test_cells + offset[task.fold],
-        )
-        for task in tasks
-    ]
-    return (
-        np.concatenate([views[number].X for number in numbers]),
-        np.concatenate([views[number].Y for number in numbers]),
-        moved,
-    )
 
 
 def _fit_others(plan, chunk):

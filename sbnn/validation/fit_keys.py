@@ -19,6 +19,7 @@ from joblib.externals.loky import cloudpickle_wrapper as cloudpickle
 
 import sbnn
 from sbnn.data.paired_data import PairedData
+from sbnn.models.gene_number import chooses_number
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.schedules import get_schedule
 from sbnn.storage.results import package_versions
@@ -36,6 +37,8 @@ TRAINING_CODE = (
     "models.elastic_net",
     "models.engine",
     "models.ensembles",
+    "models.fit_arguments",
+    "models.gene_number",
     "models.map_agreement",
     "models.bottleneck",
     "validation.execution",
@@ -121,6 +124,8 @@ def fit_keys(
             settings = f"{of_model} {seeds[Job(run, number)]}" if draws else of_model
             asked[settings, fold] += 1
             parts = [*about, fold, settings, str(asked[settings, fold])]
+            if chooses_number(estimator):  # on folds that keep donors together
+                parts.append(joblib.hash(data.donors))
             keys[run, number] = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     return keys
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from sklearn.model_selection import BaseCrossValidator, GroupKFold
 
 from sbnn._checks import check_rows, preview
+from sbnn._hints import Rows
 from sbnn.data.cell_labels import UNKNOWN
 from sbnn.data.paired_data import PairedData
 from sbnn.data.preprocessing import fit_preprocessor
@@ -132,6 +133,26 @@ def _known_donors(data):
             f"({preview(data.cell_names[unknown], 3)}): leave them out with data.subset(data.donors != {UNKNOWN!r})"
         )
     return data.donors
+
+
+def donors_of(data: PairedData, cells: Rows = slice(None)) -> np.ndarray | None:
+    """Return the donor of each cell, for folds that keep donors together.
+
+    Parameters
+    ----------
+    data : PairedData
+    cells : int array or slice
+        Rows of the cells.
+
+    Returns
+    -------
+    str array, or None
+        None unless the donors of all these cells are known, and there are at least two.
+    """
+    if data.donors is None:
+        return None
+    donors = data.donors[cells]
+    return donors if UNKNOWN not in donors and len(np.unique(donors)) > 1 else None
 
 
 def _all_cells(data):

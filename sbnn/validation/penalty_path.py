@@ -22,8 +22,8 @@ from sbnn.models.clusters import fold_clusters
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.layouts import feature_layout
 from sbnn.models.schedules import get_schedule
+from sbnn.models.tasks import STACK_SIZE, cut_stack
 from sbnn.validation.dispatch import hide_bar
-from sbnn.validation.execution import STACK_SIZE, cut_stack
 from sbnn.validation.folds import FoldChoice, make_folds, view_fold
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator
 
 from sbnn.data.cell_labels import PLAIN_COLOR, modal_colors
 from sbnn.data.paired_data import PairedData
+from sbnn.models.gene_number import chooses_number
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.r2 import as_columns, feature_r2, r2
 from sbnn.models.schedules import get_schedule
@@ -49,6 +50,8 @@ def fit_tables(data: PairedData, view: FoldView, fit: FittedJob, keep: Collectio
         Those of TABLES that this model has, by name.
     """
     keys = {**setting_columns(fit.name, fit.estimator, len(data.feature_names)), "fold": fit.job.fold}
+    if chooses_number(fit.estimator):
+        keys["n_selected"] = fit.model.n_selected_
     rows = _network_tables(keys, fit, data) if is_network(fit.estimator) else _linear_tables(keys, fit, view, data)
     cells = view.test if len(view.test) else view.train
     keys = {**keys, "stage": fit.model.history_["stage"].iloc[-1] if is_network(fit.estimator) else "fitted"}

@@ -14,9 +14,11 @@ from sbnn.data.variable_genes import find_variable_genes, gene_statistics
 from sbnn.figures import curves as curve_figures
 from sbnn.figures import maps, plotting
 from sbnn.figures.cohort import plot_external_cohort
+from sbnn.figures.gene_number import plot_gene_number
 from sbnn.figures.importance import plot_gene_importance
 from sbnn.figures.quick_look import plot_one_fold
 from sbnn.figures.stability import plot_stability
+from sbnn.validation.gene_number import GeneNumber
 from sbnn.validation.importance import GeneImportance
 from sbnn.validation.stability import GeneStability
 from sbnn.validation.transfer import ALL_FEATURES
@@ -222,6 +224,16 @@ def importance(n_genes=8, n_features=5, n_folds=10):
     return GeneImportance(table, total, scores, "sBNN-2", "donor", 40, n_folds, 10, 2000, 0.95)
 
 
+def gene_number(best=100, n_genes=(5, 10, 15, 20, 25, 30, 40, 60, 100)):
+    """What a comparison of numbers of genes finds: 25 are recommended."""
+    r2 = [0.5 - 2 / number for number in n_genes]
+    summary = {"n_selected": n_genes, "r2_mean": r2, "r2_se": 0.06, "nogueira": np.linspace(0.5, 0.8, len(n_genes))}
+    scores = pd.DataFrame(
+        [(fold, n, 0.5) for fold in range(10) for n in n_genes], columns=["fold", "n_selected", "r2_test"]
+    )
+    return GeneNumber(scores, pd.DataFrame(summary), 25, best)
+
+
 def own_map():
     """Map of a linear model of the simulated cells."""
     return PairedModel(ReducedRankRegressor(2, 0.2, relaxed=True)).fit(DATA).plot(DATA)
@@ -278,6 +290,11 @@ CASES = {
     "plot_stability": [
         lambda: plot_stability(stability("donor")),
         lambda: plot_stability([stability("seed", ("sBNN-2",)), stability("donor")]),
+    ],
+    "plot_gene_number": [
+        lambda: plot_gene_number(gene_number()),
+        lambda: plot_gene_number(gene_number(25, (22, 25))),
+        lambda: plot_gene_number(gene_number(25, (25,))),
     ],
     "plot_one_fold": [lambda: plot_one_fold(one_fold(), cells())],
 }

@@ -168,7 +168,7 @@ N_PANELS = {
     "plot_training_curves": (2, 3), "plot_bottleneck_comparison": (0, 2), "plot_published_curves": (2,),
     "plot_feature_distributions": (2,), "plot_latent_space": (3, 2), "plot_seeds": (2,), "plot_embeddings": (2,),
     "plot_double_biplot": (2,), "plot_external_cohort": (7,), "PairedModel.plot": (3,), "plot_overview": (0,),
-    "plot_one_fold": (2,), "plot_stability": (3, 4), "plot_gene_importance": (2, 2, 2),
+    "plot_one_fold": (2,), "plot_stability": (3, 4), "plot_gene_importance": (2, 2, 2), "plot_gene_number": (2, 2, 2),
 }  # fmt: skip
 
 

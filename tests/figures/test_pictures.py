@@ -282,6 +282,34 @@ def test_names_with_dollars_are_not_formulas(small, cells, tmp_path):
         assert len(texts) >= 2 and not any(text.get_parse_math() for text in texts)
 
 
+def test_numbers_of_genes_are_ticks_and_the_two_that_matter_are_marked():
+    result = figure_cases.gene_number()
+    figure = figure_cases.plot_gene_number(result)
+    table = result.summary.set_index("n_selected")
+    above, below = figure.axes
+    for axis, column in ((above, "r2_mean"), (below, "nogueira")):
+        line = max(axis.get_lines(), key=lambda line: len(line.get_xdata()))
+        np.testing.assert_allclose(line.get_xydata(), table[[column]].reset_index().to_numpy())
+        assert axis.get_xscale() == "log" and list(axis.get_xticks()) == list(table.index)
+    (band,) = above.collections
+    corners = band.get_paths()[0].vertices
+    error = table["r2_se"].iloc[0]
+    assert corners[:, 1].min() == pytest.approx(table["r2_mean"].min() - error)
+    assert corners[:, 1].max() == pytest.approx(table["r2_mean"].max() + error)
+    points = {line.get_xdata()[0] for line in above.get_lines() if len(line.get_xdata()) == 1}
+    assert points == {25, 100}
+    texts = {text.get_text(): text for text in above.texts}
+    assert set(texts) == {"best − SE", "best: 100", "recommended: 25"}
+    assert texts["best − SE"].xy[1] == pytest.approx(table["r2_mean"][100] - error)
+    assert "mean ± SE over 10 folds" in " ".join(text.get_text() for text in figure.texts)
+    names = [text.get_text() for text in below.get_xticklabels()]
+    assert "25" in names and "100" in names
+    # Two numbers that are too close for two names: the recommended one has its name.
+    close = figure_cases.plot_gene_number(figure_cases.gene_number(25, (24, 25, 100)))
+    assert [text.get_text() for text in close.axes[1].get_xticklabels()] == ["", "25", "100"]
+    assert "best and recommended: 25" in {text.get_text() for text in close.axes[0].texts}
+
+
 def test_linear_paths_have_the_networks_beside_them():
     figure = plotting.plot_linear_path(figure_cases.linear_scores(), {"sRRR-2": 0.2}, figure_cases.networks())
     axis = figure.axes[0]
