@@ -138,8 +138,8 @@ NETWORK_SETTINGS = [
     ("random_state", -1, "random_state must be between 0 and 4294967295, got -1"),
     ("random_state", 0.5, "random_state must be a whole number"),
     ("random_state", "17", "random_state must be a whole number"),
-    ("schedule", None, "schedule must be one of 'fast', 'stable', 'wide', 'paper'.*got None"),
-    ("schedule", 3, "schedule must be one of 'fast', 'stable', 'wide', 'paper'.*got 3"),
+    ("schedule", None, "schedule must be one of 'fast', 'stable', 'small', 'wide', 'paper'.*got None"),
+    ("schedule", 3, "schedule must be one of 'fast', 'stable', 'small', 'wide', 'paper'.*got 3"),
     ("schedule", "fastest", "unknown schedule 'fastest': expected one of 'fast'"),
     ("schedule", [], "needs a sequence of Stage"),
     ("schedule", ["fast"], "needs a sequence of Stage"),
@@ -471,7 +471,7 @@ CALLS = [
     ("stages out of order", lambda: Schedule("s", [stage(name="pruned"), stage()]), "stages must come in the order"),
     ("a schedule of half an epoch", lambda: SCHEDULES["fast"].shortened(0), "factor must be finite and more than 0"),
     ("a schedule of NaN", lambda: SCHEDULES["fast"].shortened(NAN), "factor must be finite and more than 0"),
-    ("no schedule", lambda: get_schedule(None), "schedule must be one of 'fast', 'stable', 'wide', 'paper'"),
+    ("no schedule", lambda: get_schedule(None), "schedule must be one of 'fast', 'stable', 'small', 'wide', 'paper'"),
 ]  # fmt: skip
 
 

@@ -31,6 +31,7 @@ class Unfitted(Protocol):
     group_lasso: float
 
     def stack_settings(self) -> dict[str, Any]: ...  # noqa: D102
+    def count_trained(self) -> int: ...  # noqa: D102
 
 
 class InnerFold(NamedTuple):
@@ -260,7 +261,7 @@ def follow_numbers(
             own_weights = weights[view.train]
             task = replace(task, cell_weights=(own_weights / own_weights.mean(dtype=np.float64)).astype(np.float32))
         stacks[task.steps_per_epoch(schedule)].append(task)
-    size = max(1, STACK_SIZE // settings["n_networks"])
+    size = max(1, STACK_SIZE // network.count_trained())
     fits = []
     for stack in (part for whole in stacks.values() for part in cut_stack(whole, size)):
         fits += _follow_stack(settings, stack, views, sorted(numbers), weights, advance)
@@ -280,6 +281,7 @@ def _check_observed(views):
 
 def _follow_stack(settings, stack, views, numbers, weights, advance):
     """Train the networks of several folds at once; return their NumberFits."""
+    from sbnn.models.ensembles import count_members, keep_consensus
     from sbnn.models.network import network_layers
     from sbnn.models.training import StackRun
 
@@ -289,8 +291,9 @@ def _follow_stack(settings, stack, views, numbers, weights, advance):
     check_stack(X, Y, tasks, settings["schedule"], max(numbers))
     layers = network_layers(Y.shape[1], settings["bottleneck_dim"], settings["hidden"])
     n_networks = settings["n_networks"]
-    members = [replace(task, member=member) for task in tasks for member in range(n_networks)]
-    run = StackRun(X, Y, members, layers, settings["ridge"], n_sharing=n_networks)
+    n_members = count_members(n_networks, settings["schedule"])
+    members = [replace(task, member=member) for task in tasks for member in range(n_members)]
+    run = StackRun(X, Y, members, layers, settings["ridge"], n_sharing=n_members)
     for stream, stage in enumerate(first):
         run.step(stage, stream)
     fits = []
@@ -299,8 +302,10 @@ def _follow_stack(settings, stack, views, numbers, weights, advance):
         branch.keep_largest(number)
         branch.step(pruned, stream=len(first))
         trained = branch.finish()
-        for place, task in enumerate(stack):
-            own = trained[place * n_networks : (place + 1) * n_networks]
+        for place, task in enumerate(tasks):
+            own = trained[place * n_members : (place + 1) * n_members]
+            if n_members > n_networks:
+                own = [keep_consensus(own, layers, number, X, Y, task)]
             score = _held_out_r2(own, layers, views[task.fold], weights, number, task.fold)
             fits.append(NumberFit(task.fold, number, score, own[0].selected))
         advance(len(members))

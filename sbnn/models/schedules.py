@@ -207,8 +207,10 @@ _FAST: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 128, "decay": "cos
 #: group_lasso 0.05: in "stable" ten networks choose the genes together and the most central of them is kept, because
 #: maps differ between seeds mostly where their genes do; with those genes, longer training pays. "wide" goes with 64
 #: dimensions and group_lasso 0.03: after pruning, where a wide network has enough parameters to learn the cells by
-#: heart, it drops more genes and trains longer. The others are the paper's schedule, whose group_lasso is 0.1, and its
-#: two ablations (arXiv 2006.10411, section 2 and figure 2).
+#: heart, it drops more genes and trains longer. "small" goes with 2-D bottlenecks, group_lasso 0.1 and fewer than about
+#: 600 cells: an epoch is then only a few steps, and half of the genes are dropped at random in the last stage, which
+#: otherwise overfits (benchmarks/choose_small_schedule.py). The others are the paper's schedule, whose group_lasso is
+#: 0.1, and its two ablations (arXiv 2006.10411, section 2 and figure 2).
 SCHEDULES = {
     schedule.name: schedule
     for schedule in (
@@ -228,6 +230,15 @@ SCHEDULES = {
                 Stage("frozen", epochs=5, freeze_hidden=True, **_FAST),
                 Stage("finetuned", epochs=20, input_dropout=0.3, **_FAST),
                 Stage("pruned", epochs=120, input_dropout=0.2, n_starts=10, **_FAST),
+            ),
+        ),
+        Schedule(
+            "small",
+            (
+                Stage("pretrained", epochs=40, cluster_starts=20, input_dropout=0.3, **_FAST),
+                Stage("frozen", epochs=5, freeze_hidden=True, **_FAST),
+                Stage("finetuned", epochs=60, input_dropout=0.3, **_FAST),
+                Stage("pruned", epochs=120, input_dropout=0.5, n_starts=10, **_FAST),
             ),
         ),
         Schedule(

@@ -19,7 +19,8 @@ from sbnn.data.preprocessing import align_genes, fit_preprocessor
 from sbnn.models.gene_number import chooses_number
 from sbnn.models.latent_regressor import LatentRegressorMixin
 from sbnn.own_cells.aligned_cells import AlignedCells, values_and_names
-from sbnn.own_cells.model_file import make_network, read_model, write_model
+from sbnn.own_cells.default_network import default_network
+from sbnn.own_cells.model_file import read_model, write_model
 from sbnn.own_cells.outliers import distances, outlier_distance
 from sbnn.validation.folds import donors_of
 
@@ -34,7 +35,8 @@ class PairedModel:
     Parameters
     ----------
     estimator : SparseBottleneckRegressor or ReducedRankRegressor, optional
-        What is fitted; a SparseBottleneckRegressor with default settings if None. Anything else is a ValueError.
+        What is fitted; if None, an ensemble of ten networks, whose settings follow the number of cells
+        (`sbnn.own_cells.default_network`). Anything else is a ValueError.
 
     Attributes
     ----------
@@ -87,7 +89,7 @@ class PairedModel:
         if self.estimator is not None:
             self.estimator.check_settings(data.n_genes)
         preprocessor, X, Y = fit_preprocessor(data)
-        estimator = make_network() if self.estimator is None else clone(self.estimator)
+        estimator = default_network(data.n_cells) if self.estimator is None else clone(self.estimator)
         estimator.fit(X, Y, **({"groups": donors_of(data)} if chooses_number(estimator) else {}))
         if not estimator.selected_.any():
             raise ValueError("the model selects no gene: lower its penalty")

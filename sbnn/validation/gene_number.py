@@ -26,6 +26,7 @@ from sbnn.models.latent_regressor import is_network
 from sbnn.models.schedules import get_schedule
 from sbnn.validation.dispatch import hide_bar
 from sbnn.validation.folds import FoldChoice, donors_of, make_folds, view_fold
+from sbnn.validation.stability import nogueira_index
 
 if TYPE_CHECKING:
     from sbnn.models.bottleneck import SparseBottleneckRegressor
@@ -125,12 +126,12 @@ def recommend_n_selected(
         raise ValueError(f"folds must be at least 2, for a standard error over them, got {len(splits)}")
     check_targets(data.Y, np.float32, data.feature_names, data.cell_names)
     views = [view_fold(data, split, within_fold=True) for split in splits]
-    total = len(splits) * len(numbers) * network.n_networks
+    total = len(splits) * len(numbers) * network.count_trained()
     with tqdm(total=total, desc="networks x numbers of genes", disable=hide_bar(progress)) as bar:
         fits = follow_numbers(network, views, numbers, network.seed(), advance=bar.update)
     scores = scores_of(fits)
     choice = one_standard_error(scores)
-    stability = [_nogueira(np.stack([fit.selected for fit in fits if fit.n_selected == n])) for n in numbers]
+    stability = [nogueira_index(np.stack([fit.selected for fit in fits if fit.n_selected == n])).value for n in numbers]
     genes = [(fit.fold, fit.n_selected, gene) for fit in fits for gene in data.gene_names[fit.selected]]
     return GeneNumber(
         scores,
@@ -163,14 +164,3 @@ def _checked_numbers(n_genes, n_available):
     if max(numbers) > n_available:
         raise ValueError(f"n_genes must be at most {n_available}, the genes in the data, got {max(numbers)}")
     return sorted(numbers)
-
-
-def _nogueira(selected):
-    """Stability of the genes of several runs, bool array (n_runs, n_genes): Nogueira, Sechidis & Brown 2018, eq. 4."""
-    n_runs = len(selected)
-    frequency = selected.mean(axis=0)
-    share = frequency.mean()
-    if share in (0, 1):
-        return np.nan
-    variance = n_runs / (n_runs - 1) * frequency * (1 - frequency)
-    return float(1 - variance.mean() / (share * (1 - share)))

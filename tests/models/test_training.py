@@ -258,7 +258,7 @@ def test_clusters_are_fewer_for_few_cells_and_take_missing_values(small):
     [
         (
             "papr",
-            "unknown schedule 'papr': expected one of 'fast', 'stable', 'wide', 'paper', 'paper_no_pre",
+            "unknown schedule 'papr': expected one of 'fast', 'stable', 'small', 'wide', 'paper', 'paper_no_pre",
         ),
         ([], "needs a sequence of Stage"),
         (["pruned"], "needs a sequence of Stage"),

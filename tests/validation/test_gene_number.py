@@ -22,7 +22,8 @@ from sbnn.models import gene_number
 from sbnn.models.gene_number import InnerFold, choose_number, inner_folds, numbers_within, one_standard_error
 from sbnn.models.schedules import Schedule, Stage
 from sbnn.validation.folds import Fold, donors_of, make_folds, view_fold
-from sbnn.validation.gene_number import GeneNumber, _nogueira
+from sbnn.validation.gene_number import GeneNumber
+from sbnn.validation.stability import nogueira_index
 
 FINETUNED = Stage("finetuned", 6, 1e-2, batch_size=64, decay="cosine", input_dropout=0.2, evaluate_every=6)
 PRUNED = Stage("pruned", 6, 1e-2, batch_size=64, decay="cosine", input_dropout=0.1, evaluate_every=6)
@@ -30,6 +31,7 @@ PRETRAINED = Stage("pretrained", 3, 1e-2, batch_size=64, cell_fraction=0.6, clus
 SCHEDULE = Schedule("small", (PRETRAINED, Stage("frozen", 2, 1e-2, freeze_hidden=True), FINETUNED, PRUNED))
 LAYOUT = Schedule("of a layout", (replace(PRETRAINED, layout="pca"), FINETUNED, PRUNED))
 PLAIN = Schedule("plain", (FINETUNED, PRUNED))
+STARTS = Schedule("of three starts", (FINETUNED, replace(PRUNED, n_starts=3)))
 NUMBERS = (4, 12)
 
 
@@ -60,7 +62,7 @@ def few_numbers(monkeypatch):
         {"schedule": PLAIN, "n_networks": 2},
         {"schedule": PLAIN, "random_state": 3, "bottleneck_dim": 3},
     ],
-    ids=["clusters", "a layout", "an ensemble", "another seed"],
+    ids=["clusters", "a layout", "an ensemble", "another seed", {"schedule": STARTS}],
 )
 def test_r2_and_genes_are_those_of_a_cross_validation_with_that_number(small, settings):
     data, folds = small[0], KFold(3, shuffle=True, random_state=0)
@@ -133,11 +135,11 @@ def test_the_stability_is_that_of_the_index_of_nogueira(found, small):
         pairs = [len(runs[i] & runs[j]) for i in range(3) for j in range(i)]
         assert value == pytest.approx((np.mean(pairs) - chance) / (number - chance))
     same = np.tile(np.arange(10) < 4, (5, 1))
-    assert _nogueira(same) == pytest.approx(1)
-    assert np.isnan(_nogueira(np.ones((3, 10), dtype=bool)))
+    assert nogueira_index(same).value == pytest.approx(1)
+    assert np.isnan(nogueira_index(np.ones((3, 10), dtype=bool)).value)
     random = np.random.default_rng(0)
     drawn = [np.stack([random.permutation(50) < 10 for _ in range(5)]) for _ in range(200)]
-    assert np.mean([_nogueira(runs) for runs in drawn]) == pytest.approx(0, abs=0.02)
+    assert np.mean([nogueira_index(runs).value for runs in drawn]) == pytest.approx(0, abs=0.02)
 
 
 def test_all_genes_may_be_compared_and_have_no_stability(small):
