@@ -61,8 +61,9 @@ def few_numbers(monkeypatch):
         {"schedule": LAYOUT},
         {"schedule": PLAIN, "n_networks": 2},
         {"schedule": PLAIN, "random_state": 3, "bottleneck_dim": 3},
+        {"schedule": STARTS},
     ],
-    ids=["clusters", "a layout", "an ensemble", "another seed", {"schedule": STARTS}],
+    ids=["clusters", "a layout", "an ensemble", "another seed", "three starts"],
 )
 def test_r2_and_genes_are_those_of_a_cross_validation_with_that_number(small, settings):
     data, folds = small[0], KFold(3, shuffle=True, random_state=0)
