@@ -51,9 +51,10 @@ def plot_disagreement(panel: Mapping[str, Any], cells: pd.DataFrame) -> Figure:
     limit = float(np.quantile(spread, 0.98))
     order = np.argsort(spread, kind="stable")  # uncertain cells on top
     places = places_of(Z)[order]
-    drawn = axis.scatter(*places.T, c=spread[order], s=size, cmap=CMAP, vmin=0, vmax=limit, lw=0, rasterized=True)
+    look: dict[str, Any] = {"cmap": CMAP, "vmin": 0, "vmax": limit, "linewidths": 0, "rasterized": True}
+    dots = axis.scatter(places[:, 0], places[:, 1], c=spread[order], s=size, **look)
     bare_map(axis, Z)
-    _draw_scale(figure, drawn, _LEFTS[1] + _LARGE / 2 - 0.45, top + height + 0.06, limit, "distance / size of the map")
+    _draw_scale(figure, dots, _LEFTS[1] + _LARGE / 2 - 0.45, top + height + 0.06, limit, "distance / size of the map")
     triangulation = masked_triangulation(Z, panel.get("n_longest", 20))
     limit = float(np.quantile(features.to_numpy(), 0.98))
     step = (_LARGE - _SMALL) / 2

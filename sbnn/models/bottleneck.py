@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from sbnn._checks import check_number, check_seed, check_whole
 from sbnn._hints import Rows
@@ -316,9 +317,9 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         ValueError
             The estimator has a single network.
         """
-        centred = self._centred_for_networks(X, "transform_spread")
+        members, centred = self._networks("transform_spread"), self._centred(X)
         known = self._training_genes - self.x_mean_[self.selected_]
-        maps, known_maps = (encode_all(self._layers(), self.members_, cells) for cells in (centred, known))
+        maps, known_maps = (encode_all(self._layers(), members, cells) for cells in (centred, known))
         return spread_of_maps(self._encode(centred), maps, self._encode(known), known_maps)
 
     def predict_spread(self, X: npt.ArrayLike) -> np.ndarray:
@@ -339,14 +340,15 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         ValueError
             The estimator has a single network.
         """
-        centred = self._centred_for_networks(X, "predict_spread")
-        return predict_all(self._layers(), self.members_, centred).std(axis=0)
+        members, centred = self._networks("predict_spread"), self._centred(X)
+        return predict_all(self._layers(), members, centred).std(axis=0)
 
-    def _centred_for_networks(self, X, name):
-        """Return `_centred` for a method that compares networks."""
+    def _networks(self, name):
+        """Return the weights of all networks, for a method that compares them."""
+        check_is_fitted(self, "y_mean_")
         if self.members_ is None:
             raise ValueError(f"{name} compares networks: fit with n_networks of at least 2, for example 10")
-        return self._centred(X)
+        return self.members_
 
     def _encode(self, centred):
         encoder = encoder_of(self._layers())

@@ -325,7 +325,7 @@ def validated(small):
         models = {
             name: network(n_selected=number, schedule=PLAIN) for name, number in {"auto": "auto", "eight": 8}.items()
         }
-        yield cross_validate(small[0], models, folds=KFold(2), within_fold=True, n_jobs=1, progress=False)
+        return cross_validate(small[0], models, folds=KFold(2), within_fold=True, n_jobs=1, progress=False)
 
 
 def test_tables_show_the_number_that_a_fold_chose(validated):
