@@ -332,8 +332,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         Returns
         -------
         array, shape (n_cells, n_features)
-            Standard deviation over networks of what they predict, in the units of y. It says what the seed changes,
-            not how far predictions are from measured values.
+            SD over networks of what they predict, in the units of y: what the seed changes, not how far they are wrong.
 
         Raises
         ------

@@ -14,6 +14,7 @@ from sbnn.data.variable_genes import find_variable_genes, gene_statistics
 from sbnn.figures import curves as curve_figures
 from sbnn.figures import maps, plotting
 from sbnn.figures.cohort import plot_external_cohort
+from sbnn.figures.disagreement import plot_disagreement
 from sbnn.figures.gene_number import plot_gene_number
 from sbnn.figures.importance import plot_gene_importance
 from sbnn.figures.quick_look import plot_one_fold
@@ -234,6 +235,15 @@ def gene_number(best=100, n_genes=(5, 10, 15, 20, 25, 30, 40, 60, 100)):
     return GeneNumber(scores, pd.DataFrame(summary), 25, best)
 
 
+def disagreement(n_features=12):
+    """A map whose networks disagree."""
+    random, shown = np.random.default_rng(0), panel()
+    spread = random.gamma(2, 0.1, len(shown["coordinates"]))
+    names = [f"feature {number} of a long name" for number in range(n_features)]
+    features = pd.DataFrame(random.gamma(2, 0.1, (len(spread), n_features)), columns=names)
+    return {"coordinates": shown["coordinates"], "spread": spread, "feature_spread": features}
+
+
 def own_map():
     """Map of a linear model of the simulated cells."""
     return PairedModel(ReducedRankRegressor(2, 0.2, relaxed=True)).fit(DATA).plot(DATA)
@@ -280,6 +290,10 @@ CASES = {
     "plot_type_legend": [lambda: maps.plot_type_legend(cells())],
     "plot_double_biplot": [lambda: maps.plot_double_biplot(*biplot(), cells())],
     "plot_overview": [lambda: maps.plot_overview(panel(n_genes=8), cells())],
+    "plot_disagreement": [
+        lambda: plot_disagreement(disagreement(), cells()),
+        lambda: plot_disagreement(disagreement(2), cells()),
+    ],
     "plot_external_cohort": [lambda: plot_external_cohort(*cohort())],
     "plot_gene_importance": [
         lambda: plot_gene_importance(importance()),

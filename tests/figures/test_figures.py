@@ -169,6 +169,7 @@ N_PANELS = {
     "plot_feature_distributions": (2,), "plot_latent_space": (3, 2), "plot_seeds": (2,), "plot_embeddings": (2,),
     "plot_double_biplot": (2,), "plot_external_cohort": (7,), "PairedModel.plot": (3,), "plot_overview": (0,),
     "plot_one_fold": (2,), "plot_stability": (3, 4), "plot_gene_importance": (2, 2, 2), "plot_gene_number": (2, 2, 2),
+    "plot_disagreement": (3, 3),
 }  # fmt: skip
 
 

@@ -9,11 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import KFold
 
 from sbnn import PairedModel, ReducedRankRegressor, SparseBottleneckRegressor, load_model, simulate_patchseq
 from sbnn.models.schedules import Schedule, Stage
+from sbnn.own_cells import paired_model
+from sbnn.own_cells.default_network import default_network
 
 STAGES = Schedule("test", (Stage("finetuned", 40, 3e-3), Stage("pruned", 20, 3e-3)))
 NETWORK = SparseBottleneckRegressor(hidden=(32, 16), n_selected=10, schedule=STAGES, group_lasso=0.03)
@@ -29,6 +32,16 @@ def cells():
 @pytest.fixture(scope="module", params=[NETWORK, ReducedRankRegressor(2, 0.1)], ids=["network", "linear"])
 def fitted(request, cells):
     return PairedModel(request.param).fit(cells.subset(np.arange(300)))
+
+
+def test_the_default_network_follows_the_number_of_cells(cells, monkeypatch):
+    few, many = default_network(599), default_network(600)
+    assert (few.schedule, few.group_lasso, few.n_networks) == ("small", 0.1, 10)
+    assert (many.schedule, many.group_lasso, many.n_networks) == ("stable", 0.05, 10)
+    asked = []
+    monkeypatch.setattr(paired_model, "default_network", lambda n_cells: asked.append(n_cells) or clone(NETWORK))
+    model = PairedModel().fit(cells.subset(np.arange(120)))
+    assert asked == [120] and model.estimator is None and model.estimator_.n_selected == 10
 
 
 def table_of(data):
