@@ -6,13 +6,14 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from sbnn.figures.drawing import bare_map, draw_cells, masked_triangulation, name_overlay, places_of
 from sbnn.figures.style import FULL_WIDTH, MUTED, axes_at, freeze, panel_title, wrapped
 
-#: Little to much disagreement; not the colours of z-scores.
-CMAP = "YlGnBu"
+#: Little to much disagreement; not the colours of z-scores, and without those that are hardly seen on white.
+CMAP = ListedColormap(plt.get_cmap("YlGnBu")(np.linspace(0.2, 1, 256)), name="disagreement")
 _LEFTS, _LARGE, _SMALL = (0.06, 2.4, 4.78), 2.2, 0.71  # inches
 _NAME_WIDTH = 13
 
