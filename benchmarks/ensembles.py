@@ -1,15 +1,17 @@
 """Measure ensembles of ten networks, and networks of ten starts, against single networks, and how far they agree.
 
-Trained are networks of the schedules "fast" and "stable" (2-D) and "wide" (64-D) on the ten folds of scala_2020, alone
-and as ensembles of ten, with random states 0, 1 and 2; and 64-D networks of "fast" that keep all genes. R2 is that of
-the last epoch. The schedules were chosen on cells that folds 0 to 2 test (choose_stable_schedule.py,
-choose_fast_schedule.py): "folds 3 to 9" is independent of that. And on all cells: single networks of "fast" and
-"stable" with ten random states, and ensembles with three, whose networks have no seed in common.
+Trained on the ten folds of scala_2020, with random states 0, 1 and 2: single networks of the schedules "fast" (2-D) and
+"wide" (64-D), and ensembles of ten of "stable" (2-D), "wide", and of "fast" with 64 dimensions and all genes. The
+consensus network of an ensemble of "stable" (stage "consensus") is the single network of "stable" with the same random
+state (tests/models/test_ensembles.py). R2 is that of the last epoch. The schedules were chosen on cells that folds 0 to
+2 test (choose_stable_schedule.py, choose_fast_schedule.py): "folds 3 to 9" is independent of that. And on all cells:
+single networks of "fast" and "stable" with ten random states; those of "stable" are the consensus networks of ensembles
+of ten without a common seed.
 
 Writes benchmarks/ensembles.csv: R2 of every model, random state and fold, and benchmarks/ensembles_agreement.csv: for
 each pair of random states the genes in common, Procrustes R2 and common 30 nearest neighbours of their maps.
 
-Usage: python benchmarks/ensembles.py [fast] [stable] [wide] ['not pruned'] [--random-states 0 1 2] [--store FOLDER]
+Usage: python benchmarks/ensembles.py [--random-states 0 1 2] [--store FOLDER]
 """
 
 import argparse
@@ -22,51 +24,52 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pandas as pd
 from choose_stable_schedule import common_neighbours
+from sklearn.base import clone
 
 from sbnn import SparseBottleneckRegressor, cross_validate, load_dataset
 from sbnn.models.map_agreement import procrustes_r2
 from sbnn.models.schedules import SCHEDULES, Schedule
+from sbnn.validation.stability import nogueira_index
 
 N_NETWORKS = 10
-SETTINGS = {
-    "fast": {"bottleneck_dim": 2, "group_lasso": 0.05, "schedule": "fast"},
-    "stable": {"bottleneck_dim": 2, "group_lasso": 0.05, "schedule": "stable"},
-    "wide": {"bottleneck_dim": 64, "group_lasso": 0.03, "schedule": "wide"},
-    "not pruned": {
-        "bottleneck_dim": 64,
-        "group_lasso": 0.01,
-        "schedule": Schedule("not pruned", SCHEDULES["fast"].stages[:3]),
-        "n_selected": None,
-    },
+NOT_PRUNED = Schedule("not pruned", SCHEDULES["fast"].stages[:3])
+MODELS = {
+    "fast, one network": SparseBottleneckRegressor(),
+    "stable, ten networks": SparseBottleneckRegressor(schedule="stable", n_networks=N_NETWORKS),
+    "wide, one network": SparseBottleneckRegressor(64, 0.03, schedule="wide"),
+    "wide, ten networks": SparseBottleneckRegressor(64, 0.03, schedule="wide", n_networks=N_NETWORKS),
+    "all genes, ten networks": SparseBottleneckRegressor(
+        64, 0.01, n_selected=None, schedule=NOT_PRUNED, n_networks=N_NETWORKS
+    ),
 }
+OF_ALL_CELLS = {"fast": SparseBottleneckRegressor(), "stable": SparseBottleneckRegressor(schedule="stable")}
 SCORES, AGREEMENT = (Path(__file__).with_name(f"ensembles{end}.csv") for end in ("", "_agreement"))
 
 
-def model(name, random_state, n_networks):
-    """Return the network, or ensemble, of a schedule."""
-    return SparseBottleneckRegressor(**SETTINGS[name], random_state=random_state, n_networks=n_networks)
+def with_states(model, random_states):
+    """Return the model once for each random state."""
+    return [clone(model).set_params(random_state=state) for state in random_states]
 
 
-def score(data, name, random_states, store):
-    """Return R2 in every fold, of single networks and ensembles."""
-    models = {
-        f"{name}, {number} network{'s' * (number > 1)}": [model(name, state, number) for state in random_states]
-        for number in (1, N_NETWORKS)
-    }
+def score(data, random_states, store):
+    """Return R2 in every fold."""
+    models = {name: with_states(model, random_states) for name, model in MODELS.items()}
     scores = cross_validate(data, models, store=store, keep=[]).scores
     kept = ["model", "random_state", "fold", "stage", "n_selected", "r2_train", "r2_test"]
     return scores[~scores["stage"].eq("frozen")][kept]
 
 
-def agreement(data, name, n_networks, random_states, store):
-    """Return how far networks, or ensembles, of all cells agree."""
-    models = {str(state): model(name, state, n_networks) for state in random_states}
+def agreement(data, name, store):
+    """Return how far networks of all cells agree that differ in their random state."""
+    states = range(10)
+    models = {str(state): model for state, model in zip(states, with_states(OF_ALL_CELLS[name], states), strict=True)}
     fitted = cross_validate(data, models, folds="all", store=store, keep=[]).estimators
-    print(name, n_networks, "genes common to all:", int(np.all([one.selected_ for one in fitted], axis=0).sum()))
+    chosen = np.array([one.selected_ for one in fitted])
+    print(f"{name}: {int(chosen.all(axis=0).sum())} genes common to all, Nogueira index {nogueira_index(chosen)}")
     rows = []
-    for (first, one), (second, other) in combinations(zip(random_states, fitted, strict=True), 2):
+    for (first, one), (second, other) in combinations(zip(states, fitted, strict=True), 2):
         maps = one.transform(data.X), other.transform(data.X)
-        row = {"model": name, "n_networks": n_networks, "first": first, "second": second}
+        row = {"model": name, "first": first, "second": second}
         row["common_genes"] = int((one.selected_ & other.selected_).sum())
         row |= {"procrustes_r2": procrustes_r2(*maps), "common_neighbours": common_neighbours(*maps)}
         rows.append(row)
@@ -76,28 +79,18 @@ def agreement(data, name, n_networks, random_states, store):
 def main():
     """Train, print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("names", nargs="*", help=f"of {', '.join(SETTINGS)}; all if none is named")
     parser.add_argument("--random-states", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--store", type=Path, help="folder for finished fits, to resume an interrupted run")
     arguments = parser.parse_args()
     data = load_dataset("scala_2020")
-    names = arguments.names or list(SETTINGS)
-    scores = pd.concat([score(data, name, arguments.random_states, arguments.store) for name in names])
-    pairs = [
-        agreement(data, name, number, states, arguments.store)
-        for name in names
-        if SETTINGS[name]["bottleneck_dim"] == 2
-        for number, states in ((1, range(10)), (N_NETWORKS, arguments.random_states))
-    ]
+    pairs = pd.concat([agreement(data, name, arguments.store) for name in OF_ALL_CELLS])
+    print(pairs.groupby("model", sort=False).agg(["mean", "min"]).round(3).to_string(), flush=True)
+    scores = score(data, arguments.random_states, arguments.store)
     late = scores[scores["fold"] > 2].groupby(["model", "stage"], sort=False)["r2_test"].mean()
     summary = scores.groupby(["model", "stage"], sort=False)["r2_test"].agg(["mean", "std"])
     print(summary.assign(**{"folds 3 to 9": late}).round(4).to_string())
-    if pairs:
-        pairs = pd.concat(pairs)
-        print(pairs.groupby(["model", "n_networks"], sort=False).agg(["mean", "min"]).round(3).to_string())
-    if not arguments.names:
-        scores.round(6).to_csv(SCORES, index=False)
-        pairs.round(4).to_csv(AGREEMENT, index=False)
+    scores.round(6).to_csv(SCORES, index=False)
+    pairs.round(4).to_csv(AGREEMENT, index=False)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ import pandas as pd
 
 from sbnn import load_results
 from sbnn.validation.comparison import (
+    agreement_of_maps,
     family_recall,
     final_scores,
     gene_frequencies,
-    map_agreement,
     neighbour_votes,
     relaxed_at,
 )
@@ -115,7 +115,7 @@ def table(results=ROOT / "KerasSavedModels" / "scala_2020"):
         )
     lines += linear_rows(linear, chosen_alpha)
     lines += fast_rows(fast, fast_seeds)
-    agreement = map_agreement(latent["seeds"])[["procrustes_r2", "common_neighbours"]].mean()
+    agreement = agreement_of_maps(latent["seeds"])[["procrustes_r2", "common_neighbours"]].mean()
     lines.append(f"| sBNN-2, nine seeds: Procrustes R² of two maps, mean | – | {agreement.iloc[0]:.2f} |")
     lines.append(f"| sBNN-2, nine seeds: common 30 nearest neighbours, mean | – | {agreement.iloc[1]:.0%} |")
     families = dict(zip(preprocessed["cells"]["cell"], preprocessed["cells"]["cell_family"], strict=True))

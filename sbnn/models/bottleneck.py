@@ -76,8 +76,8 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
     gene_frequency_ : array, shape (n_genes,)
         Share of the networks that have the gene among their own `n_selected` of largest norm.
     history_ : DataFrame
-        `stage`, `epoch`, `r2_train`, `r2_test`; of an ensemble, the mean over its networks, and at the end a row with
-        the stage "ensemble", R2 of their mean prediction.
+        `stage`, `epoch`, `r2_train`, `r2_test`; of an ensemble, the mean over its networks, and at the end rows with
+        the stages "consensus", R2 of the network of the map, and "ensemble", R2 of the mean prediction.
     members_ : list of arrays, or None
         Of an ensemble: kernel (n_networks, n_in, n_out) and bias (n_networks, n_out) of each layer of all networks.
     network_ : keras.Model

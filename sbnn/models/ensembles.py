@@ -14,6 +14,8 @@ from sbnn.models.tasks import TrainedNetwork, TrainingTask
 
 #: Stage of the history that holds R2 of the mean prediction, after the members' own stages.
 ENSEMBLE_STAGE = "ensemble"
+#: Stage before it: R2 of the network whose map is shown, alone.
+CONSENSUS_STAGE = "consensus"
 
 
 def count_members(n_networks: int, schedule: Schedule) -> int:
@@ -82,7 +84,8 @@ def join_members(
     TrainedNetwork
         `weights` are those of the consensus network: the one whose map agrees most with the others' on the training
         cells, by mean Procrustes R2 (the first of equal ones, to a millionth). `history` is the members' mean, and ends
-        with the stage "ensemble", R2 of the mean prediction. `gene_norms` are `mean_norms`.
+        with the stages "consensus", R2 of that network, and "ensemble", R2 of the mean prediction. `gene_norms` are
+        `mean_norms`.
     """
     first = members[0]
     stacked, diverged_in = _stacked(members), _diverged_in(members)
@@ -96,9 +99,10 @@ def join_members(
                        for cells in (task.train_cells, task.test_cells))  # fmt: skip
         scores = r2(*train, task.cell_weights), r2(*test)
         by_feature = feature_r2(*test)
-    last = pd.DataFrame([(ENSEMBLE_STAGE, history["epoch"].iloc[-1], *scores)], columns=history.columns)
     consensus = keep_consensus(members, layers, n_selected, X, Y, task)
-    joined = pd.concat([history, last], ignore_index=True)
+    epoch, *alone = consensus.history[["epoch", "r2_train", "r2_test"]].iloc[-1]
+    last = [(CONSENSUS_STAGE, int(epoch), *alone), (ENSEMBLE_STAGE, int(epoch), *scores)]
+    joined = pd.concat([history, pd.DataFrame(last, columns=history.columns)], ignore_index=True)
     return replace(consensus, history=joined, feature_r2=by_feature, members=stacked)
 
 

@@ -257,7 +257,7 @@ def linear_references(
     return {model: float(r2) for model, r2 in lines.items()}
 
 
-def map_agreement(latents: pd.DataFrame, n_neighbours: int = 30, by: str = "random_state") -> pd.DataFrame:
+def agreement_of_maps(latents: pd.DataFrame, n_neighbours: int = 30, by: str = "random_state") -> pd.DataFrame:
     """Return how similar maps of the same cells are, for each pair of maps.
 
     Parameters

@@ -17,7 +17,7 @@ from sbnn.models.latent_regressor import is_network
 from sbnn.models.reduced_rank import ReducedRankRegressor
 from sbnn.models.schedules import get_schedule
 from sbnn.validation.bootstrap import donor_bootstraps
-from sbnn.validation.comparison import map_agreement
+from sbnn.validation.comparison import agreement_of_maps
 from sbnn.validation.cross_validation import checked_models, fit_on_folds
 from sbnn.validation.folds import make_folds
 from sbnn.validation.provenance import Models, Runs
@@ -305,7 +305,7 @@ def _summarise(
         of_model = latents[latents["model"] == name].dropna(axis=1, how="all")
         n_dims = len(of_model.filter(regex=r"^z\d+$").columns)
         if n_dims > 1:
-            compared = map_agreement(of_model, N_NEIGHBOURS, by="run")
+            compared = agreement_of_maps(of_model, N_NEIGHBOURS, by="run")
             values = ["procrustes_r2", "common_neighbours"]
             if not chosen.any(axis=1).all():
                 compared[values] = np.nan  # all cells of a run without genes are at one place

@@ -113,13 +113,13 @@ def _with_keys(keys, *columns):
 
 def _network_tables(keys, fit, data):
     """Scores and curves of every stage, features, genes."""
-    model, history = fit.model, fit.model.history_
+    model, history, after_pruning = fit.model, fit.model.history_, ("pruned", "consensus", "ensemble")
     scores = []
     for stage, part in history.groupby("stage", sort=False):
         last = part.iloc[-1]
         score = {
             "stage": stage,
-            "n_selected": int(model.selected_.sum()) if stage in ("pruned", "ensemble") else len(model.selected_),
+            "n_selected": int(model.selected_.sum()) if stage in after_pruning else len(model.selected_),
             "r2_train": last["r2_train"],
             "r2_test": last["r2_test"],
             "r2_test_best_epoch": part["r2_test"].max(),

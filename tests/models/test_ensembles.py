@@ -154,13 +154,16 @@ def test_cross_validation_scores_the_mean_wherever_it_runs(small):
     run = {"folds": KFold(2), "progress": False}
     found = cross_validate(data, {"three": ensemble(), "one": SparseBottleneckRegressor(**SETTINGS)}, **run)
     scores = found.scores.query("model == 'three' and fold == 1").set_index("stage")
-    assert list(scores.index) == ["finetuned", "pruned", "ensemble"]
-    assert list(scores["n_selected"]) == [60, 8, 8] and set(scores["n_networks"]) == {3}
+    assert list(scores.index) == ["finetuned", "pruned", "consensus", "ensemble"]
+    assert list(scores["n_selected"]) == [60, 8, 8, 8] and set(scores["n_networks"]) == {3}
     model, (train, test) = found.estimators[1], found.folds[1]
     assert scores.loc["ensemble", "r2_test"] == pytest.approx(model.score(data.X[test], data.Y[test]), abs=1e-5)
     assert scores.loc["ensemble", "r2_train"] == pytest.approx(model.score(data.X[train], data.Y[train]), abs=1e-5)
     members = [one.score(data.X[test], data.Y[test]) for one in members_of(model)]
     assert scores.loc["pruned", "r2_test"] == pytest.approx(np.mean(members), abs=1e-5)
+    alone = model.decode_features(model.transform(data.X))
+    expected = 1 - ((data.Y - alone)[test] ** 2).sum() / ((data.Y[test] - data.Y[train].mean(axis=0)) ** 2).sum()
+    assert scores.loc["consensus", "r2_test"] == pytest.approx(expected, abs=1e-5)
     by_feature = found.feature_scores.query("model == 'three' and fold == 1")
     predicted = found.predictions.query("model == 'three' and fold == 1")[data.feature_names].to_numpy()
     centre = data.Y[train].mean(axis=0)

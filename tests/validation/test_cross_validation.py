@@ -11,12 +11,12 @@ from sklearn.model_selection import KFold
 from sbnn import ReducedRankRegressor, SparseBottleneckRegressor, cross_validate
 from sbnn.models.schedules import SCHEDULES
 from sbnn.validation.comparison import (
+    agreement_of_maps,
     choose_alpha,
     family_recall,
     fixed_latents,
     gene_frequencies,
     linear_references,
-    map_agreement,
     neighbour_votes,
     principal_component_latents,
     procrustes_r2,
@@ -278,11 +278,11 @@ def test_maps_that_are_turned_mirrored_and_scaled_agree():
     ])  # fmt: skip
     shuffled = latents.sample(frac=1, random_state=0)  # cells are matched by name
     for table in (latents, shuffled):
-        agreement = map_agreement(table, 10).set_index(["first", "second"])
+        agreement = agreement_of_maps(table, 10).set_index(["first", "second"])
         assert agreement.loc[(0, 1), "common_neighbours"] == 1 and agreement.loc[(0, 1), "procrustes_r2"] > 0.999
         assert agreement.loc[(0, 2), "common_neighbours"] < 0.4 and agreement.loc[(0, 2), "procrustes_r2"] < 0.3
-    by_run = map_agreement(latents.rename(columns={"random_state": "run"}), 10, by="run")
-    pd.testing.assert_frame_equal(by_run, map_agreement(latents, 10))
+    by_run = agreement_of_maps(latents.rename(columns={"random_state": "run"}), 10, by="run")
+    pd.testing.assert_frame_equal(by_run, agreement_of_maps(latents, 10))
 
 
 def test_lines_of_figures_are_means_over_folds():
