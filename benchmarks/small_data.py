@@ -2,7 +2,7 @@
 
 Training cells are subsamples of 80, 150, 300 and 600 cells of scala_2020 (ten draws of whole animals; at most 600 cells
 of the other animals are predicted), scala_2020_phys_temp (donor folds) and ctcl_2019 (five random folds). z-scores and
-clusters are fitted on the training cells. Compared are `sbnn.own_cells.default_network` for as many cells as there are
+clusters are fitted on the training cells. Compared are `sbnn.models.default_network` for as many cells as there are
 training cells, a single network of "fast", and reduced-rank regression of two components with the alpha whose number of
 genes is nearest to 25, relaxed and not. The draws differ from those on which the schedule "small" was chosen
 (choose_small_schedule.py), the cells of scala_2020 and ctcl_2019 do not.
@@ -22,7 +22,7 @@ import pandas as pd
 from choose_small_schedule import linear_scores, random_folds, subsample
 
 from sbnn import SparseBottleneckRegressor, cross_validate, load_dataset
-from sbnn.own_cells.default_network import default_network
+from sbnn.models.default_network import default_network
 from sbnn.validation.comparison import final_scores
 from sbnn.validation.folds import make_folds
 

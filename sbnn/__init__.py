@@ -18,7 +18,7 @@ _PUBLIC = {
     "ReducedRankRegressor": "models.reduced_rank",
     "ClassMean": "validation.baselines",
     "PairedModel": "own_cells.paired_model",
-    "default_network": "own_cells.default_network",
+    "default_network": "models.default_network",
     "load_model": "own_cells.paired_model",
     "cross_validate": "validation.cross_validation",
     "CrossValidation": "validation.result",

@@ -42,7 +42,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
     bottleneck_dim : int
         Dimension of the latent space; 2 for a map.
     group_lasso : float
-        Strength of the group lasso on genes; 0.05 goes with the schedule "fast", 0.1 with "paper".
+        Strength of the group lasso on genes: 0.05 for "fast" and "stable", 0.1 for "paper" and "small", .03 for "wide".
     ridge : float
         Strength of the ridge penalty on all weights.
     n_selected : int, "auto" or None

@@ -77,7 +77,7 @@ def write_model(model: FittedModel, path: PathLike) -> Path:
         arrays |= {f"weights {number}": weight for number, weight in enumerate(estimator.weights_)}
         if estimator.members_ is not None:
             arrays |= {f"members {number}": weight for number, weight in enumerate(estimator.members_)}
-        if estimator.count_trained() > 1:
+        if not np.array_equal(estimator.gene_frequency_, estimator.selected_):  # of several networks
             arrays["gene_frequency"] = estimator.gene_frequency_
     else:
         arrays |= {"W": estimator.W_, "V": estimator.V_, "offset": estimator.intercept_ - estimator.y_mean_}
@@ -300,7 +300,7 @@ def _network(take, estimator, of_estimator, n_selected, n_features):
     if estimator.n_networks > 1:
         several = [(estimator.n_networks, *shape) for shape in shapes]
         ensemble["members"] = [take(f"members {number}", "f", shape) for number, shape in enumerate(several)]
-    if estimator.count_trained() > 1:
+    if "gene_frequency" in take.arrays:
         ensemble["gene_frequency"] = take("gene_frequency", "f", (len(of_estimator["selected"]),), least=0)
     return TrainedNetwork(weights, **of_estimator, history=pd.DataFrame(history), feature_r2=None, **ensemble)
 

@@ -16,10 +16,10 @@ from sbnn._hints import PathLike
 from sbnn.data.containers import put_in_obsm
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.data.preprocessing import align_genes, fit_preprocessor
+from sbnn.models.default_network import default_network
 from sbnn.models.gene_number import chooses_number
 from sbnn.models.latent_regressor import LatentRegressorMixin
 from sbnn.own_cells.aligned_cells import AlignedCells, values_and_names
-from sbnn.own_cells.default_network import default_network
 from sbnn.own_cells.model_file import read_model, write_model
 from sbnn.own_cells.outliers import distances, outlier_distance
 from sbnn.validation.folds import donors_of
@@ -36,7 +36,7 @@ class PairedModel:
     ----------
     estimator : SparseBottleneckRegressor or ReducedRankRegressor, optional
         What is fitted; if None, an ensemble of ten networks, whose settings follow the number of cells
-        (`sbnn.own_cells.default_network`). Anything else is a ValueError.
+        (`sbnn.models.default_network`). Anything else is a ValueError.
 
     Attributes
     ----------
@@ -258,6 +258,8 @@ class PairedModel:
         adata.obs["sbnn_outlier"] = outliers["is_outlier"]
         if spread is not None:
             adata.obs["sbnn_spread"] = spread
+        elif "sbnn_spread" in adata.obs:  # of another model
+            del adata.obs["sbnn_spread"]
         adata.var["sbnn_selected"] = adata.var_names.isin(self.selected_genes_)
         adata.var["sbnn_norm"] = norms.reindex(adata.var_names).to_numpy()
 

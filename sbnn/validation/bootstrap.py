@@ -66,8 +66,8 @@ def donor_bootstraps(data: PairedData, n: int, random_state: int = 0) -> list[Fo
         With `donors`.
     n : int
     random_state : int
-        Draw i comes from `numpy.random.default_rng([random_state, i])`. A draw of each animal once, which can happen
-        if there are few, changes nothing, and is drawn again.
+        Draw i comes from `numpy.random.default_rng([random_state, i])`. A draw of each animal once, which leaves no
+        other animal to test, and one of a single animal are drawn again; with few animals both happen.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def donor_bootstraps(data: PairedData, n: int, random_state: int = 0) -> list[Fo
     Raises
     ------
     ValueError
-        `data.donors` is None, the donor of a cell is not known, or there are fewer than two.
+        `data.donors` is None, the donor of a cell is not known, or there are fewer than three.
     """
     if data.donors is None:
         raise ValueError('resample="donor" draws animals, but data.donors is None: give them, or use resample="seed"')
@@ -89,13 +89,13 @@ def donor_bootstraps(data: PairedData, n: int, random_state: int = 0) -> list[Fo
             f"({preview(data.cell_names[unknown], 3)}): leave them out with data.subset(data.donors != {UNKNOWN!r})"
         )
     animals, animal_of_cell = np.unique(data.donors, return_inverse=True)
-    if len(animals) < 2:
-        raise ValueError(f'resample="donor" needs at least 2 animals in data.donors, got {len(animals)}')
+    if len(animals) < 3:
+        raise ValueError(f'resample="donor" needs at least 3 animals in data.donors, got {len(animals)}')
     folds = []
     for run in range(n):
         random = np.random.default_rng([random_state, run])
         times = np.ones(len(animals), dtype=int)
-        while times.all():
+        while times.all() or (times > 0).sum() < 2:
             times = np.bincount(random.integers(len(animals), size=len(animals)), minlength=len(animals))
         drawn = times[animal_of_cell]
         folds.append(Fold(random.permutation(np.repeat(np.arange(data.n_cells), drawn)), np.flatnonzero(drawn == 0)))

@@ -22,6 +22,7 @@ from sbnn.validation.bootstrap import draw_groups, number_groups, percentile_int
 from sbnn.validation.dispatch import hide_bar
 from sbnn.validation.folds import view_fold
 from sbnn.validation.permutations import HeldOutCells
+from sbnn.validation.provenance import select_rows
 from sbnn.validation.transfer import ALL_FEATURES
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 #: What is resampled: whole animals, because cells of one animal are alike, or cells.
 UNITS = ("donor", "cell")
+#: R2 of a fold may differ by this much from that of the result, which was computed elsewhere.
+SAME_R2 = 1e-3
 
 
 @dataclass(eq=False, repr=False)
@@ -133,7 +136,7 @@ def gene_importance(
         needed if there is one model. Networks, reduced-rank models, or scikit-learn regressors (which are taken to
         select all genes).
     unit : {"donor", "cell"}, optional
-        What is resampled; by default donors if `data.donors` is known, else cells.
+        What is resampled; by default donors if `data.donors` is given, else cells.
     n_repeats : int
         Permutations of the test cells in each fold, the same for all genes and all models.
     n_bootstrap : int
@@ -176,6 +179,7 @@ def gene_importance(
     name, estimators = _fitted_models(result, data, model)
     unit, unit_of_cell = _units(result, data, unit)
     held_out = _hold_out(result, data, estimators, unit_of_cell, n_repeats, random_state)
+    _check_same_cells(held_out, result, model, name)
     errors = _pool(held_out, (unit_of_cell.max() + 1, data.n_features))
     draws = draw_groups(len(errors.total), n_bootstrap, random_state)
     frequency = np.mean([fold.selected for fold in held_out], axis=0)
@@ -247,7 +251,10 @@ def _units(result, data, unit):
     if len(tested):
         unit_of_cell[tested] = number_groups(groups, len(tested), "unit='cell'")
     if unit_of_cell.max() < 1:
-        raise ValueError(f"intervals need at least 2 {unit}s among the test cells, got {unit_of_cell.max() + 1}")
+        advice = " (or resample cells: unit='cell')" if unit == "donor" else ""
+        raise ValueError(
+            f"intervals need at least 2 {unit}s among the test cells, got {unit_of_cell.max() + 1}{advice}"
+        )
     return unit, unit_of_cell
 
 
@@ -265,6 +272,23 @@ def _hold_out(result, data, estimators, unit_of_cell, n_repeats, random_state):
         )
         for number, (fold, estimator) in enumerate(zip(result.folds, estimators, strict=True))
     ]
+
+
+def _check_same_cells(held_out, result, model, name):
+    """Raise ValueError if models do not predict the cells of the data as they did those of the result.
+
+    The fingerprint of data does not hold counts and features as measured, from which z-scores are made within folds.
+    """
+    entry = model if isinstance(model, Mapping) else next(one for one in result.models if one["model"] == name)
+    known = select_rows(result.scores, [entry]).groupby("fold", sort=True)["r2_test"].last()
+    for fold in held_out:
+        found = float(r2_from_sums(np.sum(fold.residuals**2), np.sum(fold.deviations**2)))
+        if fold.number in known.index and abs(found - known[fold.number]) > SAME_R2:
+            raise ValueError(
+                f"result must be of these data, but in fold {fold.number} {name!r} predicts them with an R2 of "
+                f"{found:.3f}, and {known[fold.number]:.3f} when it was fitted: give the data, with the counts and "
+                "features, that were given to cross_validate"
+            )
 
 
 class _Errors(NamedTuple):

@@ -118,7 +118,8 @@ def regularisation_path(
     ----------
     data : PairedData
     estimator : SparseBottleneckRegressor, optional
-        Provides bottleneck, hidden layers, schedule and seed; its `group_lasso` and `n_selected` are not used.
+        Provides bottleneck, hidden layers, schedule and seed; its `group_lasso`, `n_selected` and the `n_starts`
+        of its schedule are not used: a path follows single networks.
     group_lasso : sequence of float
         Penalties in increasing order.
     folds : see `sbnn.validation.folds.make_folds`

@@ -116,8 +116,13 @@ class CrossValidation:
             for name, mine in self.tables.items()
         }
         joined = {name: table.reset_index(drop=True) for name, table in joined.items()}
-        added = {name: getattr(self, name) + getattr(other, name) for name in ("estimators", "models", "n_fitted")}
-        return replace(self, **joined, **added)
+        estimators = [*self._fitted_or_none(), *other._fitted_or_none()]
+        added = {name: getattr(self, name) + getattr(other, name) for name in ("models", "n_fitted")}
+        return replace(self, **joined, **added, estimators=estimators)
+
+    def _fitted_or_none(self):
+        """Return one estimator for each model and fold: None for those of a result that was loaded."""
+        return self.estimators or [None] * (len(self.models) * len(self.folds))
 
     def select(self, models: Iterable[dict[str, Any]]) -> Self:
         """Return the rows of some of the models, in the order given.

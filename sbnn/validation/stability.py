@@ -262,18 +262,20 @@ def _selecting_models(models, data, resample):
     if twice:
         raise ValueError(f"models[{twice[0]!r}] holds several estimators: give each a name of its own")
     for name, estimator in listed:
-        problem = _why_not(estimator, resample)
+        problem = _why_not(estimator, resample, data.n_genes)
         if problem:
             raise ValueError(f"models[{name!r}] {problem}")
     return listed
 
 
-def _why_not(estimator, resample):
+def _why_not(estimator, resample, n_genes):
     """Return why the selection of an estimator cannot be compared from run to run; None if it can."""
     if is_network(estimator):
         stages = [stage.name for stage in get_schedule(estimator.schedule)]
         if estimator.n_selected is None or "pruned" not in stages:
             return 'keeps every gene: give it n_selected, and a schedule with a stage "pruned"'
+        if estimator.n_selected == n_genes:
+            return f"keeps all {n_genes} genes of the data: give it a smaller n_selected"
         return None
     if not isinstance(estimator, ReducedRankRegressor):
         kinds = "SparseBottleneckRegressor or ReducedRankRegressor"

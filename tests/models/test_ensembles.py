@@ -62,6 +62,10 @@ def test_a_network_of_several_starts_is_the_most_central_of_an_ensemble(fitted, 
     assert model.history_["r2_train"].iloc[-1] == pytest.approx(model.score(data.X, data.Y), abs=1e-5)
     path = PairedModel(model).fit(data).save(tmp_path / "starts.sbnn")
     np.testing.assert_array_equal(load_model(path).estimator_.gene_frequency_, model.gene_frequency_)
+    paired = PairedModel(model).fit(data)
+    paired.estimator_.set_params(schedule=SCHEDULE)  # what was fitted is saved, whatever the settings are now
+    again = load_model(paired.save(tmp_path / "changed.sbnn")).estimator_
+    np.testing.assert_array_equal(again.gene_frequency_, model.gene_frequency_)
 
 
 def test_an_ensemble_chooses_among_its_own_networks(fitted):

@@ -14,9 +14,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import KFold
 
 from sbnn import PairedModel, ReducedRankRegressor, SparseBottleneckRegressor, load_model, simulate_patchseq
+from sbnn.models.default_network import default_network
 from sbnn.models.schedules import Schedule, Stage
 from sbnn.own_cells import paired_model
-from sbnn.own_cells.default_network import default_network
 
 STAGES = Schedule("test", (Stage("finetuned", 40, 3e-3), Stage("pruned", 20, 3e-3)))
 NETWORK = SparseBottleneckRegressor(hidden=(32, 16), n_selected=10, schedule=STAGES, group_lasso=0.03)
@@ -38,6 +38,9 @@ def test_the_default_network_follows_the_number_of_cells(cells, monkeypatch):
     few, many = default_network(599), default_network(600)
     assert (few.schedule, few.group_lasso, few.n_networks) == ("small", 0.1, 10)
     assert (many.schedule, many.group_lasso, many.n_networks) == ("stable", 0.05, 10)
+    for wrong in (0, 12.5, "many"):
+        with pytest.raises(ValueError, match="n_cells must be"):
+            default_network(wrong)
     asked = []
     monkeypatch.setattr(paired_model, "default_network", lambda n_cells: asked.append(n_cells) or clone(NETWORK))
     model = PairedModel().fit(cells.subset(np.arange(120)))
@@ -250,6 +253,14 @@ def test_what_is_not_fitted_or_no_data_says_so(cells, tmp_path):
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match="data must be PairedData, .* got DataFrame"):
         PairedModel().fit(table_of(cells))
+
+
+def test_the_spread_of_another_model_does_not_stay(cells, fitted):
+    pytest.importorskip("anndata")
+    adata = cells.to_anndata()
+    adata.obs["sbnn_spread"] = 1.0
+    fitted.annotate(adata, layer="counts")
+    assert "sbnn_spread" not in adata.obs
 
 
 def test_a_view_of_a_file_cannot_be_annotated(cells, fitted, tmp_path):

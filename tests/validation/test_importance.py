@@ -452,3 +452,26 @@ def test_it_is_printed_in_short_and_written_to_a_file(simulated, tmp_path, monke
     with pytest.raises(OSError, match="disk full"):
         found.to_csv(str(path))
     assert path.read_bytes() == before and len(list(path.parent.iterdir())) == 1
+
+
+def test_joined_results_keep_each_model_with_its_name(simulated):
+    data = simulated[0]
+    first = validated(data, {"A": ReducedRankRegressor(2, 0.2)})
+    second = validated(data, {"B": ReducedRankRegressor(2, 0.5)})
+    loaded = replace(first, estimators=[])
+    joined = loaded.join(second)
+    found = gene_importance(joined, data, "B", **QUICK)
+    pd.testing.assert_frame_equal(found.table, gene_importance(second, data, **QUICK).table)
+    with pytest.raises(ValueError, match="result has no fitted 'A'"):
+        gene_importance(joined, data, "A", **QUICK)
+    both = gene_importance(first.join(second), data, "A", **QUICK)
+    pd.testing.assert_frame_equal(both.table, gene_importance(first, data, **QUICK).table)
+
+
+def test_other_counts_than_those_that_were_fitted_are_refused():
+    data, _ = simulate_patchseq(120, 30, n_features=4, n_informative=6, n_types=4, n_donors=12)
+    result = validated(data, ReducedRankRegressor(2, 0.1), within_fold=True)
+    gene_importance(result, data, **QUICK)
+    mixed = replace(data, counts=data.counts[np.random.default_rng(0).permutation(data.n_cells)])
+    with pytest.raises(ValueError, match="must be of these data, but in fold 0 'model' predicts them with"):
+        gene_importance(result, mixed, **QUICK)

@@ -2,6 +2,8 @@
 
 from sklearn.base import BaseEstimator
 
+from sbnn._checks import check_whole
+
 #: With fewer cells than this, the schedule "small".
 SMALL_DATA = 600
 N_NETWORKS = 10
@@ -17,10 +19,15 @@ def default_network(n_cells: int) -> BaseEstimator:
     Returns
     -------
     SparseBottleneckRegressor
-        With the schedule "small" and group_lasso 0.1 for fewer than 600 cells, "stable" and 0.05 for more: on
-        subsamples of 80 to 600 cells these were nowhere clearly below sparse reduced-rank regression with as many
-        genes (benchmarks/choose_small_schedule.py chose them, benchmarks/small_data.py compares).
+        With the schedule "small" and group_lasso 0.1 for fewer than 600 cells, "stable" and 0.05 for 600 or more.
+        benchmarks/choose_small_schedule.py chose them, benchmarks/small_data.py compares them with linear models.
+
+    Raises
+    ------
+    ValueError
+        Not a whole number of at least 1.
     """
+    check_whole(n_cells, "n_cells")
     from sbnn.models.bottleneck import SparseBottleneckRegressor  # here, so that linear models do not need Keras
 
     settings = {"schedule": "small", "group_lasso": 0.1} if n_cells < SMALL_DATA else {"schedule": "stable"}
