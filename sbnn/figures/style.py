@@ -167,9 +167,23 @@ def name_powers(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+_CONSONANTS = set("bcdfghjklmnpqrstvwxz")
+
+
 def wrapped(name: str, width: int = 15) -> str:
-    """Break a long name into lines of about `width` letters."""
-    return textwrap.fill(str(name), width, break_long_words=False)
+    """Break a long name into lines of about `width` letters; words of half as many more are hyphenated."""
+    words = [_hyphenated(word) if len(word) > 1.5 * width else word for word in str(name).split(" ")]
+    return textwrap.fill(" ".join(words), width, break_long_words=False)
+
+
+def _hyphenated(word):
+    """Hyphenate a word between the two consonants nearest to its middle, in two parts."""
+    if "-" in word:
+        return word  # is broken there
+    middle = len(word) / 2
+    places = [place for place in range(3, len(word) - 2) if _CONSONANTS.issuperset(word[place - 1 : place + 1].lower())]
+    place = min(places, key=lambda one: abs(one - middle), default=round(middle))
+    return f"{word[:place]}-{word[place:]}"
 
 
 def axes_at(figure: Figure, left: float, top: float, width: float, height: float, **settings: Any) -> Axes:

@@ -13,6 +13,7 @@ from sbnn.data.variable_genes import find_variable_genes, gene_statistics
 from sbnn.figures import curves as curve_figures
 from sbnn.figures import labels, maps, plotting, style
 from sbnn.figures.embedding import principal_components, tsne
+from sbnn.figures.style import wrapped
 
 
 @pytest.fixture(autouse=True)
@@ -441,3 +442,11 @@ def test_single_precision_is_aligned_in_double():
     figure = curve_figures.plot_training_curves(curves, norms)
     drawn = [line.get_ydata() for axis in figure.axes for line in axis.get_lines() if len(line.get_ydata()) == 40]
     assert len(drawn) == 1 and drawn[0].dtype == np.float64
+
+
+def test_long_words_of_names_are_hyphenated():
+    assert wrapped("Afterhyperpolarization", 13) == "Afterhyper-\npolarization"
+    assert wrapped("Max number of APs", 13) == "Max number of\nAPs"
+    assert wrapped("Upstroke-to-downstroke ratio", 13).splitlines() == ["Upstroke-to-", "downstroke", "ratio"]
+    assert wrapped("aeiouaeiouaeiouaeiouaeiou", 13).splitlines() == ["aeiouaeiouae-", "iouaeiouaeiou"]
+    assert wrapped("Gm49948", 13) == "Gm49948"
