@@ -23,6 +23,11 @@ def count_members(n_networks: int, schedule: Schedule) -> int:
     return n_networks if n_networks > 1 else schedule.n_starts
 
 
+def list_members(tasks: Sequence[TrainingTask], n_members: int) -> list[TrainingTask]:
+    """Return the tasks of all members, those of an ensemble one after the other."""
+    return [replace(task, member=member) for task in tasks for member in range(n_members)]
+
+
 def mean_norms(norms: np.ndarray, n_networks: int) -> np.ndarray:
     """Return the mean of the members' gene norms, each network's norms divided by their root mean square.
 
@@ -88,7 +93,7 @@ def join_members(
         `mean_norms`.
     """
     first = members[0]
-    stacked, diverged_in = _stacked(members), _diverged_in(members)
+    stacked, diverged_in = stack_weights(members), first_divergence(members)
     history = first.history.assign(
         **{name: np.mean([member.history[name] for member in members], axis=0) for name in ("r2_train", "r2_test")}
     )
@@ -119,10 +124,10 @@ def keep_consensus(
     Arguments as for `join_members`. Its `gene_norms` are `mean_norms`, its `gene_frequency` is that of all networks.
     """
     norms = np.stack([member.gene_norms for member in members])
-    first, consensus, diverged_in = members[0], 0, _diverged_in(members)
+    first, consensus, diverged_in = members[0], 0, first_divergence(members)
     if diverged_in is None:
         genes = X[np.ix_(task.train_cells, first.selected)] - first.x_mean[first.selected]
-        consensus = most_central(encode_all(layers, _stacked(members), genes))
+        consensus = most_central(encode_all(layers, stack_weights(members), genes))
     return replace(
         members[consensus],
         gene_norms=mean_norms(norms, len(members))[0].astype(np.float32),
@@ -131,13 +136,13 @@ def keep_consensus(
     )
 
 
-def _stacked(members):
-    """Weights of all networks: kernel (n_networks, n_in, n_out) and bias (n_networks, n_out) of each layer."""
+def stack_weights(members: Sequence[TrainedNetwork]) -> list[np.ndarray]:
+    """Return all weights stacked: kernel (n_networks, n_in, n_out) and bias (n_networks, n_out) of each layer."""
     return [np.stack(weights) for weights in zip(*(member.weights for member in members), strict=True)]
 
 
-def _diverged_in(members):
-    """Stage in which the first network that diverged did so, or None."""
+def first_divergence(members: Sequence[TrainedNetwork]) -> str | None:
+    """Return the stage in which the first network that diverged did so, or None."""
     return next((member.diverged_in for member in members if member.diverged_in is not None), None)
 
 

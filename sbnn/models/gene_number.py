@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -12,6 +11,7 @@ from sklearn.model_selection import GroupKFold, KFold
 
 from sbnn._checks import check_matrix, check_whole, preview, warn
 from sbnn.models.clusters import fold_clusters
+from sbnn.models.fit_arguments import relative_weights
 from sbnn.models.layouts import fold_layouts
 from sbnn.models.r2 import r2
 from sbnn.models.schedules import Schedule, get_schedule
@@ -254,12 +254,17 @@ def follow_numbers(
         layouts = fold_layouts(views, kind, settings["bottleneck_dim"]) if own is None else own
     stacks: dict[tuple[int, ...], list[TrainingTask]] = defaultdict(list)
     for fold, view in enumerate(views):
+        own_weights = relative_weights(None if weights is None else weights[view.train], len(view.train))
         task = TrainingTask(
-            view.train, view.test, network.group_lasso, random_state, fold, clusters[fold], layout=layouts[fold]
+            view.train,
+            view.test,
+            network.group_lasso,
+            random_state,
+            fold,
+            clusters[fold],
+            cell_weights=own_weights,
+            layout=layouts[fold],
         )
-        if weights is not None:
-            own_weights = weights[view.train]
-            task = replace(task, cell_weights=(own_weights / own_weights.mean(dtype=np.float64)).astype(np.float32))
         stacks[task.steps_per_epoch(schedule)].append(task)
     size = max(1, STACK_SIZE // network.count_trained())
     fits = []
@@ -281,7 +286,7 @@ def _check_observed(views):
 
 def _follow_stack(settings, stack, views, numbers, weights, advance):
     """Train the networks of several folds at once; return their NumberFits."""
-    from sbnn.models.ensembles import count_members, keep_consensus
+    from sbnn.models.ensembles import count_members, keep_consensus, list_members
     from sbnn.models.network import network_layers
     from sbnn.models.training import StackRun
 
@@ -292,7 +297,7 @@ def _follow_stack(settings, stack, views, numbers, weights, advance):
     layers = network_layers(Y.shape[1], settings["bottleneck_dim"], settings["hidden"])
     n_networks = settings["n_networks"]
     n_members = count_members(n_networks, settings["schedule"])
-    members = [replace(task, member=member) for task in tasks for member in range(n_members)]
+    members = list_members(tasks, n_members)
     run = StackRun(X, Y, members, layers, settings["ridge"], n_sharing=n_members)
     for stream, stage in enumerate(first):
         run.step(stage, stream)
@@ -314,16 +319,15 @@ def _follow_stack(settings, stack, views, numbers, weights, advance):
 
 def _held_out_r2(own, layers, view, weights, number, fold):
     """R2 of the mean prediction of networks that read the same genes, on the test cells of their fold."""
-    from sbnn.models.ensembles import predict_mean
+    from sbnn.models.ensembles import first_divergence, predict_mean, stack_weights
 
-    diverged = next((network.diverged_in for network in own if network.diverged_in is not None), None)
+    diverged = first_divergence(own)
     if diverged is not None:
         warn(f"with {number} genes, training diverged in fold {fold}, in the stage {diverged!r}: its R2 is NaN")
         return np.nan
-    stacked = [np.stack(layer) for layer in zip(*(network.weights for network in own), strict=True)]
     selected, x_mean, y_mean = own[0].selected, own[0].x_mean, own[0].y_mean
     cells = check_matrix(view.X[view.test], "X", np.float32)[:, selected] - x_mean[selected]
-    predictions = predict_mean(layers, stacked, cells) + y_mean
+    predictions = predict_mean(layers, stack_weights(own), cells) + y_mean
     return r2(view.Y[view.test], predictions, y_mean, None if weights is None else weights[view.test])
 
 

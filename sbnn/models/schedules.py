@@ -201,6 +201,11 @@ _PRETRAINED = Stage("pretrained", epochs=50, learning_rate=1e-4, cell_fraction=0
 _PRUNED = Stage("pruned", epochs=100, learning_rate=5e-5)
 
 _FAST: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 128, "decay": "cosine", "evaluate_every": 5}
+_FAST_START = (
+    Stage("pretrained", epochs=10, cluster_starts=20, **_FAST),
+    Stage("frozen", epochs=5, freeze_hidden=True, **_FAST),
+    Stage("finetuned", epochs=20, input_dropout=0.3, **_FAST),
+)
 
 #: "fast", "stable" and "wide" are ours, chosen on cells that three of the paper's folds test
 #: (benchmarks/choose_fast_schedule.py and choose_stable_schedule.py). "fast" and "stable" go with 2-D bottlenecks and
@@ -217,18 +222,14 @@ SCHEDULES = {
         Schedule(
             "fast",
             (
-                Stage("pretrained", epochs=10, cluster_starts=20, **_FAST),
-                Stage("frozen", epochs=5, freeze_hidden=True, **_FAST),
-                Stage("finetuned", epochs=20, input_dropout=0.3, **_FAST),
+                *_FAST_START,
                 Stage("pruned", epochs=60, input_dropout=0.1, **_FAST),
             ),
         ),
         Schedule(
             "stable",
             (
-                Stage("pretrained", epochs=10, cluster_starts=20, **_FAST),
-                Stage("frozen", epochs=5, freeze_hidden=True, **_FAST),
-                Stage("finetuned", epochs=20, input_dropout=0.3, **_FAST),
+                *_FAST_START,
                 Stage("pruned", epochs=120, input_dropout=0.2, n_starts=10, **_FAST),
             ),
         ),

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
-from dataclasses import replace
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -14,7 +13,7 @@ from sbnn.models.backend import ops
 from sbnn.models.batches import StageTables, batches_of, cut_into_steps, shuffled_batches, tensors
 from sbnn.models.clusters import N_CLUSTERS
 from sbnn.models.engine import Dropout, Penalties, StackData, compiled_stack
-from sbnn.models.ensembles import count_members, join_members, keep_consensus, mean_norms
+from sbnn.models.ensembles import count_members, join_members, keep_consensus, list_members, mean_norms
 from sbnn.models.network import Layer, encoder_of, initial_weights, layer_sizes, network_layers
 from sbnn.models.optimisers import start_state
 from sbnn.models.r2 import r2_from_sums
@@ -85,8 +84,7 @@ def train_stack(
     check_stack(X, Y, tasks, stages, n_selected)
     layers = network_layers(Y.shape[1], bottleneck_dim, tuple(hidden))
     n_members = count_members(n_networks, stages)
-    members = [replace(task, member=member) for task in tasks for member in range(n_members)]
-    run = StackRun(X, Y, members, layers, ridge, n_selected, on_epoch, n_sharing=n_members)
+    run = StackRun(X, Y, list_members(tasks, n_members), layers, ridge, n_selected, on_epoch, n_sharing=n_members)
     for index, stage in enumerate(stages):
         run.step(stage, stream=index)
     trained = run.finish()
