@@ -36,7 +36,8 @@ from sbnn.models.elastic_net import SOLVER_TOLERANCE
 from sbnn.models.network import layer_sizes, network_layers
 from sbnn.models.reduced_rank import ALTERNATION_TOLERANCE, MAX_ROUNDS, reduced_rank_path
 from sbnn.models.schedules import SCHEDULES, Stage
-from sbnn.models.training import TrainingTask, train_stack
+from sbnn.models.tasks import TrainingTask
+from sbnn.models.training import train_stack
 from sbnn.storage.results import current_commit, package_versions
 from sbnn.validation.folds import make_folds
 

@@ -30,7 +30,7 @@ CHOSEN = {
     "sRRR full rank, relaxed, about 25 genes": ("linear model, sRRR of full rank", "about 25"),
     "sBNN-2, group lasso 0.1": ("**map, sBNN-2**, the paper's schedule", "25"),
     'sBNN-2, schedule "fast", group lasso 0.05': ('**map, sBNN-2**, schedule "fast"', "25"),
-    "sBNN-2, 10 networks, the most central one": ('**map, sBNN-2**, schedule "stable"', "25"),
+    "sBNN-2, 10 networks, their consensus": ('**map, sBNN-2**, schedule "stable"', "25"),
     "sBNN-2, 10 networks, their mean": ("sBNN-2, mean of ten networks", "25"),
     "sBNN-64, group lasso 0.1": ("sBNN-64, the paper's schedule", "25"),
     "sBNN-64, 10 networks, their mean": ('sBNN-64, schedule "wide", mean of ten networks', "25"),
@@ -96,9 +96,9 @@ def fast_rows(fast, fast_seeds):
 
 def stable_rows(stable, stable_seeds):
     """Return the rows of the schedule "stable" and of ensembles, mean and SD over folds and seeds."""
-    rows = []  # (the most central network of an ensemble of "stable" is the network of "stable" with its seed)
+    rows = []  # (the consensus of an ensemble of "stable" is the network of "stable" with its seed)
     for (model, stage), part in stable["scores"].groupby(["model", "stage"], sort=False):
-        what = {"consensus": ", the most central one", "ensemble": ", their mean"}.get(stage)
+        what = {"consensus": ", their consensus", "ensemble": ", their mean"}.get(stage)
         if stage == "pruned" and "networks" not in model:
             what = ""
         if what is not None:

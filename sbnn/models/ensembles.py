@@ -4,18 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
-from sbnn.models.map_agreement import most_central
 from sbnn.models.network import Layer, apply_layers, encoder_of
-from sbnn.models.r2 import feature_r2, r2
 from sbnn.models.schedules import Schedule
 from sbnn.models.tasks import TrainedNetwork, TrainingTask
-
-#: Stage of the history that holds R2 of the mean prediction, after the members' own stages.
-ENSEMBLE_STAGE = "ensemble"
-#: Stage before it: R2 of the network whose map is shown, alone.
-CONSENSUS_STAGE = "consensus"
 
 
 def count_members(n_networks: int, schedule: Schedule) -> int:
@@ -62,78 +54,6 @@ def gene_frequency(norms: np.ndarray, n_selected: int | None) -> np.ndarray:
     """
     ranks = np.argsort(np.argsort(-norms, axis=1, kind="stable"), axis=1, kind="stable")
     return (ranks < (norms.shape[1] if n_selected is None else n_selected)).mean(axis=0)
-
-
-def join_members(
-    members: Sequence[TrainedNetwork],
-    layers: tuple[Layer, ...],
-    n_selected: int | None,
-    X: np.ndarray,
-    Y: np.ndarray,
-    task: TrainingTask,
-) -> TrainedNetwork:
-    """Join networks that read the same genes into one whose prediction is their mean.
-
-    Parameters
-    ----------
-    members : list of TrainedNetwork
-    layers : tuple of Layer
-    n_selected : int or None
-        Number of genes that each member would have kept for itself.
-    X, Y : arrays, shapes (n_cells, n_genes) and (n_cells, n_features)
-    task : TrainingTask
-        What the networks were trained on.
-
-    Returns
-    -------
-    TrainedNetwork
-        `weights` are those of the consensus network: the one whose map agrees most with the others' on the training
-        cells, by mean Procrustes R2 (the first of equal ones, to a millionth). `history` is the members' mean, and ends
-        with the stages "consensus", R2 of that network, and "ensemble", R2 of the mean prediction. `gene_norms` are
-        `mean_norms`.
-    """
-    first = members[0]
-    stacked, diverged_in = stack_weights(members), first_divergence(members)
-    history = first.history.assign(
-        **{name: np.mean([member.history[name] for member in members], axis=0) for name in ("r2_train", "r2_test")}
-    )
-    scores, by_feature = (np.nan, np.nan), np.full(len(first.y_mean), np.nan)
-    if diverged_in is None:
-        genes = X[:, first.selected] - first.x_mean[first.selected]
-        train, test = ((Y[cells], predict_mean(layers, stacked, genes[cells]) + first.y_mean, first.y_mean)
-                       for cells in (task.train_cells, task.test_cells))  # fmt: skip
-        scores = r2(*train, task.cell_weights), r2(*test)
-        by_feature = feature_r2(*test)
-    consensus = keep_consensus(members, layers, n_selected, X, Y, task)
-    epoch, *alone = consensus.history[["epoch", "r2_train", "r2_test"]].iloc[-1]
-    last = [(CONSENSUS_STAGE, int(epoch), *alone), (ENSEMBLE_STAGE, int(epoch), *scores)]
-    joined = pd.concat([history, pd.DataFrame(last, columns=history.columns)], ignore_index=True)
-    return replace(consensus, history=joined, feature_r2=by_feature, members=stacked)
-
-
-def keep_consensus(
-    members: Sequence[TrainedNetwork],
-    layers: tuple[Layer, ...],
-    n_selected: int | None,
-    X: np.ndarray,
-    Y: np.ndarray,
-    task: TrainingTask,
-) -> TrainedNetwork:
-    """Return the one of networks that read the same genes whose map agrees most with the others'.
-
-    Arguments as for `join_members`. Its `gene_norms` are `mean_norms`, its `gene_frequency` is that of all networks.
-    """
-    norms = np.stack([member.gene_norms for member in members])
-    first, consensus, diverged_in = members[0], 0, first_divergence(members)
-    if diverged_in is None:
-        genes = X[np.ix_(task.train_cells, first.selected)] - first.x_mean[first.selected]
-        consensus = most_central(encode_all(layers, stack_weights(members), genes))
-    return replace(
-        members[consensus],
-        gene_norms=mean_norms(norms, len(members))[0].astype(np.float32),
-        gene_frequency=gene_frequency(norms, n_selected),
-        diverged_in=diverged_in,
-    )
 
 
 def stack_weights(members: Sequence[TrainedNetwork]) -> list[np.ndarray]:

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sbnn.models.network import decoder_of, initial_weights, network_layers
+from sbnn.models.network_parts import train_part
 from sbnn.models.schedules import Stage
 from sbnn.models.tasks import TrainingTask
-from sbnn.models.training import StackRun
 
 #: Streams of random numbers, beyond those of a schedule: for the output layer, and for the order of cells.
 _OUTPUT, _ORDER = 100, 100
@@ -48,9 +48,6 @@ def train_gene_decoder(
     latents, genes = np.asarray(latents, dtype=np.float32), np.asarray(genes, dtype=np.float32)
     task = TrainingTask(np.arange(len(latents)), random_state=random_state)
     layers = decoder_of(network_layers(genes.shape[1], latents.shape[1], hidden))
-    output = initial_weights((hidden[0], genes.shape[1]), [task.generator(_OUTPUT)])
-    weights = [np.asarray(weight)[None] for weight in start[:-2]] + output
-    run = StackRun(latents, genes, [task], layers, ridge, weights=weights, centre=False)
+    output = [weight[0] for weight in initial_weights((hidden[0], genes.shape[1]), [task.generator(_OUTPUT)])]
     stage = Stage("finetuned", epochs=epochs, learning_rate=learning_rate, evaluate_every=epochs)
-    run.step(stage, _ORDER, group_lasso=0.0)
-    return run.weights_of(0)
+    return train_part(latents, genes, layers, [*start[:-2], *output], stage, ridge, task, _ORDER)

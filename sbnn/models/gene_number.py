@@ -286,9 +286,10 @@ def _check_observed(views):
 
 def _follow_stack(settings, stack, views, numbers, weights, advance):
     """Train the networks of several folds at once; return their NumberFits."""
-    from sbnn.models.ensembles import count_members, keep_consensus, list_members
+    from sbnn.models.consensus import find_consensus
+    from sbnn.models.ensembles import count_members, list_members
     from sbnn.models.network import network_layers
-    from sbnn.models.training import StackRun
+    from sbnn.models.stack_run import StackRun
 
     X, Y, tasks = joint_tables(stack, views)
     X, Y = check_matrix(X, "X", np.float32), check_matrix(Y, "Y", np.float32, allow_nan=True)
@@ -310,7 +311,7 @@ def _follow_stack(settings, stack, views, numbers, weights, advance):
         for place, task in enumerate(tasks):
             own = trained[place * n_members : (place + 1) * n_members]
             if n_members > n_networks:
-                own = [keep_consensus(own, layers, number, X, Y, task)]
+                own = [find_consensus(own, layers, number, X, Y, task, settings["ridge"])]
             score = _held_out_r2(own, layers, views[task.fold], weights, number, task.fold)
             fits.append(NumberFit(task.fold, number, score, own[0].selected))
         advance(len(members))

@@ -50,7 +50,8 @@ class Stage:
         this layout of the features (`sbnn.models.layouts.feature_layout`), instead of clusters.
     n_starts : int
         Networks that differ in their seed and choose the genes of "pruned" together, by their mean norms. All are
-        pruned; the one whose map agrees most with the others' is kept. An ensemble chooses among its own networks.
+        pruned; a further network learns the mean of their maps and is kept (`sbnn.models.consensus`). An ensemble
+        chooses among its own networks.
     """
 
     name: str
@@ -209,11 +210,11 @@ _FAST_START = (
 
 #: "fast", "stable" and "wide" are ours, chosen on cells that three of the paper's folds test
 #: (benchmarks/choose_fast_schedule.py and choose_stable_schedule.py). "fast" and "stable" go with 2-D bottlenecks and
-#: group_lasso 0.05: in "stable" ten networks choose the genes together and the most central of them is kept, because
+#: group_lasso 0.05: in "stable" ten networks choose the genes together and one is distilled from their maps, because
 #: maps differ between seeds mostly where their genes do; with those genes, longer training pays. "wide" goes with 64
 #: dimensions and group_lasso 0.03: after pruning, where a wide network has enough parameters to learn the cells by
 #: heart, it drops more genes and trains longer. "small" goes with 2-D bottlenecks, group_lasso 0.1 and fewer than about
-#: 600 cells: an epoch is then only a few steps, and half of the genes are dropped at random in the last stage, which
+#: 600 cells: an epoch is then only a few steps, and half of the genes are dropped at random in each stage, which
 #: otherwise overfits (benchmarks/choose_small_schedule.py). The others are the paper's schedule, whose group_lasso is
 #: 0.1, and its two ablations (arXiv 2006.10411, section 2 and figure 2).
 SCHEDULES = {
@@ -236,9 +237,9 @@ SCHEDULES = {
         Schedule(
             "small",
             (
-                Stage("pretrained", epochs=40, cluster_starts=20, input_dropout=0.3, **_FAST),
+                Stage("pretrained", epochs=40, cluster_starts=20, input_dropout=0.5, **_FAST),
                 Stage("frozen", epochs=5, freeze_hidden=True, **_FAST),
-                Stage("finetuned", epochs=60, input_dropout=0.3, **_FAST),
+                Stage("finetuned", epochs=60, input_dropout=0.5, **_FAST),
                 Stage("pruned", epochs=120, input_dropout=0.5, n_starts=10, **_FAST),
             ),
         ),

@@ -198,7 +198,7 @@ class TrainedNetwork:
         Stage in which weights or errors ceased to be finite; every later R2 is NaN.
     members : list of arrays, optional
         Of an ensemble: kernel (n_networks, n_in, n_out) and bias (n_networks, n_out) of each layer; `weights` are then
-        those of one of them (`sbnn.models.ensembles.join_members`).
+        those of their consensus (`sbnn.models.consensus.find_consensus`).
     gene_frequency : array, shape (n_genes,), optional
         Share of the networks that would have kept a gene for themselves, if several chose together.
     """

@@ -244,8 +244,8 @@ class _Path:
     ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
         """Train a stack along the path; yield (scores, genes) of every step."""
         from sbnn.models.network import network_layers
+        from sbnn.models.stack_run import StackRun
         from sbnn.models.tasks import check_stack
-        from sbnn.models.training import StackRun
 
         check_stack(self.X, self.Y, tasks, [self.step], self.X.shape[1])
         layers = network_layers(self.Y.shape[1], self.estimator.bottleneck_dim, tuple(self.estimator.hidden))

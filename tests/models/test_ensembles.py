@@ -6,7 +6,7 @@ from sklearn.model_selection import KFold
 
 from sbnn import PairedModel, SparseBottleneckRegressor, cross_validate, load_model, regularisation_path
 from sbnn.models.ensembles import gene_frequency, mean_norms
-from sbnn.models.map_agreement import most_central, procrustes_r2, spread_of_maps
+from sbnn.models.map_agreement import mean_of_maps, most_central, procrustes_r2, spread_of_maps
 from sbnn.models.schedules import Stage
 from sbnn.validation.comparison import final_scores
 
@@ -35,22 +35,55 @@ def members_of(model):
     return singles
 
 
-def test_the_prediction_is_the_mean_and_the_map_is_that_of_one_network(fitted):
+def test_the_prediction_is_the_mean(fitted):
     data, model = fitted
-    singles = members_of(model)
-    np.testing.assert_allclose(model.predict(data.X), np.mean([one.predict(data.X) for one in singles], axis=0))
-    maps = [one.transform(data.X) for one in singles]
-    agreement = [np.mean([procrustes_r2(one, other) for other in maps]) for one in maps]
-    np.testing.assert_array_equal(model.transform(data.X), maps[int(np.argmax(agreement))])
+    predictions = [one.predict(data.X) for one in members_of(model)]
+    np.testing.assert_allclose(model.predict(data.X), np.mean(predictions, axis=0))
+
+
+def test_the_consensus_network_has_the_mean_map_and_decodes_the_features_from_it(fitted):
+    data, model = fitted
+    maps = np.stack([one.transform(data.X) for one in members_of(model)])
+    mean = mean_of_maps(maps)
+    agreement = [procrustes_r2(one, mean) for one in (model.transform(data.X), *maps)]
+    assert agreement[0] > max(agreement[1:]) and agreement[0] > 0.99
     decoded = model.decode_features(model.transform(data.X))
-    np.testing.assert_allclose(decoded, singles[int(np.argmax(agreement))].predict(data.X))
+    residuals = ((data.Y - decoded) ** 2).sum()
+    assert residuals < 1.05 * min(((data.Y - one.predict(data.X)) ** 2).sum() for one in members_of(model))
     np.testing.assert_allclose(model.network_.predict(data.X[:, model.selected_], verbose=0), decoded, atol=1e-4)
+
+
+def test_cells_without_weight_do_not_shape_the_consensus(small):
+    data = small[0]
+    weights = np.ones(data.n_cells)
+    weights[::3] = 0
+    other = np.array(data.Y)
+    other[::3] = 0.5
+    one, another = (ensemble().fit(data.X, Y, sample_weight=weights) for Y in (data.Y, other))
+    np.testing.assert_array_equal(one.transform(data.X), another.transform(data.X))
+
+
+def test_maps_are_averaged_whatever_their_place_and_scale():
+    random = np.random.default_rng(0)
+    one = random.standard_normal((40, 2))
+    noise = 0.1 * random.standard_normal((4, 40, 2))
+    turns = [np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]]) * size for a, size in ((0, 1), (1, 3), (2, 9))]
+    maps = np.stack(
+        [(one + noise[0]), *((one + extra) @ turn + 7 for extra, turn in zip(noise[1:], turns, strict=True))]
+    )
+    mean = mean_of_maps(maps)
+    assert procrustes_r2(mean, one) > max(procrustes_r2(each, one) for each in maps)
+    central = maps[most_central(maps)]
+    np.testing.assert_allclose(mean.mean(axis=0), central.mean(axis=0))
+    np.testing.assert_allclose(np.linalg.norm(mean - mean.mean(axis=0)), np.linalg.norm(central - central.mean(axis=0)))
+    np.testing.assert_allclose(mean_of_maps(np.stack([one, one])), one)
+    assert np.isnan(mean_of_maps(np.stack([one, one * np.nan]))).all()
 
 
 STARTS = [SCHEDULE[0], Stage("pruned", 4, 1e-2, batch_size=64, n_starts=3)]
 
 
-def test_a_network_of_several_starts_is_the_most_central_of_an_ensemble(fitted, tmp_path):
+def test_a_network_of_several_starts_is_the_consensus_of_an_ensemble(fitted, tmp_path):
     data, several = fitted
     model = ensemble(schedule=STARTS, n_networks=1).fit(data.X, data.Y)
     assert model.members_ is None and model.count_trained() == 3
@@ -58,7 +91,7 @@ def test_a_network_of_several_starts_is_the_most_central_of_an_ensemble(fitted, 
         np.testing.assert_array_equal(getattr(model, name), getattr(several, name))
     np.testing.assert_array_equal(model.transform(data.X), several.transform(data.X))
     np.testing.assert_allclose(model.predict(data.X), several.decode_features(several.transform(data.X)), atol=1e-6)
-    assert list(model.history_["stage"].unique()) == ["finetuned", "pruned"]
+    assert list(model.history_["stage"].unique()) == ["finetuned", "pruned", "consensus"]
     assert model.history_["r2_train"].iloc[-1] == pytest.approx(model.score(data.X, data.Y), abs=1e-5)
     path = PairedModel(model).fit(data).save(tmp_path / "starts.sbnn")
     np.testing.assert_array_equal(load_model(path).estimator_.gene_frequency_, model.gene_frequency_)
@@ -81,9 +114,9 @@ def test_networks_of_several_starts_are_cross_validated_and_stored(small, tmp_pa
     run = {"folds": KFold(2), "progress": False, "store": tmp_path / "store"}
     found = cross_validate(data, {"one": model}, **run)
     scores = found.scores.query("fold == 1").set_index("stage")
-    assert list(scores.index) == ["finetuned", "pruned"] and list(scores["n_selected"]) == [60, 8]
+    assert list(scores.index) == ["finetuned", "pruned", "consensus"] and list(scores["n_selected"]) == [60, 8, 8]
     test = found.folds[1].test
-    assert scores.loc["pruned", "r2_test"] == pytest.approx(
+    assert scores.loc["consensus", "r2_test"] == pytest.approx(
         found.estimators[1].score(data.X[test], data.Y[test]), abs=1e-5
     )
     assert found.models[0]["stages"][-1]["n_starts"] == 3

@@ -8,10 +8,10 @@ from sklearn.model_selection import KFold
 from sbnn import PairedModel, SparseBottleneckRegressor, cross_validate, load_model
 from sbnn.models.layouts import feature_layout, fold_layouts, principal_components
 from sbnn.models.map_agreement import procrustes_r2
-from sbnn.models.network import encoder_of
+from sbnn.models.network import encoder_of, network_layers
 from sbnn.models.schedules import SCHEDULES, Schedule, Stage
+from sbnn.models.stack_run import StackRun
 from sbnn.models.tasks import TrainingTask
-from sbnn.models.training import StackRun, network_layers
 from sbnn.validation.folds import make_folds, view_fold
 
 PRETRAINED = Stage("pretrained", 60, 1e-2, batch_size=64, layout="pca")

@@ -433,7 +433,7 @@ def test_means_are_those_of_all_blocks(small, monkeypatch):
     data, _ = small
     tasks = tasks_of(data, 1, cell_weights=np.linspace(0.5, 2, 120))
     whole = train(data, tasks)[0].x_mean
-    monkeypatch.setattr("sbnn.models.training.MEAN_BLOCK", 33)
+    monkeypatch.setattr("sbnn.models.stack_run.MEAN_BLOCK", 33)
     np.testing.assert_allclose(train(data, tasks)[0].x_mean, whole, atol=1e-6)
 
 
