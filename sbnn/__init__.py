@@ -22,6 +22,7 @@ _PUBLIC = {
     "load_model": "own_cells.paired_model",
     "cross_validate": "validation.cross_validation",
     "CrossValidation": "validation.result",
+    "nested_cross_validate": "validation.nested",
     "regularisation_path": "validation.penalty_path",
     "gene_stability": "validation.stability",
     "gene_importance": "validation.importance",

@@ -119,15 +119,16 @@ def numbers_within(n_genes: int) -> list[int]:
 
 
 def inner_folds(
-    n_cells: int, random_state: int, groups: npt.ArrayLike | None = None
+    n_cells: int, random_state: int, groups: npt.ArrayLike | None = None, n_folds: int = N_INNER_FOLDS
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Split cells into five folds at random, with the cells of a group (an animal) together.
+    """Split cells into folds at random, with the cells of a group (an animal) together.
 
     Parameters
     ----------
     n_cells : int
     random_state : int
     groups : array, shape (n_cells,), optional
+    n_folds : int
 
     Returns
     -------
@@ -147,7 +148,7 @@ def inner_folds(
             f"the number of genes is chosen on held-out cells: at least 2 {what} are needed, got {n_units}"
         )
     kind = KFold if groups is None else GroupKFold
-    splitter = kind(min(N_INNER_FOLDS, n_units), shuffle=True, random_state=random_state)
+    splitter = kind(min(n_folds, n_units), shuffle=True, random_state=random_state)
     shuffle = np.random.default_rng(random_state).permutation
     return [(shuffle(train), test) for train, test in splitter.split(np.empty((n_cells, 1)), groups=groups)]
 

@@ -15,6 +15,7 @@ from sbnn.models.layouts import fold_layouts
 from sbnn.models.schedules import get_schedule
 from sbnn.storage.results import current_commit
 from sbnn.validation.baselines import ClassMean
+from sbnn.validation.class_ridge import ClassRidge
 from sbnn.validation.dispatch import run_jobs
 from sbnn.validation.execution import Job, Plan, draw_seeds
 from sbnn.validation.fit_keys import fit_keys
@@ -135,13 +136,13 @@ def fit_on_folds(
     """
     described = describe_models(listed, data.n_features)
     check_distinct(described)
-    keep = _check_keep(keep)
+    keep = check_keep(keep)
     check_flag(within_fold, "within_fold")
     if stack_size is not None:
         check_whole(stack_size, "stack_size")
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral | None):
         raise ValueError(f"n_jobs must be a whole number or None, got {n_jobs!r}")
-    _check_observed(data, splits)
+    check_observed(data, splits)
     current_commit()  # determined now: the checkout may change during the run
     protocol = "training cells" if within_fold else "all cells"
     views = [view_fold(data, split, within_fold) for split in splits]
@@ -186,7 +187,7 @@ def checked_models(models: Models, data: PairedData) -> list[tuple[str, BaseEsti
             raise ValueError(f"names of models must be text, got {name!r}")
         if not (hasattr(estimator, "fit") and hasattr(estimator, "predict")) or isinstance(estimator, type):
             raise ValueError(f"models[{name!r}] should be an estimator or a list of estimators, got {estimator!r}")
-        if isinstance(estimator, ClassMean):
+        if isinstance(estimator, (ClassMean, ClassRidge)):
             estimator.check_classes(data)
         if hasattr(estimator, "check_settings"):
             try:
@@ -209,14 +210,14 @@ def _check_columns(name, settings, feature_names):
         raise ValueError(f"a feature is called {clashes[0]!r}, which is a column of the tables: rename it")
 
 
-def _check_keep(keep):
-    """Return the names of large tables to fill."""
+def check_keep(keep: Collection[str]) -> tuple[str, ...]:
+    """Return the names of large tables to fill; ValueError for others."""
     if isinstance(keep, str) or not np.iterable(keep):
         raise ValueError(f"keep must be a collection of {', '.join(map(repr, LARGE_TABLES))}, got {keep!r}")
     return tuple(check_choice(name, LARGE_TABLES, "table to keep") for name in keep)
 
 
-def _check_observed(data, splits):
+def check_observed(data: PairedData, splits: list[Fold]) -> None:
     """Raise ValueError if a feature or a cell has no value, or a feature has none among a fold's training cells."""
     Y = check_targets(data.Y, np.float32, data.feature_names, data.cell_names)
     for number, split in enumerate(splits):

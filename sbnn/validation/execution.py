@@ -22,6 +22,7 @@ from sbnn.models.reduced_rank import ReducedRankRegressor, reduced_rank_path, re
 from sbnn.models.schedules import get_schedule
 from sbnn.models.tasks import TrainedNetwork, TrainingTask, cut_stack, joint_tables
 from sbnn.validation.baselines import ClassMean
+from sbnn.validation.class_ridge import ClassRidge
 from sbnn.validation.folds import FoldView, donors_of
 from sbnn.validation.tables import fit_tables
 
@@ -78,8 +79,10 @@ class Plan(NamedTuple):
         return self.models[job.model][1]
 
     def view(self, job: Job) -> FoldView:
-        """Return what the model of a job sees of its fold, with classes of cells instead of genes if it uses those."""
+        """Return what the model of a job sees of its fold: genes, classes of cells instead, or both."""
         view, estimator = self.views[job.fold], self.estimator(job)
+        if isinstance(estimator, ClassRidge):
+            return view._replace(X=estimator.add_classes(self.data, view.X))
         if not isinstance(estimator, ClassMean):
             return view
         return view._replace(X=np.asarray(getattr(self.data, estimator.of))[:, None])

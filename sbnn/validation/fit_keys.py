@@ -32,6 +32,7 @@ from sbnn.validation.workers import keras_backend
 TRAINING_CODE = (
     "validation.baselines",
     "models.batches",
+    "validation.class_ridge",
     "models.clusters",
     "models.consensus",
     "models.devices",
@@ -183,7 +184,8 @@ def _settings_text(estimator):
     if not kind.__module__.startswith("sbnn."):
         # Of another package, where the repr of large or nested settings is truncated.
         schedule = get_schedule(estimator.schedule) if is_network(estimator) else ""
-        return f"{kind.__qualname__} {schedule!r} {_foreign_hash(estimator)}"
+        inside = any(is_network(part) for part in estimator.get_params(deep=True).values())  # of a pipeline
+        return f"{kind.__qualname__} {schedule!r} {_foreign_hash(estimator)}{keras_backend() if inside else ''}"
     settings = estimator.get_params(deep=False)
     if is_network(estimator):
         settings["schedule"] = get_schedule(estimator.schedule)

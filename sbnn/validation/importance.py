@@ -19,6 +19,7 @@ from sbnn.models.r2 import r2_from_sums
 from sbnn.storage.writing import all_or_nothing
 from sbnn.validation.baselines import ClassMean
 from sbnn.validation.bootstrap import draw_groups, number_groups, percentile_interval
+from sbnn.validation.class_ridge import ClassRidge
 from sbnn.validation.dispatch import hide_bar
 from sbnn.validation.folds import view_fold
 from sbnn.validation.permutations import HeldOutCells
@@ -233,8 +234,9 @@ def _fitted_models(result, data, model):
             f"result has no fitted {names[number]!r}: results from files have none, nor do models of other "
             "packages from a store; call cross_validate (networks and reduced-rank models are restored from its store)"
         )
-    if isinstance(estimators[0], ClassMean):
-        raise ValueError(f"{names[number]!r} is a ClassMean, which reads the classes of the cells and no gene")
+    if isinstance(estimators[0], (ClassMean, ClassRidge)):
+        kind = type(estimators[0]).__name__
+        raise ValueError(f"{names[number]!r} is a {kind}, which reads the classes of the cells, not genes alone")
     return names[number], estimators
 
 

@@ -143,7 +143,7 @@ def _values(settings):
     """Every value of each setting, in order of occurrence."""
     settings = [settings] if isinstance(settings, dict) else settings
     values = {}
-    for one in settings:
+    for one in (part for whole in settings for part in _with_candidates(whole)):
         for name, value in one.items():
             if name == "stages":  # compared within the schedule of the same name, field by field
                 for stage in value:
@@ -153,6 +153,12 @@ def _values(settings):
             else:
                 _add(values, name, value)
     return values
+
+
+def _with_candidates(described):
+    """Return a model, and after it each of the settings that a nested cross-validation chose from."""
+    own = {name: value for name, value in described.items() if name != "candidates"}
+    return [own, *described.get("candidates", ())]
 
 
 def _add(values, name, value):
@@ -171,7 +177,12 @@ def _listed(values):
 
 
 def _in_tables(described):
-    """Return the settings of a model that identify its rows: in the tables, `n_selected` is that of each stage."""
+    """Return the settings of a model that identify its rows: in the tables, `n_selected` is that of each stage.
+
+    Of a nested cross-validation, where settings differ between folds, it is the name alone.
+    """
+    if "candidates" in described:
+        return {"model": described["model"]}
     return {name: value for name, value in described.items() if name not in ("stages", "n_selected", "kind")}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
+from sbnn._checks import preview
 from sbnn.validation.comparison import table_of_scores
 from sbnn.validation.folds import Fold
 from sbnn.validation.provenance import select_rows
@@ -15,9 +16,13 @@ from sbnn.validation.tables import TABLES
 
 #: Columns of `scores` that are not hyperparameters.
 _NO_SETTINGS = ("model", "fold", "stage", "n_selected", "r2_train", "r2_test", "r2_test_best_epoch")
+#: Tables of a nested cross-validation only.
+CHOICE_TABLES = ("choices", "inner_scores")
+#: What `summary` shows where settings, or the last stage, differ between the folds of a nested model.
+_CHOSEN, _FINAL = "chosen", "final"
 
 
-@dataclass
+@dataclass(repr=False)
 class CrossValidation:
     """Tidy tables of a cross-validation; every row carries `model`, all hyperparameters and `fold`.
 
@@ -49,6 +54,10 @@ class CrossValidation:
         Every model with all its settings (`sbnn.validation.provenance.describe_models`).
     n_fitted : int
         How many models were fitted by this call; the others came from its store.
+    choices : DataFrame
+        Of `sbnn.nested_cross_validate`, else empty: which settings were chosen for each `model` and `fold`.
+    inner_scores : DataFrame
+        Of `sbnn.nested_cross_validate`, else empty: R2 of all settings on the inner folds.
     """
 
     scores: pd.DataFrame
@@ -65,29 +74,51 @@ class CrossValidation:
     estimators: list[BaseEstimator | None] = field(default_factory=list, repr=False)
     models: list[dict[str, Any]] = field(default_factory=list, repr=False)
     n_fitted: int = 0
+    choices: pd.DataFrame = field(default_factory=pd.DataFrame)
+    inner_scores: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def __repr__(self) -> str:
+        """Describe the content in a few lines."""
+        names = list(dict.fromkeys(one["model"] for one in self.models))
+        rows = ", ".join(f"{name} {len(table)}" for name, table in self.tables.items() if len(table))
+        nested = ", settings chosen on inner folds" if len(self.choices) else ""
+        return (
+            f"CrossValidation of {self.dataset!r}: {len(names)} models ({preview(names)}), {len(self.folds)} folds\n"
+            f"  z-scores and clusters of {self.protocol}{nested}\n"
+            f"  rows: {rows or 'none'}; R2 is in .summary()"
+        )
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables by name."""
-        return {name: getattr(self, name) for name in TABLES}
+        return {name: getattr(self, name) for name in (*TABLES, *CHOICE_TABLES)}
 
     def summary(self) -> pd.DataFrame:
         """Return mean and SD of R2 over folds, model by model, stages in the order of training.
 
         The last stage of a network ("pruned", if it selects genes) is the final model; earlier stages show how it was
-        reached.
+        reached. A model whose settings were chosen in every fold (`sbnn.nested_cross_validate`) has one row: its final
+        models, over all folds.
 
         Returns
         -------
         DataFrame
-            `mean`, `SD`, `n_selected`, indexed by model, the hyperparameters that differ, and stage.
+            `mean`, `SD`, `n_selected`, indexed by model, the hyperparameters that differ, and stage. Hyperparameters
+            that differ between the folds of a nested model are "chosen", stages "final".
         """
-        kept = [
-            column
-            for column in self.scores
-            if column not in _NO_SETTINGS and self.scores[column].nunique(dropna=False) > 1
-        ]
-        return table_of_scores(self.scores, by=["model", *kept, "stage"])
+        nested = self.scores["model"].isin(self._nested_models())
+        plain = self.scores[~nested]
+        kept = [column for column in plain if column not in _NO_SETTINGS and plain[column].nunique(dropna=False) > 1]
+        scores = self.scores
+        if nested.any():
+            final = self.scores[nested].groupby(["model", "fold"], sort=False).tail(1)
+            final = _one_setting(final, kept)
+            scores = pd.concat([plain, final]).sort_index() if len(plain) else final
+        return table_of_scores(scores, by=["model", *kept, "stage"])
+
+    def _nested_models(self):
+        """Names of the models whose settings were chosen in every fold."""
+        return set(self.choices["model"]) if len(self.choices) else set()
 
     def join(self, other: Self) -> Self:
         """Return one result with the rows of both; both must have the same data, folds and protocol.
@@ -111,6 +142,13 @@ class CrossValidation:
         )
         if not same_folds:
             raise ValueError("cannot join results of different folds")
+        names = [{one["model"] for one in result.models} for result in (self, other)]
+        shared = names[0] & names[1] & (self._nested_models() | other._nested_models())
+        if shared:
+            raise ValueError(
+                f"cannot join results that both have a model {min(shared)!r}, if its settings were chosen in every "
+                "fold: give it another name in one of them"
+            )
         joined = {
             name: pd.concat([table for table in (mine, getattr(other, name)) if len(table)] or [mine])
             for name, mine in self.tables.items()
@@ -156,5 +194,15 @@ class CrossValidation:
         """
         about = {name: results[name] for name in ("dataset", "fingerprint", "protocol")}
         folds = [Fold(fold["train"], fold["test"]) for fold in results["folds"]]
-        tables = {name: results.get(name, pd.DataFrame()) for name in TABLES}
+        tables = {name: results.get(name, pd.DataFrame()) for name in (*TABLES, *CHOICE_TABLES)}
         return cls(**tables, **about, folds=folds, models=results.get("models", []))
+
+
+def _one_setting(final, columns):
+    """Rows of the final models of nested models, with one value per model in the columns and in the stage."""
+    final = final.copy()
+    for column, word in (*((name, _CHOSEN) for name in columns), ("stage", _FINAL)):
+        differs = final.groupby("model")[column].transform("nunique", dropna=False) > 1
+        if differs.any():
+            final[column] = final[column].astype(object).mask(differs, word)
+    return final
