@@ -1,6 +1,7 @@
 """The models of an honest comparison, each with the settings that it may choose from, on all genes or on given ones."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -141,7 +142,7 @@ def on_genes(estimator: BaseEstimator, genes: npt.ArrayLike, data: PairedData) -
     return Pipeline([("genes", kept), ("model", clone(estimator))])
 
 
-def _columns_of(genes: Iterable[object], gene_names: np.ndarray) -> list[int]:
+def _columns_of(genes: Any, gene_names: np.ndarray) -> list[int]:
     """Return the positions of genes, in ascending order, from names, positions or a mask."""
     if isinstance(genes, (str, bytes)) or not np.iterable(genes):
         raise ValueError(f"genes must be a list of names of genes, got {genes!r}")

@@ -126,7 +126,13 @@ def nested_cross_validate(
     contest = [_candidates(name, estimators, data.n_features) for name, estimators in models.items()]
     splits = make_folds(data, outer)
     check_observed(data, splits)
-    settings = {"store": store, "n_jobs": n_jobs, "stack_size": stack_size, "within_fold": True, "progress": progress}
+    settings: dict[str, Any] = {
+        "store": store,
+        "n_jobs": n_jobs,
+        "stack_size": stack_size,
+        "within_fold": True,
+        "progress": progress,
+    }
     parts, choices, inner_scores, n_fitted = [], [], [], 0
     for number, split in enumerate(tqdm(splits, desc="outer folds", disable=hide_bar(progress))):
         scores, fitted_inside = _score_inside(data, contest, number, split, inner, random_state, settings)
