@@ -7,12 +7,15 @@ import pandas as pd
 
 from sbnn._checks import preview
 from sbnn.data.paired_data import PairedData, check_paired
-from sbnn.models.r2 import r2_from_sums
+from sbnn.models.r2 import as_columns, r2_from_sums
+from sbnn.validation.baselines import ClassMean
 from sbnn.validation.folds import view_fold
 from sbnn.validation.result import CrossValidation
 
 #: R2 of a fold may differ by this much from that of the result, which was computed elsewhere.
 SAME_R2 = 1e-3
+#: Predictions may differ by this much, in SDs of the feature, if the number of cells that are predicted at once does.
+SAME_PREDICTION = 1e-3
 
 
 class HeldOutRows(NamedTuple):
@@ -124,6 +127,48 @@ def predictions_of_models(result: CrossValidation, data: PairedData, rows: HeldO
             parts.append(np.full_like(predictions, np.nan) if unscored else predictions)
         predictions = np.concatenate(parts)
         found[model] = np.where(np.isfinite(predictions), predictions, np.nan)
+    return found
+
+
+def predictions_of_training_cells(
+    result: CrossValidation, data: PairedData, rows: HeldOutRows, model: str, predictions: np.ndarray
+) -> list[np.ndarray] | None:
+    """Return what the fitted model of each fold predicts for its own training cells.
+
+    Parameters
+    ----------
+    result : CrossValidation
+    data : PairedData
+    rows : HeldOutRows
+    model : str
+    predictions : array, shape (n_rows, n_features)
+        Of the held-out cells, from `predictions_of_models`.
+
+    Returns
+    -------
+    list of float64 arrays, shape (n_train, n_features), or None
+        None if the result does not hold the fitted models: those that it holds predict the held-out cells as the table
+        does.
+    """
+    named = [number for number, entry in enumerate(result.models) if entry["model"] == model]
+    n_folds = len(result.folds)
+    if len(named) != 1 or len(result.estimators) != len(result.models) * n_folds:
+        return None
+    found = []
+    for number, fold in enumerate(result.folds):
+        estimator = result.estimators[named[0] * n_folds + number]
+        if estimator is None:
+            return None
+        if isinstance(estimator, ClassMean):
+            X = getattr(data, estimator.of)
+        else:
+            X = view_fold(data, fold, result.protocol == "training cells").X
+        shape = len(fold.train) + len(fold.test), data.n_features
+        predicted = as_columns(estimator.predict(X[np.concatenate([fold.train, fold.test])]), shape).astype(np.float64)
+        known = predictions[rows.folds == number]
+        if not np.allclose(predicted[len(fold.train) :], known, atol=SAME_PREDICTION, equal_nan=True):
+            return None
+        found.append(predicted[: len(fold.train)])
     return found
 
 
