@@ -21,7 +21,7 @@ from sbnn import ReducedRankRegressor, beyond_class, cross_validate, simulate_pa
 
 FILE = Path(__file__).with_suffix(".csv")
 N_DRAWS, WITHIN_TYPES = 20, (0.0, 1.0)
-SIZES = {"n_cells": 400, "n_genes": 400, "n_informative": 400}
+SIZES = {"n_cells": 400, "n_genes": 600, "n_informative": 600}
 MODELS = {"linear map": ReducedRankRegressor(2, 5.0, l1_ratio=0)}
 
 
@@ -49,7 +49,7 @@ def main():
     for within_type in arguments.within_type:
         for seed in range(arguments.draws):
             rows.append(one_draw(within_type, seed))
-            print({name: round(value, 4) for name, value in rows[-1].items()}, flush=True)
+            print({name: round(float(value), 4) for name, value in rows[-1].items()}, flush=True)
     table = pd.DataFrame(rows)
     print(table.groupby("within_type")[["within_r2_model", "within_r2_map", "gain"]].agg(["min", "max"]).round(4))
     print(table.groupby("within_type")["found"].agg(["sum", "size"]))
