@@ -62,18 +62,20 @@ def plot_beyond_class(beyond: BeyondClass, model: str | None = None) -> Figure:
     tables = [pd.concat([overall.assign(name="all features"), features])]
     tables += [families.assign(name=[f"{r.family} ({r.n_cells})" for r in families.itertuples()])] * bool(len(families))
     rows = max(len(table) + 0.7 * (number == 0) for number, table in enumerate(tables))
-    size = FULL_WIDTH if len(tables) > 1 else 4.2, _TOP + _ROW * rows + _BOTTOM
+    kind = beyond.classes.removeprefix("cell_")
+    message = _message(model, kind, features, families)
+    needed = min(max(4.4, text_size(message, 7.5, "bold")[0] / 72 + 0.15), FULL_WIDTH)
+    size = FULL_WIDTH if len(tables) > 1 else needed, _TOP + _ROW * rows + _BOTTOM
     figure = plt.figure(figsize=size, layout="none")
     names = [max(text_size(name, 6.5, "bold")[0] for name in table["name"]) / 72 + 0.1 for table in tables]
     room = (size[0] - sum(names) - _PANELS * (len(tables) - 1) - 0.16 - _BETWEEN * len(tables)) / len(tables)
     color, left = model_styles([model])[model].color, 0.06
-    kind = beyond.classes.removeprefix("cell_")
     for letter, table, width in zip("ab", tables, names, strict=False):
         what = "feature" if letter == "a" else "family (number of cells)"
         panel_title(figure, left, 0.7, letter, f"by {what}")
         _draw_panel(figure, table, left + width, room, color, beyond, first_apart=letter == "a")
         left += width + room + _BETWEEN + _PANELS
-    _write_message(figure, model, kind, features, families, color)
+    _write_message(figure, message, kind, color)
     return freeze(figure)
 
 
@@ -141,12 +143,17 @@ def _draw_gains(axis: Axes, table, places, found, color):
     axis.axvline(0, color="0.3", linewidth=0.7, zorder=1)
 
 
-def _write_message(figure, model, kind, features, families, color):
-    """Write on top where the map adds something, and what the points are."""
+def _message(model, kind, features, families):
+    """Say where the map adds something."""
     n_features = int((features["q"] < _RATE).sum())
     message = f"The map of {model} adds to a cell's {_SINGULAR[kind]} in {n_features} of {len(features)} features"
     if len(families):
         message += f" and {int((families['q'] < _RATE).sum())} of {len(families)} families"
+    return message
+
+
+def _write_message(figure, message, kind, color):
+    """Write on top where the map adds something, and what the points are."""
     text_at(figure, 0.06, 0.16, message, va="baseline", fontweight="bold", fontsize=7.5)
     grey = MODEL_STYLES["family mean"].color
     point = {"linestyle": "", "marker": "o", "markeredgewidth": 0}
@@ -157,7 +164,7 @@ def _write_message(figure, model, kind, features, families, color):
     ]
     height = figure.get_size_inches()[1]
     figure.legend(handles=handles, loc="center left", bbox_to_anchor=(0.0, 1 - 0.36 / height),
-                  ncols=3 if len(families) else 1, columnspacing=1.2, handletextpad=0.1, handlelength=1.2)  # fmt: skip
+                  ncols=3, columnspacing=1.2, handletextpad=0.1, handlelength=1.2)  # fmt: skip
 
 
 _SINGULAR = {"types": "type", "families": "family"}
