@@ -26,6 +26,8 @@ _PUBLIC = {
     "regularisation_path": "validation.penalty_path",
     "gene_stability": "validation.stability",
     "gene_importance": "validation.importance",
+    "compare": "validation.differences",
+    "beyond_class": "validation.beyond_class",
     "recommend_n_selected": "validation.gene_number",
     "save_results": "storage.results",
     "load_results": "storage.results",

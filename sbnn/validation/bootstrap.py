@@ -1,14 +1,18 @@
 """Bootstrap over animals: whole animals are drawn, because cells of one animal are alike."""
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from sbnn._checks import check_length, preview
+from sbnn._checks import check_choice, check_length, preview
 from sbnn.data.cell_labels import UNKNOWN
 from sbnn.data.paired_data import PairedData
 from sbnn.validation.folds import Fold
+
+#: What is resampled: whole animals, because cells of one animal are alike, or cells.
+UNITS = ("donor", "cell")
 
 
 def number_groups(groups: npt.ArrayLike | None, n_cells: int, advice: str = "groups=None") -> np.ndarray:
@@ -39,6 +43,46 @@ def number_groups(groups: npt.ArrayLike | None, n_cells: int, advice: str = "gro
             f"resample cells ({advice})"
         )
     return np.unique(groups, return_inverse=True)[1]
+
+
+def resampling_units(data: PairedData, folds: Sequence[Fold], unit: str | None = None) -> tuple[str, np.ndarray]:
+    """Return what is resampled, and the number of the unit of each cell.
+
+    Parameters
+    ----------
+    data : PairedData
+    folds : list of Fold
+        Only their test cells are numbered.
+    unit : {"donor", "cell"}, optional
+        By default donors if `data.donors` is given, else cells.
+
+    Returns
+    -------
+    unit : str
+    unit_of_cell : int array, shape (n_cells,)
+        From 0, without gaps; -1 for a cell that no fold tests.
+
+    Raises
+    ------
+    ValueError
+        An unknown unit, donors that are not given or not known for every test cell, or fewer than two units.
+    """
+    if unit is None:
+        unit = "cell" if data.donors is None else "donor"
+    check_choice(unit, UNITS, "unit")
+    if unit == "donor" and data.donors is None:
+        raise ValueError("unit='donor' needs data.donors, which is None: resample cells (unit='cell')")
+    tested = np.unique(np.concatenate([fold.test for fold in folds]))
+    groups = data.donors[tested] if unit == "donor" and data.donors is not None else None
+    unit_of_cell = np.full(data.n_cells, -1)
+    if len(tested):
+        unit_of_cell[tested] = number_groups(groups, len(tested), "unit='cell'")
+    if unit_of_cell.max() < 1:
+        advice = " (or resample cells: unit='cell')" if unit == "donor" else ""
+        raise ValueError(
+            f"intervals need at least 2 {unit}s among the test cells, got {unit_of_cell.max() + 1}{advice}"
+        )
+    return unit, unit_of_cell
 
 
 def draw_groups(n_groups: int, n_bootstrap: int, random_state: int) -> np.ndarray:

@@ -9,30 +9,26 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from tqdm.auto import tqdm
 
-from sbnn._checks import check_choice, check_number, check_whole, preview
+from sbnn._checks import check_whole, preview
 from sbnn._hints import PathLike
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.r2 import r2_from_sums
 from sbnn.storage.writing import all_or_nothing
 from sbnn.validation.baselines import ClassMean
-from sbnn.validation.bootstrap import draw_groups, number_groups, percentile_interval
 from sbnn.validation.class_ridge import ClassRidge
+from sbnn.validation.bootstrap import draw_groups, percentile_interval, resampling_units
 from sbnn.validation.dispatch import hide_bar
 from sbnn.validation.folds import view_fold
+from sbnn.validation.held_out import check_made_from, check_same_score
 from sbnn.validation.permutations import HeldOutCells
 from sbnn.validation.provenance import select_rows
+from sbnn.validation.significance import benjamini_hochberg, check_level, t_test_over_units
 from sbnn.validation.transfer import ALL_FEATURES
 
 if TYPE_CHECKING:
     from sbnn.validation.result import CrossValidation
-
-#: What is resampled: whole animals, because cells of one animal are alike, or cells.
-UNITS = ("donor", "cell")
-#: R2 of a fold may differ by this much from that of the result, which was computed elsewhere.
-SAME_R2 = 1e-3
 
 
 @dataclass(eq=False, repr=False)
@@ -175,10 +171,9 @@ def gene_importance(
     for value, name in ((n_repeats, "n_repeats"), (n_bootstrap, "n_bootstrap")):
         check_whole(value, name)
     check_whole(random_state, "random_state", least=0, most=2**32 - 1)
-    if not 0 < check_number(level, "level") < 1:
-        raise ValueError(f"level must be between 0 and 1, for example 0.95, got {level}")
+    check_level(level)
     name, estimators = _fitted_models(result, data, model)
-    unit, unit_of_cell = _units(result, data, unit)
+    unit, unit_of_cell = resampling_units(data, result.folds, unit)
     held_out = _hold_out(result, data, estimators, unit_of_cell, n_repeats, random_state)
     _check_same_cells(held_out, result, model, name)
     errors = _pool(held_out, (unit_of_cell.max() + 1, data.n_features))
@@ -194,13 +189,13 @@ def gene_importance(
             if fold.selected[gene]:
                 np.add.at(increase, fold.units, fold.increase(gene))
         keys = {"gene": data.gene_names[gene], "frequency": frequency[gene]}
-        by_feature = {"feature": data.feature_names, "p": _p_values(errors, increase)}
+        by_feature = {"feature": data.feature_names, "p": t_test_over_units(increase, errors.n_values)}
         rows.append(pd.DataFrame({**keys, **by_feature, **_drop(errors, increase, draws, level)}))
         pooled = _drop(errors.pooled(), increase.sum(axis=1, keepdims=True), draws, level)
         totals.append(pd.DataFrame({**keys, **pooled}))
     order = np.argsort([-total["importance"].iloc[0] for total in totals], kind="stable")
     table, total = (pd.concat([parts[place] for place in order], ignore_index=True) for parts in (rows, totals))
-    table["q"] = _q_values(table["p"].to_numpy())
+    table["q"] = benjamini_hochberg(table["p"])
     return GeneImportance(
         table=table[["gene", "feature", "importance", "low", "high", "p", "q", "frequency"]],
         total=total[["gene", "importance", "low", "high", "frequency"]],
@@ -217,10 +212,7 @@ def gene_importance(
 
 def _fitted_models(result, data, model):
     """Return the name of a model of a result, and its fitted estimators, one for each fold."""
-    if not hasattr(result, "estimators") or not hasattr(result, "folds"):
-        raise ValueError(f"result must be a CrossValidation, as cross_validate returns it, got {type(result).__name__}")
-    if result.fingerprint != data.fingerprint:
-        raise ValueError(f"result must be of these data, {data.name!r}, but was made from others, {result.dataset!r}")
+    check_made_from(result, data)
     names = [entry["model"] for entry in result.models]
     found = [number for number, entry in enumerate(result.models) if model is None or model in (entry, entry["model"])]
     if len(found) != 1:
@@ -238,26 +230,6 @@ def _fitted_models(result, data, model):
         kind = type(estimators[0]).__name__
         raise ValueError(f"{names[number]!r} is a {kind}, which reads the classes of the cells, not genes alone")
     return names[number], estimators
-
-
-def _units(result, data, unit):
-    """Return what is resampled, and the number of the unit of each cell (-1: a cell that no fold tests)."""
-    if unit is None:
-        unit = "cell" if data.donors is None else "donor"
-    check_choice(unit, UNITS, "unit")
-    if unit == "donor" and data.donors is None:
-        raise ValueError("unit='donor' needs data.donors, which is None: resample cells (unit='cell')")
-    tested = np.unique(np.concatenate([fold.test for fold in result.folds]))
-    groups = data.donors[tested] if unit == "donor" else None
-    unit_of_cell = np.full(data.n_cells, -1)
-    if len(tested):
-        unit_of_cell[tested] = number_groups(groups, len(tested), "unit='cell'")
-    if unit_of_cell.max() < 1:
-        advice = " (or resample cells: unit='cell')" if unit == "donor" else ""
-        raise ValueError(
-            f"intervals need at least 2 {unit}s among the test cells, got {unit_of_cell.max() + 1}{advice}"
-        )
-    return unit, unit_of_cell
 
 
 def _hold_out(result, data, estimators, unit_of_cell, n_repeats, random_state):
@@ -284,13 +256,9 @@ def _check_same_cells(held_out, result, model, name):
     entry = model if isinstance(model, Mapping) else next(one for one in result.models if one["model"] == name)
     known = select_rows(result.scores, [entry]).groupby("fold", sort=True)["r2_test"].last()
     for fold in held_out:
-        found = float(r2_from_sums(np.sum(fold.residuals**2), np.sum(fold.deviations**2)))
-        if fold.number in known.index and abs(found - known[fold.number]) > SAME_R2:
-            raise ValueError(
-                f"result must be of these data, but in fold {fold.number} {name!r} predicts them with an R2 of "
-                f"{found:.3f}, and {known[fold.number]:.3f} when it was fitted: give the data, with the counts and "
-                "features, that were given to cross_validate"
-            )
+        if fold.number in known.index:
+            found = float(r2_from_sums(np.sum(fold.residuals**2), np.sum(fold.deviations**2)))
+            check_same_score(name, fold.number, found, known[fold.number])
 
 
 class _Errors(NamedTuple):
@@ -330,23 +298,3 @@ def _drop(errors, increase, draws, level):
     sums = errors.residual, increase, errors.total
     low, high = percentile_interval(drop(*(draws @ values for values in sums)), level)
     return {"importance": drop(*(values.sum(axis=0) for values in sums)), "low": low, "high": high}
-
-
-def _p_values(errors, increase):
-    """One-sided t test over the animals with values of a feature; 1 if nothing changes, NaN for a single animal."""
-    measured = errors.n_values > 0
-    n_units = measured.sum(axis=0)
-    mean = increase.sum(axis=0) / np.maximum(n_units, 1)
-    squares = (np.where(measured, increase - mean, 0) ** 2).sum(axis=0)
-    error = np.sqrt(squares / np.maximum(n_units - 1, 1) / np.maximum(n_units, 1))
-    p = stats.t.sf(np.divide(mean, error, out=np.zeros_like(mean), where=error > 0), np.maximum(n_units - 1, 1))
-    return np.where(n_units < 2, np.nan, np.where(error > 0, p, 1.0))
-
-
-def _q_values(p):
-    """Benjamini-Hochberg over the p values that there are."""
-    q = np.full(len(p), np.nan)
-    there = ~np.isnan(p)
-    if there.any():
-        q[there] = stats.false_discovery_control(p[there])
-    return q

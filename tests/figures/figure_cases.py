@@ -13,12 +13,15 @@ from sbnn import PairedModel, ReducedRankRegressor, simulate_patchseq
 from sbnn.data.variable_genes import find_variable_genes, gene_statistics
 from sbnn.figures import curves as curve_figures
 from sbnn.figures import maps, plotting
+from sbnn.figures.beyond_class import plot_beyond_class
 from sbnn.figures.cohort import plot_external_cohort
 from sbnn.figures.disagreement import plot_disagreement
 from sbnn.figures.gene_number import plot_gene_number
 from sbnn.figures.importance import plot_gene_importance
 from sbnn.figures.quick_look import plot_one_fold
 from sbnn.figures.stability import plot_stability
+from sbnn.validation.beyond_class import BeyondClass
+from sbnn.validation.class_scores import ALL_CELLS
 from sbnn.validation.gene_number import GeneNumber
 from sbnn.validation.importance import GeneImportance
 from sbnn.validation.stability import GeneStability
@@ -235,6 +238,24 @@ def gene_number(best=100, n_genes=(5, 10, 15, 20, 25, 30, 40, 60, 100)):
     return GeneNumber(scores, pd.DataFrame(summary), 25, best)
 
 
+def beyond(n_features=6, n_families=4, classes="cell_families", models=("sBNN-2",)):
+    """What maps add to classes: more in the first features and families; the last family is of one animal."""
+    random, parts = np.random.default_rng(0), []
+    for model in models:
+        names = [(ALL_CELLS, ALL_FEATURES), *((ALL_CELLS, f"feature {number}") for number in range(n_features))]
+        names += [(f"Family{number}", ALL_FEATURES) for number in range(n_families)]
+        table = pd.DataFrame(names, columns=["family", "feature"]).assign(model=model)
+        table["r2_class"] = random.uniform(-0.1, 0.7, len(table))
+        table["gain"] = random.normal(0.02, 0.04, len(table))
+        table = table.assign(r2_both=table["r2_class"] + table["gain"], low=table["gain"] - 0.03)
+        table = table.assign(high=table["gain"] + 0.03, q=np.where(table["gain"] > 0.03, 0.01, 0.4))
+        table = table.assign(n_cells=100, n_units=20)
+        if n_families:
+            table.loc[len(table) - 1, ["low", "high", "q", "n_units"]] = [np.nan, np.nan, np.nan, 1]
+        parts.append(table)
+    return BeyondClass(pd.concat(parts), pd.DataFrame(), classes, "donor", 40, 900, 0, 0, 30, 2000, 0.95)
+
+
 def disagreement(n_features=12):
     """A map whose networks disagree."""
     random, shown = np.random.default_rng(0), panel()
@@ -293,6 +314,11 @@ CASES = {
     "plot_disagreement": [
         lambda: plot_disagreement(disagreement(), cells()),
         lambda: plot_disagreement(disagreement(2), cells()),
+    ],
+    "plot_beyond_class": [
+        lambda: plot_beyond_class(beyond()),
+        lambda: plot_beyond_class(beyond(2, 0, "cell_types")),
+        lambda: plot_beyond_class(beyond(40, 9, models=("sRRR-2", "sBNN-2")), "sBNN-2"),
     ],
     "plot_external_cohort": [lambda: plot_external_cohort(*cohort())],
     "plot_gene_importance": [
