@@ -60,7 +60,8 @@ TRAINING_CODE = (
     "models.tasks",
     "models.training",
 )
-#: Modules imported by those that do not affect results: they start a backend, check arguments, write files, hold data.
+#: Modules imported by those that do not affect results: they start a backend, check arguments, write files, hold data,
+#: compute intervals.
 OTHER_CODE = (
     "_checks",
     "_hints",
@@ -69,6 +70,7 @@ OTHER_CODE = (
     "models.backend",
     "data.cell_labels",
     "models.compilation_cache",
+    "models.cross_conformal",
     "data.containers",
     "data.named_tables",
     "data.paired_data",
