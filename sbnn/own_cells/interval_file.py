@@ -1,16 +1,16 @@
 """The part of a model file that holds its calibration: residuals, and the models of the folds as few flat arrays.
 
-| name | shape | |
-|---|---|---|
-| intervals residuals | n_cells x n_features | absolute, in units; NaN where not measured |
-| intervals folds | n_cells | which fold held a cell out |
-| intervals selected | n_folds x n_genes | genes that the model of a fold reads |
-| intervals x_mean, intervals weights | flat | of the selected genes, and of all layers (W and V), fold after fold |
-| intervals y_mean | n_folds x n_features | |
-| intervals gene_means_, gene_sds_, gene_shares_ | n_folds x n_genes | depth and z-scores of each fold |
-| intervals feature_means_, feature_sds_ | n_folds x n_features | |
+Names of the arrays, each after "intervals ":
 
-and in the JSON text "intervals": `n_groups`, and `median_depths`, one per fold or null.
+- residuals (n_cells, n_features): absolute, in units; NaN where not measured
+- folds (n_cells,): which fold held a cell out
+- selected (n_folds, n_genes): genes that the model of a fold reads
+- x_mean and weights, flat: means of the selected genes, and all layers (or W and V), fold after fold
+- y_mean (n_folds, n_features)
+- gene_means_, gene_sds_, gene_shares_ (n_folds, n_genes), feature_means_, feature_sds_ (n_folds, n_features): of the
+  training cells of each fold; no shares if the model takes expression instead of counts
+
+and in the JSON text below "intervals": `n_groups` (null for random folds), and `median_depths`, one per fold or null.
 """
 
 from collections.abc import Callable, Mapping
