@@ -19,7 +19,6 @@ Usage: python benchmarks/coverage.py [--models sRRR-2 ridge ...] [--cohorts COHO
 import argparse
 import os
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -62,7 +61,7 @@ def held_out_donors(estimator, data, store):
 
 def pool(tables):
     """Return the mean over folds of shares and widths, weighted with the number of values."""
-    table = pd.concat(tables)
+    table = pd.concat(tables, ignore_index=True)
     values = ["coverage", "width", "class_coverage", "class_width"]
     table[values] = table[values].mul(table["n_values"], axis=0)
     sums = table.groupby(["by", "name"], sort=False)[["n_values", *values]].sum()
@@ -108,7 +107,6 @@ def main():
     parser.add_argument("--store", type=Path, help="folder for finished fits, to resume an interrupted run")
     arguments = parser.parse_args()
     data = load_dataset(REFERENCE)
-    data = replace(data, type_colors=None, family_colors=None)
     for cohort in arguments.cohorts:
         for name in arguments.models:
             table = COHORTS[cohort](MODELS[name], data, arguments.store)

@@ -68,8 +68,8 @@ def coverage_table(
     DataFrame
         `model`; `by` ("all", "feature" or "family") and `name`: what a row is about; `n_values`, observed values of
         cells with bounds; `coverage`, the share of them inside; `width`, the mean width in SDs of the feature in the
-        training cells (infinite if one bound is); `class_coverage` and `class_width`, the same for the class means (NaN
-        if there are none). A cell counts once per feature.
+        training cells (of a result, in all its cells), infinite if one bound is; `class_coverage` and `class_width`,
+        the same for the class means (NaN if there are none). A cell counts once per feature.
 
     Raises
     ------
