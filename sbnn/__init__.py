@@ -29,6 +29,8 @@ _PUBLIC = {
     "compare": "validation.differences",
     "beyond_class": "validation.beyond_class",
     "recommend_n_selected": "validation.gene_number",
+    "CrossConformal": "validation.intervals",
+    "coverage_table": "validation.coverage",
     "save_results": "storage.results",
     "load_results": "storage.results",
     "find_author_results": "storage.author_results",

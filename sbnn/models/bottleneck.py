@@ -268,7 +268,7 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         self.gene_frequency_ = own
         self.n_features_in_, self.n_selected_ = len(trained.selected), int(trained.selected.sum())
         self._training_genes = X[:, self.selected_][cells]
-        for cached in ("network_", "_gene_decoder"):
+        for cached in ("network_", "_gene_decoder", "calibration_"):
             self.__dict__.pop(cached, None)
         return self
 

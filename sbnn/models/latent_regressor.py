@@ -10,6 +10,7 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from sbnn._checks import check_matrix, check_same_cells, check_targets, unmasked
+from sbnn.models.cross_conformal import Interval, check_coverage
 from sbnn.models.r2 import r2
 
 _Estimator = TypeVar("_Estimator")
@@ -41,7 +42,7 @@ def is_network(estimator: object) -> bool:
 class LatentRegressorMixin(TransformerMixin):
     """Common parts of network and linear model: checks, latent coordinates, predictions decoded from them, pooled R2.
 
-    Expects `_latent`, `_n_latent`, `decode_features` and the fitted `y_mean_`.
+    Expects `_latent`, `_n_latent`, `decode_features` and the fitted `y_mean_`. A new fit must remove `calibration_`.
     """
 
     def _check_training(self, X: Any, Y: Any, dtype: npt.DTypeLike) -> tuple[np.ndarray, np.ndarray]:
@@ -80,6 +81,40 @@ class LatentRegressorMixin(TransformerMixin):
         """Return predicted features of cells X (n_cells, n_genes), shape (n_cells, n_features)."""
         predictions = self._predict(X)
         return predictions[:, 0] if getattr(self, "_one_target", False) else predictions
+
+    def predict_interval(self, X: npt.ArrayLike, coverage: float = 0.9) -> Interval:
+        """Return bounds between which the features of new cells lie with about the given probability (CV+).
+
+        The model must be calibrated first: `sbnn.validation.intervals.calibrate(model, X, Y, groups=donors)`, with its
+        training cells.
+
+        Parameters
+        ----------
+        X : array, shape (n_cells, n_genes)
+        coverage : float
+            Between 0 and 1, both excluded.
+
+        Returns
+        -------
+        Interval
+            `low`, `high`, of the shape of `predict(X)`; `sbnn.models.cross_conformal.cross_conformal_bounds` has the
+            definition. Infinite for features with too few measured training cells, with a warning.
+
+        Raises
+        ------
+        ValueError
+            A coverage out of range, a model that is not calibrated, other genes.
+        """
+        check_coverage(coverage)
+        X = self._check_cells(X, np.float64)
+        calibration = getattr(self, "calibration_", None)
+        if calibration is None:
+            raise ValueError(
+                f"this {type(self).__name__} has no intervals yet: call sbnn.validation.intervals.calibrate(model, X, "
+                "Y, groups=donors) with the cells that it was fitted on"
+            )
+        low, high = calibration.interval(X, coverage)
+        return Interval(low[:, 0], high[:, 0]) if getattr(self, "_one_target", False) else Interval(low, high)
 
     def _predict(self, X):
         """Predicted features, two-dimensional."""

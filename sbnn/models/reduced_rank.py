@@ -191,6 +191,7 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         self.x_mean_, self.y_mean_, self.intercept_ = x_mean, y_mean, y_mean + final.offset
         self.selected_, self.gene_norms_ = selected, gene_norms
         self.n_features_in_ = len(final.W)
+        self.__dict__.pop("calibration_", None)
         return self
 
     @property

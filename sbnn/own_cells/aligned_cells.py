@@ -21,13 +21,15 @@ class AlignedCells(NamedTuple):
     """Cells as the estimator takes them.
 
     `X` holds those with counts of the model's genes; `has_counts` marks these among the named cells; `present` marks
-    the genes that were measured (the others are filled).
+    the genes that were measured (the others are filled); `measured` are counts, or expression, of these cells and
+    genes, as a `Preprocessor` takes them.
     """
 
     X: np.ndarray
     names: np.ndarray
     has_counts: np.ndarray
     present: np.ndarray
+    measured: dict[str, np.ndarray]
 
     def table(self, values: np.ndarray, columns: Sequence[str]) -> pd.DataFrame:
         """Return values of the cells in X as a table of all cells, NaN for those without counts."""

@@ -16,17 +16,20 @@ from sklearn.base import BaseEstimator
 from sbnn._checks import check_number, check_unique
 from sbnn._hints import PathLike
 from sbnn.data.preprocessing import Preprocessor
+from sbnn.models.cross_conformal import Calibration
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.reduced_rank import ReducedRankFit, ReducedRankRegressor
 from sbnn.models.schedules import Schedule, Stage, get_schedule
 from sbnn.models.tasks import TrainedNetwork
+from sbnn.own_cells.interval_file import NAME as INTERVALS
+from sbnn.own_cells.interval_file import pack_calibration, unpack_calibration
 from sbnn.storage.archive import pack, unpack
 from sbnn.storage.results import package_versions, read_bytes
 from sbnn.storage.writing import write_bytes
 
 _FORMAT = "sbnn model"
 #: Files of another major version are refused.
-FORMAT_VERSION = (2, 1)
+FORMAT_VERSION = (2, 2)
 _MOMENTS = ("gene_means_", "gene_sds_", "feature_means_", "feature_sds_")
 _OF_ESTIMATOR = ("selected_", "gene_norms_", "x_mean_", "y_mean_")
 #: Settings that files lack if they cannot be written, or if an earlier version wrote them.
@@ -44,6 +47,7 @@ class FittedModel(Protocol):
     feature_units_: tuple[str | None, ...] | None
     training_genes_: np.ndarray
     outlier_distance_: float
+    calibration_: Calibration | None
 
 
 def write_model(model: FittedModel, path: PathLike) -> Path:
@@ -91,6 +95,9 @@ def write_model(model: FittedModel, path: PathLike) -> Path:
         "outlier_distance": model.outlier_distance_,
         "feature_units": None if model.feature_units_ is None else list(model.feature_units_),
     }
+    if getattr(model, "calibration_", None) is not None:
+        config[INTERVALS], more = pack_calibration(model.calibration_)  # type: ignore[arg-type]  # which is not None
+        arrays |= more
     content = pack(config, arrays)
     _rebuild(*unpack(content))  # raises an error if the file could not be loaded again
     write_bytes(Path(path), content)
@@ -107,6 +114,7 @@ class ModelParts(NamedTuple):
     units: tuple[str | None, ...] | None
     training_genes: np.ndarray
     outlier_distance: float
+    calibration: Calibration | None
 
 
 def read_model(path: PathLike) -> ModelParts:
@@ -200,6 +208,11 @@ def _rebuild(config, arrays):
         if W[~of_estimator["selected"]].any():
             raise _DamagedError("its model reads genes that are not selected")
         estimator.adopt(ReducedRankFit(W, V, take("offset", "f", (n_features,))), **of_estimator)
+    calibration = None
+    if INTERVALS in config:
+        about = take, take.arrays, estimator, *names.values(), len(training_genes)
+        with _content_checked():
+            calibration = unpack_calibration(config[INTERVALS], *about)
     parts = ModelParts(
         estimator,
         _preprocessor(take, config, n_genes, n_features),
@@ -208,6 +221,7 @@ def _rebuild(config, arrays):
         _units(config.get("feature_units"), n_features),
         training_genes,
         _number(config, "outlier_distance"),
+        calibration,
     )
     take.check_nothing_is_left()
     return parts

@@ -22,6 +22,7 @@ from sbnn.models.latent_regressor import LatentRegressorMixin
 from sbnn.own_cells.aligned_cells import AlignedCells, values_and_names
 from sbnn.own_cells.model_file import read_model, write_model
 from sbnn.own_cells.outliers import distances, outlier_distance
+from sbnn.own_cells.paired_intervals import PairedIntervals
 from sbnn.validation.folds import donors_of
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class PairedModel:
+class PairedModel(PairedIntervals):
     """A network or linear model of paired data, with everything needed to apply it to other cells.
 
     Parameters
@@ -53,6 +54,8 @@ class PairedModel:
         The training cells, z-scored.
     outlier_distance_ : float
         Distance above which a cell is far outside the training data.
+    calibration_ : sbnn.models.cross_conformal.Calibration or None
+        Set by `calibrate`, for `predict_interval`.
     """
 
     def __init__(self, estimator: LatentRegressorMixin | None = None):
@@ -100,6 +103,7 @@ class PairedModel:
         units = None if data.features is None else data.feature_units
         self.feature_units_ = None if units is None else tuple(units)
         self.training_genes_, self.outlier_distance_ = training_genes, threshold
+        self.calibration_ = None  # that of an earlier fit
         return self
 
     @property
@@ -319,7 +323,7 @@ class PairedModel:
             warn(f"{empty} and are not predicted (NaN): {preview(names[~has_counts], 3)}")
         measured = {"counts" if raw else "expression": chosen[has_counts]}
         X = self.preprocessor_.transform_genes(**measured, present=present)
-        return AlignedCells(X, names, has_counts, present)
+        return AlignedCells(X, names, has_counts, present, measured)
 
     def _report_lacking(self, present, fill_missing):
         """Warn of genes that cells lack if these may be filled; else raise ValueError."""
@@ -378,4 +382,5 @@ def load_model(path: PathLike) -> PairedModel:
     model.estimator_, model.preprocessor_ = parts.estimator, parts.preprocessor
     model.gene_names_, model.feature_names_, model.feature_units_ = parts.gene_names, parts.feature_names, parts.units
     model.training_genes_, model.outlier_distance_ = parts.training_genes, parts.outlier_distance
+    model.calibration_ = parts.calibration
     return model

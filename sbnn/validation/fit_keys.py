@@ -61,7 +61,8 @@ TRAINING_CODE = (
     "models.tasks",
     "models.training",
 )
-#: Modules imported by those that do not affect results: they start a backend, check arguments, write files, hold data.
+#: Modules imported by those that do not affect results: they start a backend, check arguments, write files, hold data,
+#: compute intervals.
 OTHER_CODE = (
     "_checks",
     "_hints",
@@ -70,6 +71,7 @@ OTHER_CODE = (
     "models.backend",
     "data.cell_labels",
     "models.compilation_cache",
+    "models.cross_conformal",
     "data.containers",
     "data.named_tables",
     "data.paired_data",
