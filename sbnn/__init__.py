@@ -26,6 +26,8 @@ _PUBLIC = {
     "gene_stability": "validation.stability",
     "gene_importance": "validation.importance",
     "recommend_n_selected": "validation.gene_number",
+    "matched_controls": "validation.controls",
+    "learning_curve": "validation.learning_curve",
     "save_results": "storage.results",
     "load_results": "storage.results",
     "find_author_results": "storage.author_results",
