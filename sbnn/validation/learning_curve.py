@@ -129,13 +129,7 @@ def learning_curve(
     asked = {n_cells: _models_for(models, n_cells, data) for n_cells in numbered}
     animals = number_groups(data.donors, data.n_cells, "data without donors")
     parts, n_fitted = [], 0
-    running: dict[str, Any] = {
-        "store": store,
-        "n_jobs": n_jobs,
-        "stack_size": stack_size,
-        "progress": progress,
-        "keep": (),
-    }
+    running: dict[str, Any] = {"store": store, "n_jobs": n_jobs, "stack_size": stack_size, "progress": progress}
     for n_cells, size in numbered.items():
         drawn = splits if size is None else _draws(splits, animals, size, n_draws, random_state)
         result = fit_on_folds(data, asked[n_cells], drawn, within_fold=True, keep=(), keep_models=False, **running)
