@@ -167,7 +167,8 @@ def matched_controls(
     Warns
     -----
     UserWarning
-        Control sets without an R2 in every fold are left out.
+        Training of a network diverged, or predictions are not finite: the first is named. Control sets without an R2 in
+        every fold are left out.
 
     References
     ----------
@@ -319,6 +320,11 @@ def _fit_sets(
     keys = None if store is None else _keys(data, listed, folds, views)
     running: dict[str, Any] = {"n_jobs": n_jobs, "stack_size": stack_size, "within_fold": True, "progress": progress}
     fits, n_fitted = fit_jobs(plan, keys, store, keep_models=False, **running)
+    lost = [fit for fit in fits if fit.problem is not None]
+    if lost:
+        number, fold = divmod(lost[0].job.fold, len(folds))
+        what = "the selected genes" if number == 0 else f"control set {number}"
+        warn(f"{lost[0].name!r} on {what}, fold {fold}, {lost[0].problem}: no R2 ({len(lost)} of {len(fits)} fits)")
     tables = join_tables([{name: _final(fit.tables[name]) for name in ("scores", "feature_scores")} for fit in fits])
     kept = {"scores": ["r2_train", "r2_test"], "feature_scores": ["feature", "r2_test"]}
     for name, columns in kept.items():

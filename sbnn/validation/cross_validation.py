@@ -148,6 +148,9 @@ def fit_on_folds(
     plan = Plan(data, listed, views, {}, keep, draw_seeds(listed, len(views)))
     keys = None if store is None else fit_keys(data, listed, splits, protocol, plan.seeds)
     fits, n_fitted = fit_jobs(plan, keys, store, n_jobs, stack_size, within_fold, keep_models, progress)
+    for fit in fits:
+        if fit.problem is not None:
+            warn(f"{fit.name!r} in fold {fit.job.fold} {fit.problem}: R2 of these cells is NaN")
     return CrossValidation(
         **join_tables([fit.tables for fit in fits]),
         folds=splits,
@@ -186,18 +189,13 @@ def fit_jobs(
     Returns
     -------
     fits : list of Fit
-        In the order of their models, fold by fold.
+        In the order of their models, fold by fold; `problem` says why one has no R2.
     n_fitted : int
         How many of them were not in the store.
 
     Raises
     ------
     ValueError, RuntimeError
-        As `cross_validate`.
-
-    Warns
-    -----
-    UserWarning
         As `cross_validate`.
     """
     if stack_size is not None:
@@ -211,9 +209,6 @@ def fit_jobs(
             if fit_store is not None and keys is not None:
                 fit_store.save({keys[fit.job]: pack_fit(fit) for fit in finished})
             fits.extend(_as_kept(fit, keep_models) for fit in finished)
-    for fit in fits:
-        if fit.problem is not None:
-            warn(f"{fit.name!r} in fold {fit.job.fold} {fit.problem}: R2 of these cells is NaN")
     fits.sort(key=lambda fit: fit.job)
     return fits, len(missing)
 
