@@ -26,6 +26,7 @@ from sbnn import SparseBottleneckRegressor, cross_validate, load_dataset, simula
 from sbnn.models.r2 import r2
 from sbnn.models.reduced_rank import reduced_rank_path, relax
 from sbnn.validation.folds import make_folds, view_fold
+from sbnn.validation.learning_curve import draw_animals
 
 FIRST_DRAW, N_DRAWS, N_NETWORKS, N_GENES, MOST_TEST_CELLS = 1000, 3, 5, 25, 600
 LONG = {
@@ -51,14 +52,8 @@ ALPHAS = np.geomspace(0.05, 1.2, 30)
 def subsample(data, n_cells, draw):
     """Draw whole animals until there are n_cells, the last in part; return (training cells, cells of other animals)."""
     random = np.random.default_rng([draw, n_cells])
-    train, animals = np.empty(0, dtype=int), []
-    for animal in random.permutation(np.unique(data.donors)):
-        own = np.flatnonzero(data.donors == animal)
-        train = np.concatenate([train, random.permutation(own)[: n_cells - len(train)]])
-        animals.append(animal)
-        if len(train) == n_cells:
-            break
-    others = np.flatnonzero(~np.isin(data.donors, animals))
+    train = draw_animals(data.donors, n_cells, random)
+    others = np.flatnonzero(~np.isin(data.donors, data.donors[train]))
     return np.sort(train), np.sort(random.permutation(others)[:MOST_TEST_CELLS])
 
 

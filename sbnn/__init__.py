@@ -31,6 +31,8 @@ _PUBLIC = {
     "recommend_n_selected": "validation.gene_number",
     "CrossConformal": "validation.intervals",
     "coverage_table": "validation.coverage",
+    "matched_controls": "validation.controls",
+    "learning_curve": "validation.learning_curve",
     "save_results": "storage.results",
     "load_results": "storage.results",
     "find_author_results": "storage.author_results",

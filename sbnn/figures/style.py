@@ -64,6 +64,7 @@ MODEL_STYLES = {
     "sRRR-full": ModelStyle("#46207f"),
     "elastic net": ModelStyle("#c2508f"),
     "ridge": ModelStyle("#8c6d1f"),
+    "extra trees": ModelStyle("#1b98c9"),
     "ridge, rank 2": ModelStyle("#8c6d1f", _DASHED),
     "PCA": ModelStyle("#3b6fb0"),
     "family mean": ModelStyle("#4d4d4d"),

@@ -1,6 +1,7 @@
 """Cross-validation of networks and linear models, resulting in tidy tables."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from numbers import Integral
 
 import numpy as np
@@ -17,7 +18,7 @@ from sbnn.storage.results import current_commit
 from sbnn.validation.baselines import ClassMean
 from sbnn.validation.class_ridge import ClassRidge
 from sbnn.validation.dispatch import run_jobs
-from sbnn.validation.execution import Job, Plan, draw_seeds
+from sbnn.validation.execution import Fit, Job, Plan, draw_seeds
 from sbnn.validation.fit_keys import fit_keys
 from sbnn.validation.folds import Fold, FoldChoice, make_folds, view_fold
 from sbnn.validation.packing import add_large_tables, pack_fit, unpack_fit
@@ -111,6 +112,7 @@ def fit_on_folds(
     within_fold: bool = False,
     keep: Collection[str] = ("predictions", "latents"),
     progress: bool = True,
+    keep_models: bool = True,
 ) -> CrossValidation:
     """Fit models on folds that are made already; unlike those of a user, their training cells may be repeated.
 
@@ -123,6 +125,8 @@ def fit_on_folds(
         With test cells; or a single one without.
     store, n_jobs, stack_size, within_fold, keep, progress
         See `cross_validate`.
+    keep_models : bool
+        Whether the result has `estimators`; without them, much less memory is needed.
 
     Returns
     -------
@@ -138,38 +142,83 @@ def fit_on_folds(
     check_distinct(described)
     keep = check_keep(keep)
     check_flag(within_fold, "within_fold")
-    if stack_size is not None:
-        check_whole(stack_size, "stack_size")
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral | None):
-        raise ValueError(f"n_jobs must be a whole number or None, got {n_jobs!r}")
     check_observed(data, splits)
     current_commit()  # determined now: the checkout may change during the run
     protocol = "training cells" if within_fold else "all cells"
     views = [view_fold(data, split, within_fold) for split in splits]
     plan = Plan(data, listed, views, {}, keep, draw_seeds(listed, len(views)))
     keys = None if store is None else fit_keys(data, listed, splits, protocol, plan.seeds)
-    with open_store(store) as fit_store:
-        fits, missing = _restore(plan, fit_store, keys)
-        plan = plan._replace(clusters=_clusters(plan, missing, within_fold), layouts=_layouts(plan, missing))
-        for finished in run_jobs(plan, missing, stack_size, n_jobs, progress):
-            if fit_store is not None and keys is not None:
-                fit_store.save({keys[fit.job]: pack_fit(fit) for fit in finished})
-            fits.extend(finished)
+    fits, n_fitted = fit_jobs(plan, keys, store, n_jobs, stack_size, within_fold, keep_models, progress)
     for fit in fits:
         if fit.problem is not None:
             warn(f"{fit.name!r} in fold {fit.job.fold} {fit.problem}: R2 of these cells is NaN")
-    # In the order in which the models were given, fold by fold.
-    fits.sort(key=lambda fit: fit.job)
     return CrossValidation(
         **join_tables([fit.tables for fit in fits]),
         folds=splits,
         dataset=data.name,
         fingerprint=data.fingerprint,
         protocol=protocol,
-        estimators=[fit.model for fit in fits],
+        estimators=[fit.model for fit in fits] if keep_models else [],
         models=described,
-        n_fitted=len(missing),
+        n_fitted=n_fitted,
     )
+
+
+def fit_jobs(
+    plan: Plan,
+    keys: Mapping[tuple[int, int], str] | None,
+    store: PathLike | None = None,
+    n_jobs: int | None = None,
+    stack_size: int | None = None,
+    within_fold: bool = False,
+    keep_models: bool = True,
+    progress: bool = True,
+) -> tuple[list[Fit], int]:
+    """Fit every model of a plan in every fold, except for those that are in the store.
+
+    Parameters
+    ----------
+    plan : Plan
+        Without clusters and layouts.
+    keys : dict, optional
+        Job -> key in the store.
+    store, n_jobs, stack_size, within_fold, progress
+        See `cross_validate`.
+    keep_models : bool
+        False: the fits have no model, only tables.
+
+    Returns
+    -------
+    fits : list of Fit
+        In the order of their models, fold by fold; `problem` says why one has no R2.
+    n_fitted : int
+        How many of them were not in the store.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        As `cross_validate`.
+    """
+    if stack_size is not None:
+        check_whole(stack_size, "stack_size")
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral | None):
+        raise ValueError(f"n_jobs must be a whole number or None, got {n_jobs!r}")
+    with open_store(store) as fit_store:
+        fits, missing = _restore(plan, fit_store, keys, keep_models)
+        plan = plan._replace(clusters=_clusters(plan, missing, within_fold), layouts=_layouts(plan, missing))
+        for finished in run_jobs(plan, missing, stack_size, n_jobs, progress):
+            if fit_store is not None and keys is not None:
+                fit_store.save({keys[fit.job]: pack_fit(fit) for fit in finished})
+            fits.extend(_as_kept(fit, keep_models) for fit in finished)
+    fits.sort(key=lambda fit: fit.job)
+    return fits, len(missing)
+
+
+def _as_kept(fit, keep_models):
+    """Return a fit, without its model if that is not asked for: many large ones would fill the memory."""
+    if not keep_models:
+        fit.model = None
+    return fit
 
 
 def checked_models(models: Models, data: PairedData) -> list[tuple[str, BaseEstimator]]:
@@ -217,7 +266,7 @@ def check_keep(keep: Collection[str]) -> tuple[str, ...]:
     return tuple(check_choice(name, LARGE_TABLES, "table to keep") for name in keep)
 
 
-def check_observed(data: PairedData, splits: list[Fold]) -> None:
+def check_observed(data: PairedData, splits: Sequence[Fold]) -> None:
     """Raise ValueError if a feature or a cell has no value, or a feature has none among a fold's training cells."""
     Y = check_targets(data.Y, np.float32, data.feature_names, data.cell_names)
     for number, split in enumerate(splits):
@@ -229,14 +278,14 @@ def check_observed(data: PairedData, splits: list[Fold]) -> None:
             )
 
 
-def _restore(plan, store, keys):
+def _restore(plan, store, keys, keep_models):
     """Return the fits that are in the store, and the jobs that are missing from it."""
     fits, missing = [], []
     for job in (Job(model, fold) for model in range(len(plan.models)) for fold in range(len(plan.views))):
         content = None if store is None else store.load(keys[job])
         fit = None if content is None else unpack_fit(plan, job, content)
         if fit is not None and add_large_tables(plan, fit):
-            fits.append(fit)
+            fits.append(_as_kept(fit, keep_models))
         else:
             missing.append(job)
     return fits, missing
@@ -246,11 +295,26 @@ def _clusters(plan, missing, within_fold):
     """Clusters of each fold for every number of k-means starts that missing networks need."""
     schedules = [get_schedule(plan.estimator(job).schedule) for job in missing if is_network(plan.estimator(job))]
     starts = {schedule.cluster_starts for schedule in schedules} - {None}
-    return {n_init: fold_clusters(plan.views, n_init, within_fold) for n_init in sorted(starts)}
+    return {
+        n_init: _for_distinct_cells(plan.views, partial(fold_clusters, n_init=n_init, within_fold=within_fold))
+        for n_init in sorted(starts)
+    }
 
 
 def _layouts(plan, missing):
     """Layouts of the training cells of each fold for every kind that missing networks need."""
     networks = [plan.estimator(job) for job in missing if is_network(plan.estimator(job))]
     kinds = {(get_schedule(network.schedule).layout, network.bottleneck_dim) for network in networks}
-    return {(kind, n_dims): fold_layouts(plan.views, kind, n_dims) for kind, n_dims in kinds if kind is not None}
+    return {
+        (kind, n_dims): _for_distinct_cells(plan.views, partial(fold_layouts, kind=kind, n_dims=n_dims))
+        for kind, n_dims in kinds
+        if kind is not None
+    }
+
+
+def _for_distinct_cells(views, make):
+    """Make clusters or layouts once for views that differ only in their genes."""
+    cells = [(id(view.Y), id(view.train)) for view in views]
+    distinct = dict(zip(cells, views, strict=True))
+    made = dict(zip(distinct, make(list(distinct.values())), strict=True))
+    return [made[one] for one in cells]

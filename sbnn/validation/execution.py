@@ -207,9 +207,9 @@ def cut_into_chunks(
 
 
 def stack_shape(plan: Plan, job: Job) -> tuple[Any, ...]:
-    """Return what networks must share to be stacked: the arguments of `train_stack`, and steps per epoch."""
-    estimator = plan.estimator(job)
-    return (*estimator.stack_settings().values(), plan.task(job).steps_per_epoch(estimator.schedule))
+    """Return what networks must share to be stacked: arguments of `train_stack`, steps per epoch, number of genes."""
+    estimator, n_genes = plan.estimator(job), plan.views[job.fold].X.shape[1]
+    return (*estimator.stack_settings().values(), plan.task(job).steps_per_epoch(estimator.schedule), n_genes)
 
 
 def fitting_stack(plan: Plan, estimator: SparseBottleneckRegressor, memory: int) -> int:

@@ -28,12 +28,22 @@ class Fold(NamedTuple):
 
 
 class FoldView(NamedTuple):
-    """What the models of a fold see: values of all cells, normalised on all cells or on its training cells."""
+    """What the models of a fold see: values of all cells, normalised on all cells or on its training cells.
+
+    Attributes
+    ----------
+    X, Y : arrays, shape (n_cells, n_genes) and (n_cells, n_features)
+    train, test : int arrays
+        Rows of the training and test cells.
+    genes : int array, optional
+        The genes of the data that are the columns of X, if not all are.
+    """
 
     X: np.ndarray
     Y: np.ndarray
     train: np.ndarray
     test: np.ndarray
+    genes: np.ndarray | None = None
 
 
 def make_folds(data: PairedData, folds: FoldChoice = "paper") -> list[Fold]:

@@ -52,7 +52,11 @@ def fit_tables(data: PairedData, view: FoldView, fit: FittedJob, keep: Collectio
     keys = {**setting_columns(fit.name, fit.estimator, len(data.feature_names)), "fold": fit.job.fold}
     if chooses_number(fit.estimator):
         keys["n_selected"] = fit.model.n_selected_
-    rows = _network_tables(keys, fit, data) if is_network(fit.estimator) else _linear_tables(keys, fit, view, data)
+    gene_names = data.gene_names if view.genes is None else data.gene_names[view.genes]
+    if is_network(fit.estimator):
+        rows = _network_tables(keys, fit, gene_names, data.feature_names)
+    else:
+        rows = _linear_tables(keys, fit, view, gene_names, data.feature_names)
     cells = view.test if len(view.test) else view.train
     keys = {**keys, "stage": fit.model.history_["stage"].iloc[-1] if is_network(fit.estimator) else "fitted"}
     dtype = np.float32 if is_network(fit.estimator) else None
@@ -111,7 +115,7 @@ def _with_keys(keys, *columns):
     return pd.concat([pd.DataFrame(keys, index=table.index), table], axis=1)
 
 
-def _network_tables(keys, fit, data):
+def _network_tables(keys, fit, gene_names, feature_names):
     """Scores and curves of every stage, features, genes."""
     model, history, after_pruning = fit.model, fit.model.history_, ("pruned", "consensus", "ensemble")
     scores = []
@@ -128,17 +132,17 @@ def _network_tables(keys, fit, data):
     final = {**keys, "stage": history["stage"].iloc[-1]}
     names = [stage.name for stage in get_schedule(fit.estimator.schedule)]
     before_pruning = {**keys, "stage": names[names.index("pruned") - 1] if "pruned" in names[1:] else names[-1]}
-    norms = pd.DataFrame({"gene": data.gene_names, "norm": model.gene_norms_})
+    norms = pd.DataFrame({"gene": gene_names, "norm": model.gene_norms_})
     return {
         "scores": pd.DataFrame(scores),
         "curves": _with_keys(keys, history),
-        "feature_scores": _with_keys(final, {"feature": data.feature_names, "r2_test": fit.feature_r2}),
+        "feature_scores": _with_keys(final, {"feature": feature_names, "r2_test": fit.feature_r2}),
         "gene_norms": _with_keys(before_pruning, norms),
         "selected": _with_keys(final, norms[model.selected_]),
     }
 
 
-def _linear_tables(keys, fit, view, data):
+def _linear_tables(keys, fit, view, gene_names, feature_names):
     """Scores, features and genes of a model that is fitted in one step."""
     model, keys = fit.model, {**keys, "stage": "fitted"}
     centre = np.nanmean(view.Y[view.train].astype(np.float64), axis=0)
@@ -158,10 +162,10 @@ def _linear_tables(keys, fit, view, data):
     by_feature = feature_r2(*test) if fit.has_score else np.nan
     tables = {
         "scores": pd.DataFrame([{**keys, **score}]),
-        "feature_scores": _with_keys(keys, {"feature": data.feature_names, "r2_test": by_feature}),
+        "feature_scores": _with_keys(keys, {"feature": feature_names, "r2_test": by_feature}),
     }
     if selected is not None:
-        norms = pd.DataFrame({"gene": data.gene_names, "norm": model.gene_norms_})
+        norms = pd.DataFrame({"gene": gene_names, "norm": model.gene_norms_})
         tables["selected"] = _with_keys(keys, norms[selected])
     return tables
 

@@ -15,15 +15,19 @@ from sbnn.figures import curves as curve_figures
 from sbnn.figures import maps, plotting
 from sbnn.figures.beyond_class import plot_beyond_class
 from sbnn.figures.cohort import plot_external_cohort
+from sbnn.figures.controls import plot_matched_controls
 from sbnn.figures.disagreement import plot_disagreement
 from sbnn.figures.gene_number import plot_gene_number
 from sbnn.figures.importance import plot_gene_importance
+from sbnn.figures.learning_curve import plot_learning_curve
 from sbnn.figures.quick_look import plot_one_fold
 from sbnn.figures.stability import plot_stability
 from sbnn.validation.beyond_class import BeyondClass
 from sbnn.validation.class_scores import ALL_CELLS
+from sbnn.validation.controls import MatchedControls
 from sbnn.validation.gene_number import GeneNumber
 from sbnn.validation.importance import GeneImportance
+from sbnn.validation.learning_curve import LearningCurve
 from sbnn.validation.stability import GeneStability
 from sbnn.validation.transfer import ALL_FEATURES
 
@@ -256,6 +260,49 @@ def beyond(n_features=6, n_families=4, classes="cell_families", models=("sBNN-2"
     return BeyondClass(pd.concat(parts), pd.DataFrame(), classes, "donor", 40, 900, 0, 0, 30, 2000, 0.95)
 
 
+def matched(n_features=16, n_sets=100, n_genes=25, n_folds=10, model="sBNN-2"):
+    """R2 of selected genes and of matched controls; some features are no better, one is hardly predicted."""
+    random = np.random.default_rng(0)
+    names = [f"feature {number}" + " of a long name" * (number == 3) for number in range(n_features)]
+    own, mean = np.linspace(0.75, -0.05, n_features), np.linspace(0.5, -0.06, n_features)
+    sets = mean + 0.03 * random.standard_normal((n_sets, n_features))
+    r2 = np.vstack([own, sets])
+    table = pd.DataFrame({"r2": own, "control_mean": sets.mean(axis=0), "control_sd": sets.std(axis=0)}, names)
+    table["control_low"], table["control_high"] = np.quantile(sets, [0.025, 0.975], axis=0)
+    table = table.assign(difference=own - sets.mean(axis=0), percentile=100 * (sets < own).mean(axis=0))
+    table["p"] = (1 + (sets >= own).sum(axis=0)) / (1 + n_sets)
+    table["q"] = table["p"]
+    pooled = table.mean().rename(ALL_FEATURES)
+    scores = [(number, fold, row.mean()) for number, row in enumerate(r2) for fold in range(n_folds)]
+    mean_log = np.tile(random.uniform(1, 9, n_genes), n_sets)
+    pairs = pd.DataFrame(
+        {"gene": np.tile([f"gene{number}" for number in range(n_genes)], n_sets), "mean_log": mean_log}
+    )
+    pairs = pairs.assign(detection=mean_log / 10, control_mean_log=mean_log + 0.3 * random.standard_normal(len(pairs)))
+    pairs["control_detection"] = pairs["detection"] + 0.03 * random.standard_normal(len(pairs))
+    pairs = pd.concat([pairs] * n_folds)
+    summary = pd.concat([pooled.to_frame().T, table])
+    scores = pd.DataFrame(scores, columns=["set", "fold", "r2_test"])
+    return MatchedControls(model, n_sets, summary, scores, pd.DataFrame(), pairs, pd.DataFrame())
+
+
+def curve_of_sizes(sizes=(150, 300, 600, 1092), models=None, n_folds=10):
+    """R2 of models on more and more cells."""
+    models = models or {
+        "sBNN-2": (0.41, 60), "sBNN-64": (0.46, 70), "sRRR-2": (0.35, 50), "ridge": (0.45, 60),
+        "extra trees": (0.47, 45), "family mean": (0.41, 10), "type mean": (0.48, 30),
+    }  # fmt: skip
+    rows = [
+        (name, n_cells, draw, fold, best - slope / n_cells + 0.02 * np.sin(fold))
+        for name, (best, slope) in models.items()
+        for n_cells in sizes
+        for draw in range(2)
+        for fold in range(n_folds)
+    ]
+    scores = pd.DataFrame(rows, columns=["model", "n_cells", "draw", "fold", "r2_test"])
+    return LearningCurve(scores, pd.DataFrame(), tuple(name for name in models if name.endswith("mean")))
+
+
 def disagreement(n_features=12):
     """A map whose networks disagree."""
     random, shown = np.random.default_rng(0), panel()
@@ -325,6 +372,16 @@ CASES = {
         lambda: plot_gene_importance(importance()),
         lambda: plot_gene_importance(importance(1, 1, 1)),
         lambda: plot_gene_importance(importance(40, 70)),
+    ],
+    "plot_matched_controls": [
+        lambda: plot_matched_controls(matched(2, 1, 3, 1, "a model of a very long name")),
+        lambda: plot_matched_controls(matched(55, 20)),
+        lambda: plot_matched_controls(matched()),
+    ],
+    "plot_learning_curve": [
+        lambda: plot_learning_curve(curve_of_sizes((100,), {"mine": (0.3, 5)}, 1)),
+        lambda: plot_learning_curve(curve_of_sizes((150, 155, 160, 1092)), 0.1),
+        lambda: plot_learning_curve(curve_of_sizes()),
     ],
     "PairedModel.plot": [own_map],
     "plot_stability": [

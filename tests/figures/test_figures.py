@@ -162,14 +162,17 @@ def test_legends_lie_outside_the_axes(figure):
             assert min(overlap) < 1.5, [text.get_text() for text in legend.get_texts()]
 
 
-SINGLE = ("plot_feature_scores", "plot_gene_frequencies", "plot_variable_genes", "plot_linear_path", "plot_type_legend")
+SINGLE = (
+    "plot_feature_scores", "plot_gene_frequencies", "plot_variable_genes", "plot_linear_path", "plot_type_legend",
+    "plot_learning_curve",
+)  # fmt: skip
 #: How many panels have letters; the README's picture is read from left to right without.
 N_PANELS = {
     "plot_training_curves": (2, 3), "plot_bottleneck_comparison": (0, 2), "plot_published_curves": (2,),
     "plot_feature_distributions": (2,), "plot_latent_space": (3, 2), "plot_seeds": (2,), "plot_embeddings": (2,),
     "plot_double_biplot": (2,), "plot_external_cohort": (7,), "PairedModel.plot": (3,), "plot_overview": (0,),
     "plot_one_fold": (2,), "plot_stability": (3, 4), "plot_gene_importance": (2, 2, 2), "plot_gene_number": (2, 2, 2),
-    "plot_disagreement": (3, 3), "plot_beyond_class": (2, 1, 2),
+    "plot_disagreement": (3, 3), "plot_beyond_class": (2, 1, 2), "plot_matched_controls": (3, 3, 3),
 }  # fmt: skip
 
 
@@ -193,7 +196,7 @@ def colors_in(figure):
 WITH_MODELS = (
     "plot_training_curves", "plot_bottleneck_comparison", "plot_published_curves", "plot_feature_scores",
     "plot_gene_frequencies", "plot_linear_path", "plot_seeds", "plot_external_cohort", "plot_one_fold",
-    "plot_stability", "plot_beyond_class",
+    "plot_stability", "plot_beyond_class", "plot_matched_controls", "plot_learning_curve",
 )  # fmt: skip
 
 

@@ -1,0 +1,99 @@
+"""Compare the 25 genes that ten networks chose in each fold of scala_2020 with random genes of the same expression.
+
+The genes are those of "sBNN-2, 10 networks" in KerasSavedModels/scala_2020/sbnn_stable.pickle (random state 0), fold by
+fold; each is matched in mean log expression and detection rate (counts above 30) on the training cells of the fold, in
+100 sets, and models are fitted again on each set (`sbnn.matched_controls`). The genes were chosen on z-scores of all
+cells, as in the paper; models are fitted within folds. Networks have no group lasso and
+keep the genes they are given.
+
+Writes benchmarks/controls.csv (one row per model and feature; rows of the other models stay) and, for each model,
+benchmarks/controls_<model>.png and .pdf; with fewer sets only below --output.
+
+Usage: python benchmarks/controls.py [--models NAME ...] [--sets 100] [--store FOLDER] [--n-jobs N] [--output FOLDER]
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pandas as pd
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.linear_model import RidgeCV
+
+from sbnn import SparseBottleneckRegressor, load_dataset, load_results, matched_controls
+from sbnn.figures.controls import plot_matched_controls
+from sbnn.figures.style import use_style
+
+FOLDER, N_SETS, DETECTION_THRESHOLD = Path(__file__).parent, 100, 30
+RESULT = FOLDER.parent / "KerasSavedModels/scala_2020/sbnn_stable.pickle"
+SELECTED_BY = {"model": "sBNN-2, 10 networks", "random_state": 0}
+MODELS = {
+    "ridge": RidgeCV(np.geomspace(1, 1e4, 13)),
+    "extra trees": ExtraTreesRegressor(300, max_features=1 / 3, min_samples_leaf=2, random_state=0),
+    "sBNN-2": SparseBottleneckRegressor(2, group_lasso=0.0),
+    "sBNN-64": SparseBottleneckRegressor(64, group_lasso=0.0, schedule="wide"),
+}
+
+
+def selected_genes(data):
+    """Return the table of selected genes, and the folds in which they were selected."""
+    result = load_results(RESULT)
+    if result["names"] != data.names_hash:
+        raise SystemExit(f"{RESULT} was made from other data: run sBNN_training.ipynb again")
+    table = result["selected"]
+    for name, value in SELECTED_BY.items():
+        table = table[table[name] == value]
+    return table, [(fold["train"], fold["test"]) for fold in result["folds"]]
+
+
+def row_per_feature(found):
+    """Return the summary with the name of the model and how well controls match."""
+    match = {f"{name}_difference": row["difference"] for name, row in found.match.iterrows()}
+    return found.summary.reset_index().assign(model=found.model, n_sets=found.n_sets, **match)
+
+
+def joined(summary, file):
+    """Return a summary with the rows of other models in the file, in the order of MODELS; the model comes first."""
+    if file.exists():
+        earlier = pd.read_csv(file)
+        summary = pd.concat([summary, earlier[~earlier["model"].isin(summary["model"])]])
+    order = {name: place for place, name in enumerate(MODELS)}
+    summary = summary.sort_values("model", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+    return summary[["model", *summary.columns.drop("model")]]
+
+
+def main():
+    """Fit, print, and write the table and the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--sets", type=int, default=N_SETS)
+    parser.add_argument("--store", type=Path, help="folder for finished fits, to resume an interrupted run")
+    parser.add_argument("--n-jobs", type=int)
+    parser.add_argument("--output", type=Path, help="another folder for table and figures")
+    arguments = parser.parse_args()
+    data = load_dataset("scala_2020")
+    genes, folds = selected_genes(data)
+    running = {"store": arguments.store, "n_jobs": arguments.n_jobs, "detection_threshold": DETECTION_THRESHOLD}
+    folder = arguments.output or (FOLDER if arguments.sets == N_SETS else None)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    use_style()
+    for name in arguments.models:
+        found = matched_controls(data, genes, MODELS[name], arguments.sets, folds, name=name, **running)
+        print(found, found.match.round(3), found.summary.round(3).to_string(), sep="\n", flush=True)
+        if folder is None:
+            continue
+        table = joined(row_per_feature(found).round(4), folder / "controls.csv")
+        table.to_csv(folder / "controls.csv", index=False)
+        figure, stem = plot_matched_controls(found), folder / f"controls_{name.replace(' ', '_')}"
+        figure.savefig(stem.with_suffix(".png"), metadata={"Software": None})
+        figure.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Producer": None})
+    if folder is None:
+        print("fewer sets: nothing is written without --output")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Measure R2 against the number of training cells: which model to use for so many cells of scala_2020.
+
+Models are fitted on 150, 300, 600 and all training cells of ten donor folds, whole animals drawn five times
+(`sbnn.learning_curve`). sBNN-2 is `sbnn.default_network`, whose settings follow the number of cells; sBNN-64 ten
+networks of the schedule "wide"; sRRR-2 the relaxed linear map whose alpha gives a number of genes nearest to 25 on the
+training cells; ridge has the same penalty per cell at every size, extra trees have usual settings: neither was tuned on
+these cells. Networks read about 25 genes, ridge and extra trees all. The schedules of the networks were chosen on cells
+of scala_2020 (choose_stable_schedule.py, choose_small_schedule.py).
+
+Writes benchmarks/learning_curve.csv (rows of the other models stay), and draws benchmarks/learning_curve.png and .pdf;
+with other sizes or draws only below --output.
+
+Usage: python benchmarks/learning_curve.py [--models NAME ...] [--sizes 150 300 600 all] [--draws 5] [--store FOLDER]
+       [--n-jobs N] [--output FOLDER]
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.ensemble import ExtraTreesRegressor
+
+from sbnn import (
+    ClassMean,
+    ReducedRankRegressor,
+    SparseBottleneckRegressor,
+    default_network,
+    learning_curve,
+    load_dataset,
+)
+from sbnn.figures.learning_curve import plot_learning_curve
+from sbnn.figures.style import use_style
+from sbnn.models.reduced_rank import reduced_rank_path
+from sbnn.validation.learning_curve import SIZES, LearningCurve
+
+FOLDER, N_DRAWS = Path(__file__).parent, 5
+ALPHAS = tuple(np.geomspace(0.05, 1.2, 30))
+
+
+class LinearMap(RegressorMixin, BaseEstimator):
+    """Relaxed sRRR-2 with the alpha whose number of genes is nearest to `n_genes` on the training cells."""
+
+    def __init__(self, n_genes=25, alphas=ALPHAS):
+        self.n_genes = n_genes
+        self.alphas = alphas
+
+    def fit(self, X, y):
+        """Choose alpha without a look at predictions, and fit."""
+        numbers = [int(fit.selected.sum()) for fit in reduced_rank_path(X, y, list(self.alphas), rank=2)]
+        self.alpha_ = self.alphas[int(np.argmin(np.abs(np.subtract(numbers, self.n_genes))))]
+        self.fitted_ = ReducedRankRegressor(2, self.alpha_, relaxed=True).fit(X, y)
+        self.selected_, self.gene_norms_ = self.fitted_.selected_, self.fitted_.gene_norms_
+        return self
+
+    def predict(self, X):
+        """Predict as the chosen model."""
+        return self.fitted_.predict(X)
+
+
+MODELS = {
+    "sBNN-2": default_network,
+    "sBNN-64": SparseBottleneckRegressor(64, 0.03, schedule="wide", n_networks=10),
+    "sRRR-2": LinearMap(),
+    "ridge": ReducedRankRegressor(None, 1.0, l1_ratio=0),
+    "extra trees": ExtraTreesRegressor(300, max_features=1 / 3, min_samples_leaf=2, random_state=0),
+    "family mean": ClassMean("cell_families"),
+    "type mean": ClassMean("cell_types"),
+}
+BASELINES = ("family mean", "type mean")
+
+
+def joined(scores, file):
+    """Return scores with those of other models in the file, in the order of MODELS."""
+    if file.exists():
+        earlier = pd.read_csv(file)
+        scores = pd.concat([scores, earlier[~earlier["model"].isin(scores["model"])]])
+    order = {name: place for place, name in enumerate(MODELS)}
+    return scores.sort_values("model", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+
+
+def main():
+    """Fit, print, and write the table and the figure."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--sizes", nargs="+", default=["all" if size is None else str(size) for size in SIZES])
+    parser.add_argument("--draws", type=int, default=N_DRAWS)
+    parser.add_argument("--store", type=Path, help="folder for finished fits, to resume an interrupted run")
+    parser.add_argument("--n-jobs", type=int)
+    parser.add_argument("--output", type=Path, help="another folder for table and figure")
+    arguments = parser.parse_args()
+    sizes = tuple(None if size == "all" else int(size) for size in arguments.sizes)
+    running = {"store": arguments.store, "n_jobs": arguments.n_jobs}
+    data, models = load_dataset("scala_2020"), {name: MODELS[name] for name in arguments.models}
+    curve = learning_curve(data, models, sizes, arguments.draws, **running)
+    print(curve.summary.round(4).to_string(index=False), flush=True)
+    folder = arguments.output or (FOLDER if (set(sizes), arguments.draws) == (set(SIZES), N_DRAWS) else None)
+    if folder is None:
+        print("other sizes or draws: nothing is written without --output")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    scores = joined(curve.scores.round(4), folder / "learning_curve.csv")
+    scores.to_csv(folder / "learning_curve.csv", index=False)
+    whole = LearningCurve(scores, pd.DataFrame(), tuple(name for name in BASELINES if name in set(scores["model"])))
+    if len(whole.baselines) < scores["model"].nunique():
+        print(whole)
+        use_style()
+        figure = plot_learning_curve(whole)
+        figure.savefig(folder / "learning_curve.png", metadata={"Software": None})
+        figure.savefig(folder / "learning_curve.pdf", metadata={"CreationDate": None, "Producer": None})
+
+
+if __name__ == "__main__":
+    main()
