@@ -152,6 +152,8 @@ def whole_transcriptomes(name: str, data_dir: PathLike | None = None) -> dict[st
         table = stoeckius.read_rna_table(data_dir)
         *_, cells = stoeckius.select_cells(data_dir).values()
         return {name: (CountTable(rows_of(table, cells.index), table.gene_names, cells.index.to_numpy()), 0)}
+    if name == "ctcl_2019":
+        return {name: (mimitou.read_tables(data_dir)[0], 0)}
     if name not in _SCALA:
         return {}
     cohort = name if name == _WIDE else scala.cohort_of(name)

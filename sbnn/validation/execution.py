@@ -204,9 +204,9 @@ def cut_into_chunks(
 
 
 def stack_shape(plan: Plan, job: Job) -> tuple[Any, ...]:
-    """Return what networks must share to be stacked: the arguments of `train_stack`, and steps per epoch."""
-    estimator = plan.estimator(job)
-    return (*estimator.stack_settings().values(), plan.task(job).steps_per_epoch(estimator.schedule))
+    """Return what networks must share to be stacked: arguments of `train_stack`, number of genes, steps per epoch."""
+    estimator, n_genes = plan.estimator(job), plan.views[job.fold].X.shape[1]
+    return (*estimator.stack_settings().values(), n_genes, plan.task(job).steps_per_epoch(estimator.schedule))
 
 
 def fitting_stack(plan: Plan, estimator: SparseBottleneckRegressor, memory: int) -> int:
@@ -229,7 +229,7 @@ def fitting_stack(plan: Plan, estimator: SparseBottleneckRegressor, memory: int)
     """
     from sbnn.models.network import layer_sizes, network_layers
 
-    n_cells, n_genes = plan.data.X.shape
+    n_cells, n_genes = plan.data.n_cells, max(view.X.shape[1] for view in plan.views)
     layers = network_layers(plan.data.n_features, estimator.bottleneck_dim, tuple(estimator.hidden))
     sizes = layer_sizes(n_genes, layers)
     n_weights = sum(n_in * n_out for n_in, n_out in pairwise(sizes))

@@ -59,6 +59,7 @@ TRAINING_CODE = (
     "validation.tables",
     "models.tasks",
     "models.training",
+    "data.variable_genes",
 )
 #: Modules imported by those that do not affect results: they start a backend, check arguments, write files, hold data.
 OTHER_CODE = (
@@ -72,7 +73,6 @@ OTHER_CODE = (
     "data.containers",
     "data.named_tables",
     "data.paired_data",
-    "data.variable_genes",
     "storage.plain_arrays",
     "storage.plain_pickle",
     "storage.results",
@@ -100,7 +100,7 @@ def fit_keys(
         Names are labels and do not enter the key.
     splits : list of Fold
     protocol : str
-        "all cells" or "training cells" (`CrossValidation.protocol`).
+        `CrossValidation.protocol`.
     seeds : dict
         Of networks whose `random_state` is not a whole number; of a RandomState, they enter the key.
 
@@ -115,7 +115,7 @@ def fit_keys(
         protocol,
         training_code_hash(),
     ]
-    if protocol == "training cells":  # counts and features are normalised again within folds
+    if protocol != "all cells":  # counts and features are normalised again within folds
         about.append(joblib.hash((data.counts, data.features)))
     folds = [_rows_hash(split) for split in splits]
     asked: Counter[tuple[str, str]] = Counter()

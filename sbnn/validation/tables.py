@@ -52,7 +52,8 @@ def fit_tables(data: PairedData, view: FoldView, fit: FittedJob, keep: Collectio
     keys = {**setting_columns(fit.name, fit.estimator, len(data.feature_names)), "fold": fit.job.fold}
     if chooses_number(fit.estimator):
         keys["n_selected"] = fit.model.n_selected_
-    rows = _network_tables(keys, fit, data) if is_network(fit.estimator) else _linear_tables(keys, fit, view, data)
+    tables_of = _network_tables if is_network(fit.estimator) else _linear_tables
+    rows = tables_of(keys, fit, view, data)
     cells = view.test if len(view.test) else view.train
     keys = {**keys, "stage": fit.model.history_["stage"].iloc[-1] if is_network(fit.estimator) else "fitted"}
     dtype = np.float32 if is_network(fit.estimator) else None
@@ -111,7 +112,7 @@ def _with_keys(keys, *columns):
     return pd.concat([pd.DataFrame(keys, index=table.index), table], axis=1)
 
 
-def _network_tables(keys, fit, data):
+def _network_tables(keys, fit, view, data):
     """Scores and curves of every stage, features, genes."""
     model, history, after_pruning = fit.model, fit.model.history_, ("pruned", "consensus", "ensemble")
     scores = []
@@ -128,7 +129,7 @@ def _network_tables(keys, fit, data):
     final = {**keys, "stage": history["stage"].iloc[-1]}
     names = [stage.name for stage in get_schedule(fit.estimator.schedule)]
     before_pruning = {**keys, "stage": names[names.index("pruned") - 1] if "pruned" in names[1:] else names[-1]}
-    norms = pd.DataFrame({"gene": data.gene_names, "norm": model.gene_norms_})
+    norms = pd.DataFrame({"gene": view.seen(data.gene_names), "norm": model.gene_norms_})
     return {
         "scores": pd.DataFrame(scores),
         "curves": _with_keys(keys, history),
@@ -161,7 +162,7 @@ def _linear_tables(keys, fit, view, data):
         "feature_scores": _with_keys(keys, {"feature": data.feature_names, "r2_test": by_feature}),
     }
     if selected is not None:
-        norms = pd.DataFrame({"gene": data.gene_names, "norm": model.gene_norms_})
+        norms = pd.DataFrame({"gene": view.seen(data.gene_names), "norm": model.gene_norms_})
         tables["selected"] = _with_keys(keys, norms[selected])
     return tables
 
