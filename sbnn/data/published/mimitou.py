@@ -51,7 +51,7 @@ def load_mimitou(data_dir: PathLike | None = None, n_genes: int | None = N_VARIA
     Mimitou et al., Nature Methods 16:409 (2019).
     """
     table, proteins, protein_names = read_tables(data_dir)
-    counts, genes, cells = table
+    counts: sparse.csr_matrix = table.counts
     if n_genes is None:
         selected = np.asarray(counts.sum(axis=0)).ravel() > 0
     else:
@@ -60,9 +60,9 @@ def load_mimitou(data_dir: PathLike | None = None, n_genes: int | None = N_VARIA
         **standardise(
             counts[:, selected].toarray(),
             np.log1p(proteins.astype(np.float64)),
-            gene_names=genes[selected],
+            gene_names=table.gene_names[selected],
             feature_names=protein_names,
-            cell_names=cells,
+            cell_names=table.cell_names,
             feature_units=("log(1 + UMI)",) * len(protein_names),
             name="ctcl_2019",
         )
