@@ -33,6 +33,7 @@ from sbnn.storage.author_results import paper_penalty
 from sbnn.storage.writing import all_or_nothing
 from sbnn.validation.comparison import figure_curves, linear_references
 from sbnn.validation.completion import complete, identify, list_saved, other_data, other_folds
+from sbnn.validation.protocol import FoldProtocol
 from sbnn.validation.provenance import Models, Runs, Settings, describe_models, list_differences, list_runs
 from sbnn.validation.tables import TABLES, table_of_cells  # noqa: F401 - for the notebooks
 from sbnn.validation.workers import start_backend  # noqa: F401 - notebooks begin with it
@@ -239,7 +240,7 @@ def cross_validated(
     latents_of : list of (name, estimator)
         Models whose coordinates in every fold are saved as well.
     **settings
-        `folds`, `n_jobs`, `within_fold` of `sbnn.cross_validate`.
+        `folds`, `n_jobs`, `within_fold`, `n_variable_genes`, `detection_threshold` of `sbnn.cross_validate`.
 
     Returns
     -------
@@ -251,7 +252,8 @@ def cross_validated(
     path, saved, other = result_path(dataset, what), None, []
     if path.exists() and not retrain:
         saved = load_results(path)
-        protocol = {name: settings[name] for name in ("folds", "within_fold") if name in settings}
+        names = ("folds", *FoldProtocol._fields)
+        protocol = {name: settings[name] for name in names if name in settings}
         other = other_data(saved, data) or other_folds(saved, data, **protocol)
         whole = not other and list_saved(saved, asked, tables, describe_models(latents_of, data.n_features))
         if whole and all(whole) and len(saved["models"]) == len(asked):

@@ -13,7 +13,8 @@ from sbnn.data.preprocessing import Preprocessor
 from sbnn.data.published import gouwens, mimitou, scala, scala_wide, stoeckius
 from sbnn.data.simulation import simulate_patchseq
 
-_SCALA = tuple(cohort + ending for ending in ("", scala.ION_CHANNELS) for cohort in scala.COHORTS)
+_WIDE = "scala_2020" + scala.WIDE
+_SCALA = (*(cohort + ending for ending in ("", scala.ION_CHANNELS) for cohort in scala.COHORTS), _WIDE)
 
 #: Names that `load_dataset` knows.
 DATASETS = (*_SCALA, "gouwens_2020", "stoeckius_2017", "ctcl_2019", "simulated")
@@ -30,6 +31,8 @@ def load_dataset(name: str, data_dir: PathLike | None = None, drop_spike_ins: bo
         all genes, a large archive that is downloaded if it is missing.
         "scala_2020_phys_temp": 176 neurons of the same laboratory recorded at 33-34 C, same features, their 1000
         most variable genes; "scala_2020_phys_temp_ion_channels": with the ion-channel genes.
+        "scala_2020_wide": 1192 of the cells of scala_2020 with its 1000 genes and 978 others, from which variable genes
+        can be chosen within folds (`cross_validate(..., n_variable_genes=1000, detection_threshold=30)`).
         "gouwens_2020": 3395 interneurons of mouse visual cortex, 1252 genes, 55 features (Gouwens et al. 2020).
         "stoeckius_2017": 7652 cord blood cells, 1000 genes, 13 surface proteins (CITE-seq, Stoeckius et al. 2017).
         "ctcl_2019": 500 cells of a T-cell lymphoma, 1001 genes, 49 surface proteins (CITE-seq, Mimitou et al. 2019).
@@ -55,7 +58,9 @@ def load_dataset(name: str, data_dir: PathLike | None = None, drop_spike_ins: bo
     sbnn.data.published : one module per laboratory; what is kept and what is left out.
     """
     check_choice(name, DATASETS, "dataset")
-    if name in _SCALA:
+    if name == _WIDE:
+        data = scala_wide.load_scala_wide(data_dir)
+    elif name in _SCALA:
         data = scala.load_scala(name, data_dir)
     elif name == "gouwens_2020":
         data = gouwens.load_gouwens(data_dir)
@@ -147,11 +152,13 @@ def whole_transcriptomes(name: str, data_dir: PathLike | None = None) -> dict[st
         table = stoeckius.read_rna_table(data_dir)
         *_, cells = stoeckius.select_cells(data_dir).values()
         return {name: (CountTable(rows_of(table, cells.index), table.gene_names, cells.index.to_numpy()), 0)}
+    if name == "ctcl_2019":
+        return {name: (mimitou.read_tables(data_dir)[0], 0)}
     if name not in _SCALA:
         return {}
-    cohort = scala.cohort_of(name)
+    cohort = name if name == _WIDE else scala.cohort_of(name)
     try:
-        whole = scala.read_count_table(cohort, data_dir)
+        whole = None if name == _WIDE else scala.read_count_table(cohort, data_dir)
         table = scala_wide.read_wide_counts(data_dir) if whole is None else whole
     except (FileNotFoundError, ImportError) as error:
         warn(f"left out: {error}")

@@ -249,7 +249,9 @@ class Preprocessor:
         return Y * self.feature_sds_ + self.feature_means_
 
 
-def fit_preprocessor(data: Paired, cells: Rows = slice(None)) -> tuple[Preprocessor, np.ndarray, np.ndarray]:
+def fit_preprocessor(
+    data: Paired, cells: Rows = slice(None), genes: np.ndarray | None = None
+) -> tuple[Preprocessor, np.ndarray, np.ndarray]:
     """Fit depth, means and SDs to some cells of PairedData, and apply them to all.
 
     Counts and features as measured are used; X and Y if those are not known.
@@ -259,11 +261,14 @@ def fit_preprocessor(data: Paired, cells: Rows = slice(None)) -> tuple[Preproces
     data : PairedData
     cells : int array or slice
         Rows to fit on.
+    genes : bool array, shape (n_genes,), optional
+        Genes to keep, over which depth is counted as well; all if None.
 
     Returns
     -------
     preprocessor : Preprocessor
-    X, Y : float32 arrays, shape (n_cells, n_genes) and (n_cells, n_features)
+        Of the genes that are kept.
+    X, Y : float32 arrays, shape (n_cells, n_kept) and (n_cells, n_features)
         Of all cells.
 
     Raises
@@ -271,11 +276,12 @@ def fit_preprocessor(data: Paired, cells: Rows = slice(None)) -> tuple[Preproces
     ValueError
         A cell has no counts, or a feature has no value among the cells to fit on.
     """
-    genes = {"expression": data.X} if data.counts is None else {"counts": data.counts}
+    name, values = ("expression", data.X) if data.counts is None else ("counts", data.counts)
+    of_genes = {name: values if genes is None else values[:, genes]}
     features = data.Y if data.features is None else data.features
-    fitted_on = {name: values[cells] for name, values in genes.items()}
+    fitted_on = {name: values[cells] for name, values in of_genes.items()}
     preprocessor = Preprocessor(allow_constant=True).fit(features=features[cells], **fitted_on)
-    return preprocessor, preprocessor.transform_genes(**genes), preprocessor.transform_features(features)
+    return preprocessor, preprocessor.transform_genes(**of_genes), preprocessor.transform_features(features)
 
 
 class AlignedGenes(NamedTuple):

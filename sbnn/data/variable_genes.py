@@ -9,6 +9,9 @@ import pandas as pd
 from sbnn._checks import check_counts, check_number, check_whole, warn
 from sbnn._hints import Counts, is_sparse
 
+#: Cells in which a gene must be detected to be chosen.
+MIN_CELLS = 10
+
 
 class GeneSelection(NamedTuple):
     """The curve that separates variable genes from the rest, and on which side each gene lies."""
@@ -18,7 +21,7 @@ class GeneSelection(NamedTuple):
     decay: float
 
 
-def gene_statistics(counts: Counts, threshold: float = 0, min_cells: int = 10) -> pd.DataFrame:
+def gene_statistics(counts: Counts, threshold: float = 0, min_cells: int = MIN_CELLS) -> pd.DataFrame:
     """Compute how often a gene is not detected, and how strongly it is expressed where it is.
 
     Parameters
@@ -70,7 +73,7 @@ def variable_gene_curve(mean_log: npt.ArrayLike, offset: float, decay: float = 1
 
 
 def find_variable_genes(
-    counts: Counts, n_genes: int = 1000, threshold: float = 0, min_cells: int = 10, decay: float = 1.5
+    counts: Counts, n_genes: int = 1000, threshold: float = 0, min_cells: int = MIN_CELLS, decay: float = 1.5
 ) -> GeneSelection:
     """Select variable genes as `select_variable_genes` does, without its warning; return the curve's offset as well.
 
@@ -149,7 +152,7 @@ def nearest_number(asked: int, selection: GeneSelection, name: str) -> str | Non
 
 
 def select_variable_genes(
-    counts: Counts, n_genes: int = 1000, threshold: float = 0, min_cells: int = 10, decay: float = 1.5
+    counts: Counts, n_genes: int = 1000, threshold: float = 0, min_cells: int = MIN_CELLS, decay: float = 1.5
 ) -> np.ndarray:
     """Select the genes that go undetected more often than their expression level explains.
 

@@ -12,6 +12,7 @@ from sbnn._hints import PathLike
 from sbnn.data.paired_data import PairedData
 from sbnn.validation.cross_validation import cross_validate
 from sbnn.validation.folds import FoldChoice, make_folds
+from sbnn.validation.protocol import FoldProtocol
 from sbnn.validation.provenance import Models, Runs, check_distinct, describe_models, found_in, list_runs, select_rows
 from sbnn.validation.result import CrossValidation
 
@@ -158,17 +159,15 @@ def other_data(saved: Mapping[str, Any], data: PairedData) -> list[str]:
     return [] if same else ["different measurements of the same cells"]
 
 
-def other_folds(
-    saved: Mapping[str, Any], data: PairedData, folds: FoldChoice = "paper", within_fold: bool = False
-) -> list[str]:
+def other_folds(saved: Mapping[str, Any], data: PairedData, folds: FoldChoice = "paper", **protocol: Any) -> list[str]:
     """Describe how the folds of a saved cross-validation differ from the requested ones.
 
     Parameters
     ----------
     saved : dict
     data : PairedData
-    folds, within_fold
-        As for `sbnn.cross_validate`.
+    folds, **protocol
+        `folds`, `within_fold`, `n_variable_genes` and `detection_threshold`, as for `sbnn.cross_validate`.
 
     Returns
     -------
@@ -181,5 +180,5 @@ def other_folds(
         np.array_equal(mine.test, theirs["test"]) and np.array_equal(mine.train, theirs["train"])
         for mine, theirs in zip(asked, made, strict=True)
     )
-    protocol = "training cells" if within_fold else "all cells"
-    return ["different folds"] * (not same) + ["a different protocol"] * (saved.get("protocol") != protocol)
+    other_protocol = saved.get("protocol") != str(FoldProtocol(**protocol))
+    return ["different folds"] * (not same) + ["a different protocol"] * other_protocol

@@ -7,7 +7,7 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from sbnn._checks import check_choice, check_flag, check_targets, check_whole, preview, warn
+from sbnn._checks import check_choice, check_flag, check_number, check_targets, check_whole, preview, warn
 from sbnn._hints import PathLike
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.clusters import fold_clusters
@@ -20,8 +20,9 @@ from sbnn.validation.class_ridge import ClassRidge
 from sbnn.validation.dispatch import run_jobs
 from sbnn.validation.execution import Fit, Job, Plan, draw_seeds
 from sbnn.validation.fit_keys import fit_keys
-from sbnn.validation.folds import Fold, FoldChoice, make_folds, view_fold
+from sbnn.validation.folds import Fold, FoldChoice, make_folds
 from sbnn.validation.packing import add_large_tables, pack_fit, unpack_fit
+from sbnn.validation.protocol import FoldProtocol, view_folds
 from sbnn.validation.provenance import Models, check_distinct, describe_models, list_runs
 from sbnn.validation.result import CrossValidation
 from sbnn.validation.store import open_store
@@ -38,6 +39,8 @@ def cross_validate(
     within_fold: bool = False,
     keep: Collection[str] = ("predictions", "latents"),
     progress: bool = True,
+    n_variable_genes: int | None = None,
+    detection_threshold: float = 0,
 ) -> CrossValidation:
     """Fit every model on the training cells of every fold and score it on the test cells.
 
@@ -74,6 +77,12 @@ def cross_validate(
         Large tables to fill; the others are always filled.
     progress : bool
         Show a progress bar.
+    n_variable_genes : int, optional
+        With `within_fold`: models of a fold see only this many genes, the most variable among its training cells
+        (`select_variable_genes`); depth is counted over them. The other genes are left out of X and of the fold's rows
+        in the tables. None: all genes of the data, on whichever cells these were chosen.
+    detection_threshold : float
+        For this choice: a gene is detected in a cell with more counts than this (30 for full-length reads, 0 for UMIs).
 
     Returns
     -------
@@ -83,7 +92,8 @@ def cross_validate(
     ------
     ValueError
         No models, two of the same name that the tables could not distinguish, settings that cannot be fitted, unknown
-        folds, fewer cells than folds; a store that is not a store folder, or whose files are damaged or misplaced.
+        folds, fewer cells than folds; variable genes without `within_fold` or without counts, or more of them than the
+        training cells of a fold express; a store that is not a store folder, or whose files are damaged or misplaced.
     RuntimeError
         Another process is using the same store.
 
@@ -91,15 +101,17 @@ def cross_validate(
     -----
     UserWarning
         Training of a network diverged, or a model predicts values that are not finite: its R2 is NaN. The warning
-        names model and fold.
+        names model and fold. Or no curve selects exactly `n_variable_genes` genes in a fold: the nearest number is
+        taken.
 
     References
     ----------
-    Protocol: arXiv 2006.10411, section 2; `within_fold=True` is ours.
+    Protocol: arXiv 2006.10411, section 2; `within_fold=True` and `n_variable_genes` are ours.
     """
     check_paired(data)
     listed = checked_models(models, data)
-    return fit_on_folds(data, listed, make_folds(data, folds), store, n_jobs, stack_size, within_fold, keep, progress)
+    running = (store, n_jobs, stack_size, within_fold, keep, progress)
+    return fit_on_folds(data, listed, make_folds(data, folds), *running, n_variable_genes, detection_threshold)
 
 
 def fit_on_folds(
@@ -113,6 +125,8 @@ def fit_on_folds(
     keep: Collection[str] = ("predictions", "latents"),
     progress: bool = True,
     keep_models: bool = True,
+    n_variable_genes: int | None = None,
+    detection_threshold: float = 0,
 ) -> CrossValidation:
     """Fit models on folds that are made already; unlike those of a user, their training cells may be repeated.
 
@@ -123,7 +137,7 @@ def fit_on_folds(
         From `checked_models`.
     splits : list of Fold
         With test cells; or a single one without.
-    store, n_jobs, stack_size, within_fold, keep, progress
+    store, n_jobs, stack_size, within_fold, keep, progress, n_variable_genes, detection_threshold
         See `cross_validate`.
     keep_models : bool
         Whether the result has `estimators`; without them, much less memory is needed.
@@ -142,10 +156,17 @@ def fit_on_folds(
     check_distinct(described)
     keep = check_keep(keep)
     check_flag(within_fold, "within_fold")
+    if check_number(detection_threshold, "detection_threshold") and n_variable_genes is None:
+        raise ValueError(
+            f"detection_threshold={detection_threshold} is for the choice of variable genes: give n_variable_genes, too"
+        )
     check_observed(data, splits)
     current_commit()  # determined now: the checkout may change during the run
-    protocol = "training cells" if within_fold else "all cells"
-    views = [view_fold(data, split, within_fold) for split in splits]
+    fold_protocol = FoldProtocol(within_fold, n_variable_genes, detection_threshold)
+    protocol = str(fold_protocol)
+    views = view_folds(data, splits, fold_protocol)
+    if n_variable_genes is not None:
+        _check_seen(listed, views, data.n_features, n_variable_genes)
     plan = Plan(data, listed, views, {}, keep, draw_seeds(listed, len(views)))
     keys = None if store is None else fit_keys(data, listed, splits, protocol, plan.seeds)
     fits, n_fitted = fit_jobs(plan, keys, store, n_jobs, stack_size, within_fold, keep_models, progress)
@@ -245,6 +266,24 @@ def checked_models(models: Models, data: PairedData) -> list[tuple[str, BaseEsti
                 raise ValueError(f"models[{name!r}]: {error}") from None
         _check_columns(name, estimator.get_params(deep=False), data.feature_names)
     return listed
+
+
+def _check_seen(listed, views, n_features, n_variable_genes):
+    """Warn of folds that see another number of genes than asked; ValueError if a model needs more than a fold sees."""
+    numbers = [view.X.shape[1] for view in views]
+    others = [fold for fold, number in enumerate(numbers) if number != n_variable_genes]
+    if others:
+        folds, nearest = (", ".join(map(str, values)) for values in (others, [numbers[fold] for fold in others]))
+        warn(
+            f"n_variable_genes={n_variable_genes}: in fold(s) {folds} no curve selects exactly as many "
+            f"genes; the nearest numbers, {nearest}, are taken"
+        )
+    for name, estimator in listed:
+        if hasattr(estimator, "check_settings"):
+            try:
+                estimator.check_settings(min(numbers), n_features)
+            except ValueError as error:
+                raise ValueError(f"models[{name!r}], with n_variable_genes={n_variable_genes}: {error}") from None
 
 
 def _check_columns(name, settings, feature_names):

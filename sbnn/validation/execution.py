@@ -232,7 +232,7 @@ def fitting_stack(plan: Plan, estimator: SparseBottleneckRegressor, memory: int)
     """
     from sbnn.models.network import layer_sizes, network_layers
 
-    n_cells, n_genes = plan.data.X.shape
+    n_cells, n_genes = plan.data.n_cells, max(view.X.shape[1] for view in plan.views)
     layers = network_layers(plan.data.n_features, estimator.bottleneck_dim, tuple(estimator.hidden))
     sizes = layer_sizes(n_genes, layers)
     n_weights = sum(n_in * n_out for n_in, n_out in pairwise(sizes))

@@ -60,6 +60,7 @@ TRAINING_CODE = (
     "validation.tables",
     "models.tasks",
     "models.training",
+    "data.variable_genes",
 )
 #: Modules imported by those that do not affect results: they start a backend, check arguments, write files, hold data,
 #: compute intervals.
@@ -75,7 +76,6 @@ OTHER_CODE = (
     "data.containers",
     "data.named_tables",
     "data.paired_data",
-    "data.variable_genes",
     "storage.plain_arrays",
     "storage.plain_pickle",
     "storage.results",
@@ -103,7 +103,7 @@ def fit_keys(
         Names are labels and do not enter the key.
     splits : list of Fold
     protocol : str
-        "all cells" or "training cells" (`CrossValidation.protocol`).
+        `CrossValidation.protocol`.
     seeds : dict
         Of networks whose `random_state` is not a whole number; of a RandomState, they enter the key.
 
@@ -118,7 +118,7 @@ def fit_keys(
         protocol,
         training_code_hash(),
     ]
-    if protocol == "training cells":  # counts and features are normalised again within folds
+    if protocol != "all cells":  # counts and features are normalised again within folds
         about.append(joblib.hash((data.counts, data.features)))
     folds = [_rows_hash(split) for split in splits]
     asked: Counter[tuple[str, str]] = Counter()

@@ -7,11 +7,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import BaseCrossValidator, GroupKFold
 
-from sbnn._checks import check_rows, preview
+from sbnn._checks import check_number, check_rows, check_whole, preview
 from sbnn._hints import Rows
 from sbnn.data.cell_labels import UNKNOWN
 from sbnn.data.paired_data import PairedData
 from sbnn.data.preprocessing import fit_preprocessor
+from sbnn.data.variable_genes import MIN_CELLS, gene_statistics, select_above_curve
 
 N_FOLDS = 10
 
@@ -32,11 +33,12 @@ class FoldView(NamedTuple):
 
     Attributes
     ----------
-    X, Y : arrays, shape (n_cells, n_genes) and (n_cells, n_features)
+    X : float32 array, shape (n_cells, n_seen)
+    Y : float32 array, shape (n_cells, n_features)
     train, test : int arrays
         Rows of the training and test cells.
-    genes : int array, optional
-        The genes of the data that are the columns of X, if not all are.
+    genes : bool array, shape (n_genes,), int array, or None
+        Which genes of the data are the columns of X, as a mask or as their numbers; None: all.
     """
 
     X: np.ndarray
@@ -44,6 +46,10 @@ class FoldView(NamedTuple):
     train: np.ndarray
     test: np.ndarray
     genes: np.ndarray | None = None
+
+    def seen(self, gene_names: np.ndarray) -> np.ndarray:
+        """Return the names of the columns of X, given those of all genes."""
+        return gene_names if self.genes is None else gene_names[self.genes]
 
 
 def make_folds(data: PairedData, folds: FoldChoice = "paper") -> list[Fold]:
@@ -135,7 +141,10 @@ def _donor_folds(data):
 def _known_donors(data):
     """Donors of all cells; ValueError for cells of unknown donor, which are not one more animal."""
     if data.donors is None:
-        raise ValueError("folds that keep donors together need data.donors, which is None")
+        raise ValueError(
+            "folds that keep donors together need data.donors, which is None: give the animal of each cell, or choose "
+            "other folds, for example folds='paper'"
+        )
     unknown = data.donors == UNKNOWN
     if unknown.any():
         raise ValueError(
@@ -169,7 +178,13 @@ def _all_cells(data):
     return [Fold(np.arange(data.n_cells), np.empty(0, dtype=int))]
 
 
-def view_fold(data: PairedData, fold: Fold, within_fold: bool = False) -> FoldView:
+def view_fold(
+    data: PairedData,
+    fold: Fold,
+    within_fold: bool = False,
+    n_variable_genes: int | None = None,
+    detection_threshold: float = 0,
+) -> FoldView:
     """Return the values that the models of a fold see.
 
     Parameters
@@ -180,12 +195,52 @@ def view_fold(data: PairedData, fold: Fold, within_fold: bool = False) -> FoldVi
         False: X and Y unchanged, z-scored on all cells as in the paper, which leaks a little information from the
         test cells. True: depth, means and SDs of the training cells only (from `data.counts` and `data.features` if
         available, else by z-scoring X and Y again).
+    n_variable_genes, detection_threshold
+        See `sbnn.cross_validate`.
 
     Returns
     -------
     FoldView
+
+    Raises
+    ------
+    ValueError
+        Variable genes are asked for without `within_fold` or without counts, or more than the training cells express;
+        a cell has no count of those chosen.
     """
-    if not within_fold:
+    if n_variable_genes is not None:
+        genes = _variable_genes(data, fold.train, within_fold, n_variable_genes, detection_threshold)
+    elif not within_fold:
         return FoldView(data.X, data.Y, fold.train, fold.test)
-    _, X, Y = fit_preprocessor(data, fold.train)
-    return FoldView(X, Y, fold.train, fold.test)
+    else:
+        genes = None
+    _, X, Y = fit_preprocessor(data, fold.train, genes)
+    return FoldView(X, Y, fold.train, fold.test, genes)
+
+
+def _variable_genes(data, train, within_fold, n_genes, threshold):
+    """Return the genes that are the most variable of all, as `select_variable_genes` defines it, on training cells."""
+    check_whole(n_genes, "n_variable_genes", most=data.n_genes)
+    check_number(threshold, "detection_threshold")
+    if not within_fold:
+        raise ValueError(
+            f"n_variable_genes={n_genes} chooses genes on the training cells of each fold, which needs "
+            "within_fold=True: z-scores of all cells would bring back what the choice leaves out"
+        )
+    if data.counts is None:
+        raise ValueError(f"n_variable_genes={n_genes} chooses genes by their counts, but data.counts is None")
+    statistics = gene_statistics(data.counts[train], threshold)
+    n_detected = int(statistics["zero_rate"].notna().sum())
+    if n_genes > n_detected:
+        raise ValueError(
+            f"n_variable_genes must be at most {n_detected}, the number of genes that at least {MIN_CELLS} of "
+            f"{len(train)} training cells express above detection_threshold={threshold:g}, got {n_genes}"
+        )
+    genes = select_above_curve(statistics, n_genes).mask
+    empty = np.asarray(data.counts[:, genes].sum(axis=1)).ravel() == 0
+    if empty.any():
+        raise ValueError(
+            f"{int(empty.sum())} cell(s) have no count of the {int(genes.sum())} genes that a fold's training cells "
+            f"choose ({preview(data.cell_names[empty], 3)}): leave these cells out, or raise n_variable_genes"
+        )
+    return genes

@@ -9,7 +9,9 @@ from sbnn._checks import preview
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.r2 import as_columns, r2_from_sums
 from sbnn.validation.baselines import ClassMean
+from sbnn.validation.class_ridge import ClassRidge
 from sbnn.validation.folds import view_fold
+from sbnn.validation.protocol import FoldProtocol, view_folds
 from sbnn.validation.result import CrossValidation
 
 #: R2 of a fold may differ by this much from that of the result, which was computed elsewhere.
@@ -72,12 +74,11 @@ def held_out_rows(result: CrossValidation, data: PairedData) -> HeldOutRows:
         Not a cross-validation, other data, or no test cells.
     """
     check_made_from(result, data)
-    within_fold = result.protocol == "training cells"
     tested = [fold.test for fold in result.folds]
     if not sum(map(len, tested)):
         raise ValueError('result has no test cells (folds="all"): call cross_validate with folds that hold cells out')
-    whole = data.Y.astype(np.float64)
-    targets = [view_fold(data, fold, True).Y.astype(np.float64) if within_fold else whole for fold in result.folds]
+    views = view_folds(data, result.folds, FoldProtocol.read(result.protocol))
+    targets = [view.Y.astype(np.float64) for view in views]
     return HeldOutRows(
         cells=np.concatenate(tested),
         folds=np.repeat(np.arange(len(tested)), [len(cells) for cells in tested]),
@@ -162,7 +163,8 @@ def predictions_of_training_cells(
         if isinstance(estimator, ClassMean):
             X = getattr(data, estimator.of)
         else:
-            X = view_fold(data, fold, result.protocol == "training cells").X
+            X = view_fold(data, fold, *FoldProtocol.read(result.protocol)).X
+            X = estimator.add_classes(data, X) if isinstance(estimator, ClassRidge) else X
         shape = len(fold.train) + len(fold.test), data.n_features
         predicted = as_columns(estimator.predict(X[np.concatenate([fold.train, fold.test])]), shape).astype(np.float64)
         known = predictions[rows.folds == number]

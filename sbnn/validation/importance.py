@@ -17,12 +17,12 @@ from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.r2 import r2_from_sums
 from sbnn.storage.writing import all_or_nothing
 from sbnn.validation.baselines import ClassMean
-from sbnn.validation.class_ridge import ClassRidge
 from sbnn.validation.bootstrap import draw_groups, percentile_interval, resampling_units
+from sbnn.validation.class_ridge import ClassRidge
 from sbnn.validation.dispatch import hide_bar
-from sbnn.validation.folds import view_fold
 from sbnn.validation.held_out import check_made_from, check_same_score
 from sbnn.validation.permutations import HeldOutCells
+from sbnn.validation.protocol import FoldProtocol, view_folds
 from sbnn.validation.provenance import select_rows
 from sbnn.validation.significance import benjamini_hochberg, check_level, t_test_over_units
 from sbnn.validation.transfer import ALL_FEATURES
@@ -234,17 +234,17 @@ def _fitted_models(result, data, model):
 
 def _hold_out(result, data, estimators, unit_of_cell, n_repeats, random_state):
     """Test cells of every fold, each with permutations of its own."""
-    within_fold = result.protocol == "training cells"
+    views = view_folds(data, result.folds, FoldProtocol.read(result.protocol))
     return [
         HeldOutCells(
             number,
             estimator,
-            view_fold(data, fold, within_fold),
-            unit_of_cell[fold.test],
+            view,
+            unit_of_cell[view.test],
             n_repeats,
             np.random.default_rng([random_state, number]),
         )
-        for number, (fold, estimator) in enumerate(zip(result.folds, estimators, strict=True))
+        for number, (view, estimator) in enumerate(zip(views, estimators, strict=True))
     ]
 
 

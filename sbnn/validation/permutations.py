@@ -37,7 +37,7 @@ class HeldOutCells:
         Y minus the means of the training cells; 0 where Y is missing.
     observed : bool array, shape (n_test, n_features)
     selected : bool array, shape (n_genes,)
-        Genes that the model reads; all, if it does not say.
+        Genes of the data that the model reads; all that it sees, if it does not say.
     partners : int array, shape (n_repeats, n_test)
         From which cell each cell gets the gene: permutations without cells that stay in place, so that the expected
         difference is that of two different cells however few there are.
@@ -68,8 +68,10 @@ class HeldOutCells:
         self.deviations = np.where(self.observed, Y - np.nanmean(view.Y[view.train].astype(np.float64), axis=0), 0)
         self.predictions = self._predict(self.X)
         self.residuals = np.where(self.observed, Y - self.predictions, 0)
-        selected = getattr(estimator, "selected_", np.ones(self.X.shape[1]))
-        self.selected = np.asarray(selected, dtype=bool)
+        seen = np.ones(self.X.shape[1], dtype=bool) if view.genes is None else view.genes
+        self.selected = seen.copy()
+        self.selected[seen] = getattr(estimator, "selected_", True)
+        self._column = np.cumsum(seen) - 1
         self.partners = np.stack([_move_all(n_test, random) for _ in range(n_repeats)])
 
     def _predict(self, X):
@@ -87,14 +89,15 @@ class HeldOutCells:
         Parameters
         ----------
         gene : int
-            Column of X.
+            Number of the gene in the data, one that the model sees.
 
         Returns
         -------
         array, shape (n_test, n_features)
             0 where Y is missing.
         """
-        levels, own = np.unique(self.X[:, gene], return_inverse=True)
+        column = self._column[gene]
+        levels, own = np.unique(self.X[:, column], return_inverse=True)
         repeat, cell = np.nonzero(own[self.partners] != own)  # many get the value that they had: that of a zero count
         # ... or the same value several times, which is predicted once.
         pairs, times = np.unique(cell * len(levels) + own[self.partners[repeat, cell]], return_counts=True)
@@ -104,7 +107,7 @@ class HeldOutCells:
         for start in range(0, len(pairs), rows):
             cells, values = np.divmod(pairs[start : start + rows], len(levels))
             X = self.X[cells]
-            X[:, gene] = levels[values]
+            X[:, column] = levels[values]
             change = self._predict(X) - self.predictions[cells]
             change[np.abs(change) <= smallest] = 0
             more = change * (change - 2 * self.residuals[cells])

@@ -38,7 +38,7 @@ class CrossValidation:
     selected : DataFrame
         `gene`, `norm`: genes of the final model and their row norms before pruning or relaxation.
     gene_norms : DataFrame
-        `gene`, `norm`: the same for all genes (networks).
+        `gene`, `norm`: the same for all genes that the models of a fold see (networks).
     predictions : DataFrame
         `cell` and a column for each feature: predictions for test cells (for all cells if none are tested).
     latents : DataFrame
@@ -47,9 +47,11 @@ class CrossValidation:
     dataset, fingerprint : str
         Name and fingerprint of the data.
     protocol : str
-        On which cells z-scores and clusters were fitted: "all cells" (the paper) or "training cells".
+        On which cells z-scores and clusters were fitted, "all cells" (the paper) or "training cells"; and genes, as in
+        "training cells, 1000 variable genes of more than 30 counts" (`sbnn.validation.protocol.FoldProtocol`).
     estimators : list
-        Fitted models, one for each final row of `scores`; not saved.
+        Fitted models, one for each final row of `scores`; not saved. With `n_variable_genes` they take the genes of
+        their fold, `view_folds(data, folds, FoldProtocol.read(protocol))[fold].genes`.
     models : list of dict
         Every model with all its settings (`sbnn.validation.provenance.describe_models`).
     n_fitted : int

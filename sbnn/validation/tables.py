@@ -52,7 +52,7 @@ def fit_tables(data: PairedData, view: FoldView, fit: FittedJob, keep: Collectio
     keys = {**setting_columns(fit.name, fit.estimator, len(data.feature_names)), "fold": fit.job.fold}
     if chooses_number(fit.estimator):
         keys["n_selected"] = fit.model.n_selected_
-    gene_names = data.gene_names if view.genes is None else data.gene_names[view.genes]
+    gene_names = view.seen(data.gene_names)
     if is_network(fit.estimator):
         rows = _network_tables(keys, fit, gene_names, data.feature_names)
     else:

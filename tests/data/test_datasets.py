@@ -16,6 +16,7 @@ from sbnn import PairedData, load_dataset
 from sbnn.data import datasets, sources
 from sbnn.data.datasets import cell_selection, measured_features, whole_transcriptomes
 from sbnn.data.published import scala
+from sbnn.data.published.mimitou import load_mimitou
 from sbnn.data.published.scala import ion_channel_genes, read_count_table, read_go_symbols
 from sbnn.data.sources import blob_id, data_folder, find_file
 from sbnn.data.variable_genes import find_variable_genes, select_variable_genes
@@ -391,3 +392,16 @@ def test_the_default_number_of_genes_works_on_ctcl_2019():
     with pytest.warns(UserWarning, match="genes=1000: no curve selects exactly 1000 genes, the nearest selects 1001"):
         data = PairedData.from_tables(counts, proteins)
     np.testing.assert_allclose(data.X, load_dataset("ctcl_2019").X)
+
+
+@pytest.mark.real_data
+def test_all_genes_of_ctcl_2019_can_be_had_for_a_choice_within_folds():
+    require_real("ctcl_2019")
+    data, whole = load_dataset("ctcl_2019"), load_mimitou(n_genes=None)
+    ((name, (table, threshold)),) = whole_transcriptomes("ctcl_2019").items()
+    assert (name, table.counts.shape, threshold) == ("ctcl_2019", (500, 19521), 0)
+    expressed = np.asarray((table.counts > 0).sum(axis=0)).ravel() > 0
+    assert whole.gene_names.tolist() == table.gene_names[expressed].tolist()
+    np.testing.assert_array_equal(whole.counts, table.counts[:, expressed].toarray())
+    assert whole.gene_names[find_variable_genes(whole.counts, 1000).mask].tolist() == data.gene_names.tolist()
+    np.testing.assert_array_equal(whole.Y, data.Y)

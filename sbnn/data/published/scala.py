@@ -65,6 +65,8 @@ _FAMILY_SUBCLASS = {"IT": "L5 IT", "CT": "L6 CT", "PT": "L5 ET", "NP": "L5/6 NP"
 COHORTS = ("scala_2020", "scala_2020_phys_temp")
 #: Suffix of the data sets whose genes are ion channels rather than the most variable genes.
 ION_CHANNELS = "_ion_channels"
+#: Suffix of the data set with further genes (`sbnn.data.published.scala_wide`).
+WIDE = "_wide"
 #: Reads in one cell above which a gene counts as detected.
 DETECTION_THRESHOLD = 30
 N_VARIABLE_GENES = 1000
@@ -112,12 +114,12 @@ def load_scala(name: str, data_dir: PathLike | None = None) -> PairedData:
     counts = rows_of(table, features.index)
     if genes is None:
         genes = select_variable_genes(counts, n_genes=N_VARIABLE_GENES, threshold=DETECTION_THRESHOLD)
-    return _scala_paired(name, counts[:, genes], table.gene_names[genes], features, data_dir)
+    return pair_cells(name, counts[:, genes], table.gene_names[genes], features, data_dir)
 
 
 def cohort_of(name: str) -> str:
-    """Return the cohort of a data set: its name without the suffix "_ion_channels"."""
-    return name.removesuffix(ION_CHANNELS)
+    """Return the cohort of a data set: its name without the suffix "_ion_channels" or "_wide"."""
+    return name.removesuffix(ION_CHANNELS).removesuffix(WIDE)
 
 
 def _with_counts(features, table, cohort):
@@ -199,8 +201,10 @@ def select_cells(name: str, data_dir: PathLike | None = None) -> dict[str, pd.Da
     return steps
 
 
-def _scala_paired(name, counts, gene_names, features, data_dir):
-    """Combine counts, features and metadata of the same cells."""
+def pair_cells(
+    name: str, counts: np.ndarray, gene_names: npt.ArrayLike, features: pd.DataFrame, data_dir: PathLike | None
+) -> PairedData:
+    """Combine counts (n_cells, n_genes), features (from `select_cells`) and metadata of the same cells, in order."""
     metadata = scala_metadata(cohort_of(name), data_dir).loc[features.index]
     types, families = paper_names(metadata["RNA type"]), paper_names(metadata["RNA family"])
     type_colors, family_colors = _read_colors(types, families, data_dir)
