@@ -92,8 +92,9 @@ class CrossValidation:
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """The tables by name."""
-        return {name: getattr(self, name) for name in (*TABLES, *CHOICE_TABLES)}
+        """The tables by name; `choices` and `inner_scores` only if settings were chosen."""
+        names = (*TABLES, *CHOICE_TABLES) if len(self.choices) else TABLES
+        return {name: getattr(self, name) for name in names}
 
     def summary(self) -> pd.DataFrame:
         """Return mean and SD of R2 over folds, model by model, stages in the order of training.
@@ -153,7 +154,7 @@ class CrossValidation:
             )
         joined = {
             name: pd.concat([table for table in (mine, getattr(other, name)) if len(table)] or [mine])
-            for name, mine in self.tables.items()
+            for name, mine in ((name, getattr(self, name)) for name in (*TABLES, *CHOICE_TABLES))
         }
         joined = {name: table.reset_index(drop=True) for name, table in joined.items()}
         estimators = [*self._fitted_or_none(), *other._fitted_or_none()]

@@ -374,8 +374,11 @@ def test_results_with_a_name_in_common_are_not_joined(data, result):
     for one, other in ((result, plain), (plain, result)):
         with pytest.raises(ValueError, match="both have a model 'ridge'"):
             one.join(other)
-    joined = result.join(replace(plain, models=[{**plain.models[0], "model": "b"}]))
-    assert len(joined.choices) == 9 and len(joined.estimators) == 12
+    plain = cross_validate(data, {"b": Ridge(5.0)}, GroupKFold(3), within_fold=True, progress=False)
+    assert not {"choices", "inner_scores"} & set(plain.tables)
+    for joined in (result.join(plain), plain.join(result)):
+        assert len(joined.choices) == 9 and len(joined.estimators) == 12
+        pd.testing.assert_frame_equal(joined.tables["inner_scores"], result.inner_scores)
 
 
 # Store, folds and other arguments
