@@ -236,7 +236,7 @@ def test_a_result_without_test_cells_is_refused():
 
 @pytest.mark.real_data
 def test_the_papers_network_against_class_means_is_as_measured_before(m1):
-    """Differences of the committed folds, -0.008 (-0.031 to 0.014) and -0.081 (-0.106 to -0.056), measured elsewhere."""
+    """Over the committed folds: -0.008 (-0.031 to 0.014) and -0.081 (-0.106 to -0.056), measured elsewhere."""
     results = Path(__file__).resolve().parents[2] / "KerasSavedModels/scala_2020/sbnn_cv.pickle"
     scores = load_results(results)["scores"].query("model == 'sBNN-2' and stage == 'pruned'")
     chosen = scores["schedule"].eq("paper") & scores["group_lasso"].eq(0.1)
