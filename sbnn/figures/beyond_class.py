@@ -3,7 +3,6 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -112,7 +111,7 @@ def _draw_panel(figure, table, left, room, color, beyond, first_apart):
     gains.set_xlabel(f"gain, {100 * beyond.level:g} % interval\nover {over}")
 
 
-def _draw_scores(axis: Axes, table, places, found, color):
+def _draw_scores(axis, table, places, found, color):
     """Draw an arrow-like line from R2 of the class mean to that of class and map."""
     grey = MODEL_STYLES["family mean"].color
     before, after = (np.maximum(steady(table[name]), _LOWEST) for name in ("r2_class", "r2_both"))
@@ -128,7 +127,7 @@ def _draw_scores(axis: Axes, table, places, found, color):
     axis.axvline(0, color="0.6", linewidth=0.6, zorder=1)
 
 
-def _draw_gains(axis: Axes, table, places, found, color):
+def _draw_gains(axis, table, places, found, color):
     """Draw gains with their intervals."""
     gain, low, high = (steady(table[name]) for name in ("gain", "low", "high"))
     for coloured in (False, True):

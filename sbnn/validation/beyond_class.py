@@ -147,7 +147,8 @@ def beyond_class(
     a class without reason, such as one that reads the class from a few noisy genes. Predictions of training cells are
     those of the fitted models. A result without these (loaded from a file, or nested) has only the predictions of test
     cells: both r and :math:`\hat r` are then centred on the test cells of the class in the same fold, cells alone of
-    their class there are left out, and the column `centred_on` says so. In simulations the two differed by up to 0.015.
+    their class there are left out, and the column `centred_on` says so. In simulations the two differed by 0.015 or
+    less.
 
     R2 is pooled over the test cells of all folds and features (`sbnn.compare`); also for a family, sums of squares are
     around the means of all training cells. Intervals are percentiles of a bootstrap over animals, or cells; the same

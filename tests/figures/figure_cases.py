@@ -251,6 +251,7 @@ def beyond(n_features=6, n_families=4, classes="cell_families", models=("sBNN-2"
         table = pd.DataFrame(names, columns=["family", "feature"]).assign(model=model)
         table["r2_class"] = random.uniform(-0.1, 0.7, len(table))
         table["gain"] = random.normal(0.02, 0.04, len(table))
+        table.loc[1, "gain"] = 0.08
         table = table.assign(r2_both=table["r2_class"] + table["gain"], low=table["gain"] - 0.03)
         table = table.assign(high=table["gain"] + 0.03, q=np.where(table["gain"] > 0.03, 0.01, 0.4))
         table = table.assign(n_cells=100, n_units=20)

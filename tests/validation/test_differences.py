@@ -1,6 +1,7 @@
 """Differences between models: pooled R2 by hand, resampling cell by cell, folds with the correction."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -231,3 +232,18 @@ def test_what_cannot_be_compared_is_said(result):
 def test_a_result_without_test_cells_is_refused():
     with pytest.raises(ValueError, match="result has no test cells"):
         compare(validated(folds="all"), DATA)
+
+
+@pytest.mark.real_data
+def test_the_papers_network_against_class_means_is_as_measured_before(m1):
+    """Over the committed folds: -0.008 (-0.031 to 0.014) and -0.081 (-0.106 to -0.056), measured elsewhere."""
+    results = Path(__file__).resolve().parents[2] / "KerasSavedModels/scala_2020/sbnn_cv.pickle"
+    scores = load_results(results)["scores"].query("model == 'sBNN-2' and stage == 'pruned'")
+    chosen = scores["schedule"].eq("paper") & scores["group_lasso"].eq(0.1)
+    of_network = scores[chosen].sort_values("fold")["r2_test"].to_numpy()
+    means = validated(m1, {"family": ClassMean("cell_families"), "type": ClassMean("cell_types")}, "paper")
+    sizes = [len(fold.train) for fold in means.folds], [len(fold.test) for fold in means.folds]
+    for name, expected in (("family", (-0.008, -0.031, 0.014)), ("type", (-0.081, -0.106, -0.056))):
+        of_class = means.scores[means.scores["model"] == name].sort_values("fold")["r2_test"].to_numpy()
+        found = corrected_resampled_t(of_network - of_class, *sizes)
+        np.testing.assert_allclose(np.ravel(found)[:3], expected, atol=6e-4)
