@@ -62,7 +62,7 @@ def plot_learning_curve(curve: LearningCurve, lowest: float | None = None) -> Fi
             if mean < axis.get_ylim()[0]:
                 below.append((float(place), f"▾ {mean:.2f}".replace("-", "−"), style.color))
         marked = best[best["model"] == name]
-        ring = {"linestyle": "", "marker": "o", "markersize": 7, "mfc": "none", "markeredgewidth": 0.7}
+        ring: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 7, "mfc": "none", "markeredgewidth": 0.7}
         axis.plot(steady(marked["n_cells"].to_numpy() * shift), steady(marked["r2_mean"].to_numpy()), **ring,
                   color=style.color, zorder=4)  # fmt: skip
     _write_below(axis, below)
