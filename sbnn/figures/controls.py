@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -114,7 +115,7 @@ def _draw_match(axis: Axes, controls: MatchedControls, name: str, number: int) -
         axis.set_ylabel("of controls", fontsize=6.5)
 
 
-def _draw_features(axis: Axes, table, color: str) -> None:
+def _draw_features(axis: Axes, table: pd.DataFrame, color: str) -> None:
     """Draw a row for each feature: the control sets as a bar with their mean, the selected genes as a point."""
     rows = np.arange(len(table))
     low, high = (steady(table[name].to_numpy()) for name in ("control_low", "control_high"))

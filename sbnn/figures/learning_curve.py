@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from sbnn.figures.drawing import steady
 from sbnn.figures.labels import axes_size, label_at_right, text_size
-from sbnn.figures.style import MUTED, axes_at, freeze, model_styles, text_at
+from sbnn.figures.style import MUTED, OUTLINE, axes_at, freeze, model_styles, text_at
 
 if TYPE_CHECKING:
     from sbnn.validation.learning_curve import LearningCurve
 
 _WIDTH, _HEIGHT = 3.1, 2.6  # of the panel in inches
+_LOWEST = -0.1  # a lower mean R2 is written, not drawn
 _LINE: dict[str, Any] = {"linewidth": 1.2, "marker": "o", "markersize": 2.8, "markeredgewidth": 0.7}
 
 
@@ -31,7 +33,7 @@ def plot_learning_curve(curve: LearningCurve, lowest: float | None = None) -> Fi
     curve : LearningCurve
         From `sbnn.learning_curve`.
     lowest : float, optional
-        Where the R2 axis starts; by default below all means.
+        Where the R2 axis starts; by default below all means, but at -0.1 if some are lower. Lower means are written.
 
     Returns
     -------
@@ -47,6 +49,7 @@ def plot_learning_curve(curve: LearningCurve, lowest: float | None = None) -> Fi
     sizes = np.sort(summary["n_cells"].unique())
     _set_sizes(axis, sizes)
     _set_r2(axis, summary, lowest)
+    below: list[tuple[float, str, str]] = []
     shifts = _shifts(sizes, len(styles))
     for (name, style), shift in zip(styles.items(), shifts, strict=True):
         part = summary[summary["model"] == name].dropna(subset="r2_mean")
@@ -55,10 +58,14 @@ def plot_learning_curve(curve: LearningCurve, lowest: float | None = None) -> Fi
         axis.vlines(places, means - errors, means + errors, color=style.color, linewidth=0.8, zorder=2)
         face = style.color if style.filled else "white"
         axis.plot(places, means, color=style.color, linestyle=style.linestyle, mfc=face, **_LINE, zorder=3)
+        for place, mean in zip(places, means, strict=True):
+            if mean < axis.get_ylim()[0]:
+                below.append((float(place), f"▾ {mean:.2f}".replace("-", "−"), style.color))
         marked = best[best["model"] == name]
-        ring = {"linestyle": "", "marker": "o", "markersize": 7, "mfc": "none", "markeredgewidth": 0.7}
+        ring: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 7, "mfc": "none", "markeredgewidth": 0.7}
         axis.plot(steady(marked["n_cells"].to_numpy() * shift), steady(marked["r2_mean"].to_numpy()), **ring,
                   color=style.color, zorder=4)  # fmt: skip
+    _write_below(axis, below)
     last = summary.groupby("model", sort=False)["r2_mean"].last()
     label_at_right(axis, [(float(last[name]), name, style.color) for name, style in styles.items()])
     n_folds = curve.scores["fold"].nunique()
@@ -80,21 +87,36 @@ def _set_sizes(axis: Axes, sizes: np.ndarray) -> None:
         if not named or places[named[-1]] - places[one] >= room + 2.5:
             named.append(one)
     shown = {float(sizes[one]): f"{sizes[one]}" for one in named}
-    axis.xaxis.set_major_locator(FixedLocator(sizes.astype(float)))
+    axis.xaxis.set_major_locator(FixedLocator(sizes.astype(float).tolist()))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: shown.get(float(value), "")))
 
 
-def _set_r2(axis: Axes, summary, lowest: float | None) -> None:
+def _set_r2(axis: Axes, summary: pd.DataFrame, lowest: float | None) -> None:
     """Set the limits of R2: all means with their errors, unless the axis is to start elsewhere."""
     errors = summary["r2_se"].fillna(0)
     low, high = (summary["r2_mean"] - errors).min(), (summary["r2_mean"] + errors).max()
-    low = low if lowest is None else lowest
+    low = max(low, _LOWEST) if lowest is None else lowest
     margin = max(0.05 * (high - low), 0.02)
     axis.set(ylim=(low - margin * (lowest is None), high + margin))
     axis.yaxis.set_major_locator(MaxNLocator(6))
     start = axis.get_ylim()[0]
     axis.set_ylabel("test R²" if start <= 0 else f"test R² (axis starts at {start:.2f})")
+
+
+def _write_below(axis: Axes, below: list[tuple[float, str, str]]) -> None:
+    """Write means below the axis at its lower edge, at their number of cells; those of one number in lines."""
+    low, width = axis.get_xlim()[0], axes_size(axis)[0]
+    scale = np.log(axis.get_xlim()[1] / low)
+    taken: list[tuple[float, float, int]] = []
+    for place, text, color in below:
+        size = text_size(text, 6)[0]
+        left = round(float(np.clip(np.log(place / low) / scale * width - size / 2, 1, width - size - 1)), 3)
+        lines = {line for start, end, line in taken if start < left + size + 2 and left < end + 2}
+        line = min(set(range(len(below))) - lines)
+        taken.append((left, left + size, line))
+        axis.annotate(text, (0, 0), (left, 2 + 8 * line), xycoords="axes fraction", textcoords="offset points",
+                      fontsize=6, color=color, ha="left", va="bottom", path_effects=OUTLINE, zorder=6)  # fmt: skip
 
 
 def _shifts(sizes: np.ndarray, n_models: int) -> np.ndarray:

@@ -381,7 +381,7 @@ CASES = {
     ],
     "plot_learning_curve": [
         lambda: plot_learning_curve(curve_of_sizes((100,), {"mine": (0.3, 5)}, 1)),
-        lambda: plot_learning_curve(curve_of_sizes((150, 155, 160, 1092)), 0.1),
+        lambda: plot_learning_curve(curve_of_sizes((150, 155, 160, 1092)), 0.0),
         lambda: plot_learning_curve(curve_of_sizes()),
     ],
     "PairedModel.plot": [own_map],
