@@ -30,7 +30,7 @@ N_RUNS, RESAMPLES = 20, ("seed", "donor")
 MODELS = {
     "sBNN-2, paper": SparseBottleneckRegressor(schedule="paper", group_lasso=0.1),
     "sBNN-2, fast": SparseBottleneckRegressor(schedule="fast"),
-    "sBNN-2, ten of fast": SparseBottleneckRegressor(schedule="fast", n_networks=10),
+    "sBNN-2, stable": SparseBottleneckRegressor(schedule="stable"),
     "sRRR-2": ReducedRankRegressor(2, ALPHAS["sRRR-2"], relaxed=True),
     "sRRR-full": ReducedRankRegressor(None, ALPHAS["sRRR-full"], relaxed=True),
 }

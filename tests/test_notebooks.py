@@ -16,7 +16,7 @@ from sbnn.data.sources import data_folder, locate
 
 ROOT = Path(__file__).parent.parent
 PAPER = ("preprocess", "sBNN_training", "linear_models", "latent_visualisation")
-EXAMPLES = ("examples/your_own_cells", "examples/another_cohort")
+EXAMPLES = ("examples/your_own_cells", "examples/another_cohort", "examples/which_genes")
 NAMES = (*PAPER, *EXAMPLES)
 
 
@@ -76,6 +76,7 @@ def test_notebook_runs_on_simulated_data(name, runs):
     [
         ("examples/your_own_cells", ["own_cells_tsne", "own_cells_map"], "own"),
         ("examples/another_cohort", ["external_cohort"], "external"),
+        ("examples/which_genes", ["genes_number", "genes_importance"], "genes"),
     ],
 )
 def test_example_runs_on_simulated_data(name, figures, group, runs):

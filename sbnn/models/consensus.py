@@ -27,6 +27,8 @@ from sbnn.models.tasks import TrainedNetwork, TrainingTask
 ENSEMBLE_STAGE = "ensemble"
 #: Stage before it: R2 of the network whose map is shown, alone.
 CONSENSUS_STAGE = "consensus"
+#: Latent dimensions of maps whose mean is learnt: more cannot be drawn, and aligning many maps takes long.
+MAP_DIMS = (2, 3)
 #: How the encoder learns the mean map, and the decoder the features (benchmarks/choose_consensus.py).
 _DISTILLED: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 128, "decay": "cosine", "evaluate_every": 50}
 _ENCODER = Stage("finetuned", epochs=100, **_DISTILLED)
@@ -87,9 +89,10 @@ def find_consensus(
 ) -> TrainedNetwork:
     """Return one network that stands for networks that read the same genes.
 
-    Its encoder starts from that of the network whose map agrees most with the others', by mean Procrustes R2, and is
-    trained to give each training cell its place in the mean of all maps (`sbnn.models.map_agreement.mean_of_maps`). Its
-    decoder is then trained to predict the features from these places.
+    With two or three latent dimensions, which are drawn as a map, it is one network more: its encoder starts from that
+    of the network whose map agrees most with the others', by mean Procrustes R2, and is trained to give each training
+    cell its place in the mean of all maps (`sbnn.models.map_agreement.mean_of_maps`); its decoder is then trained to
+    predict the features from these places. With one or with more dimensions it is the network that agrees most.
 
     Parameters
     ----------
@@ -137,6 +140,8 @@ def distil(
     genes = X[np.ix_(cells, selected)] - members[0].x_mean[selected]
     maps = encode_all(layers, stacked, genes)
     start = members[most_central(maps)].weights
+    if maps.shape[2] not in MAP_DIMS:
+        return start
     encoder, decoder = encoder_of(layers), decoder_of(layers)
     own = replace(
         task,

@@ -47,12 +47,12 @@ def mean_of_maps(maps: np.ndarray) -> np.ndarray:
         return np.full(maps.shape[1:], np.nan)
     first = np.asarray(maps[most_central(maps)], dtype=np.float64)
     centre = first.mean(axis=0)
-    size, mean = np.linalg.norm(first - centre), first - centre
+    size, mean = float(np.linalg.norm(first - centre)), first - centre
     centred = maps - maps.mean(axis=1, keepdims=True, dtype=np.float64)
     for _ in range(_ALIGNMENTS):
         turned = [cells @ rotation * scale for cells in centred for rotation, scale in [rotation_onto(cells, mean)]]
         mean = np.mean(turned, axis=0)
-        mean *= size / max(np.linalg.norm(mean), 1e-300)
+        mean *= size / max(float(np.linalg.norm(mean)), 1e-300)
     return mean + centre
 
 
