@@ -23,6 +23,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
@@ -30,6 +31,8 @@ from sklearn.base import clone
 from sbnn import PairedModel, ReducedRankRegressor, SparseBottleneckRegressor, coverage_table, load_dataset
 from sbnn.data.count_tables import rows_of
 from sbnn.data.published.scala import read_count_table
+from sbnn.storage.writing import all_or_nothing
+from sbnn.validation.fit_keys import training_code_hash
 from sbnn.validation.folds import make_folds
 
 COVERAGE, N_INNER = 0.9, 5
@@ -46,17 +49,32 @@ OUTPUT = Path(__file__).with_name("coverage.csv")
 def calibrated(estimator, data, store):
     """Return a PairedModel of these cells with intervals."""
     model = PairedModel(clone(estimator)).fit(data)
-    return model.calibrate(data, N_INNER, store=store, progress=False)
+    return model.calibrate(data, N_INNER, store=None if store is None else store / "fits", progress=False)
 
 
 def held_out_donors(estimator, data, store):
     """Return the coverage of cells of held-out donors, over all folds, with every cell counted once."""
-    tables = []
-    for fold in make_folds(data, "donor"):
-        training = data.subset(fold.train)
-        model = calibrated(estimator, training, store)
-        tables.append(coverage_table(model, data.subset(fold.test), COVERAGE, training=training))
-    return pool(tables)
+    return pool([one_fold(estimator, data, fold, store) for fold in make_folds(data, "donor")])
+
+
+def one_fold(estimator, data, fold, store):
+    """Return the coverage of the held-out cells of a fold; tables of finished folds are in the store."""
+    about = training_code_hash(), repr(estimator), data.fingerprint, fold, N_INNER, COVERAGE
+    finished = None if store is None else store / "tables" / f"{joblib.hash(about)}.csv"
+    if finished is not None and finished.exists():
+        return read_table(finished)
+    training = data.subset(fold.train)
+    table = coverage_table(calibrated(estimator, training, store), data.subset(fold.test), COVERAGE, training=training)
+    if finished is not None:
+        finished.parent.mkdir(parents=True, exist_ok=True)
+        with all_or_nothing(finished) as temporary:
+            table.to_csv(temporary, index=False)
+    return table
+
+
+def read_table(path):
+    """Read a table; the family NA, should there be one, is a name."""
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
 def pool(tables):
@@ -89,7 +107,7 @@ def merged(tables):
     """Return the rows found now, and those of an earlier run for what was left out."""
     found = pd.concat(tables, ignore_index=True)
     if OUTPUT.exists():
-        before = pd.read_csv(OUTPUT, keep_default_na=False, na_values=[""])
+        before = read_table(OUTPUT)
         again = pd.MultiIndex.from_frame(before[["cohort", "model"]]).isin(
             pd.MultiIndex.from_frame(found[["cohort", "model"]])
         )

@@ -7,8 +7,8 @@ Names of the arrays, each after "intervals ":
 - selected (n_folds, n_genes): genes that the model of a fold reads
 - x_mean and weights, flat: means of the selected genes, and all layers (or W and V), fold after fold
 - y_mean (n_folds, n_features)
-- gene_means_, gene_sds_, gene_shares_ (n_folds, n_genes), feature_means_, feature_sds_ (n_folds, n_features): of the
-  training cells of each fold; no shares if the model takes expression instead of counts
+- `gene_means_`, `gene_sds_`, `gene_shares_` (n_folds, n_genes), `feature_means_`, `feature_sds_` (n_folds, n_features):
+  of the training cells of each fold; no shares if the model takes expression instead of counts
 
 and in the JSON text below "intervals": `n_groups` (null for random folds), and `median_depths`, one per fold or null.
 """

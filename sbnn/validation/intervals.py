@@ -152,9 +152,7 @@ def _fit_folds(estimator, X, Y, folds, store=None, n_jobs=None, progress=True, o
     for number, (train, _) in enumerate(folds.folds):
         train = train if fills else train[~np.isnan(Y[train]).any(axis=1)]
         if not len(train):
-            raise ValueError(
-                f"fold {number} of the calibration has no training cell in which every feature was measured"
-            )
+            raise ValueError(f"fold {number} of the calibration has no training cell with a value of every feature")
         targets = Y[train, 0] if one_target else Y[train]
         models.append(reduce_model(clone(estimator).fit(_rows(X, train), targets)))
     return models
