@@ -124,9 +124,9 @@ def fit_on_folds(
     within_fold: bool = False,
     keep: Collection[str] = ("predictions", "latents"),
     progress: bool = True,
-    keep_models: bool = True,
     n_variable_genes: int | None = None,
     detection_threshold: float = 0,
+    keep_models: bool = True,
 ) -> CrossValidation:
     """Fit models on folds that are made already; unlike those of a user, their training cells may be repeated.
 
