@@ -25,7 +25,7 @@ from sbnn import (
 )
 from sbnn.data.preprocessing import fit_preprocessor
 from sbnn.models.schedules import Schedule, Stage
-from sbnn.validation import cross_validation, dispatch, execution
+from sbnn.validation import dispatch, execution, protocol
 from sbnn.validation.class_ridge import ClassRidge
 from sbnn.validation.folds import FoldView, make_folds, view_fold
 from sbnn.validation.nested import choose_candidate
@@ -162,11 +162,11 @@ def test_no_value_of_a_test_cell_changes_a_bit_of_any_model_or_choice(data, clea
 def test_the_comparison_finds_z_scores_of_all_cells(data, clean, monkeypatch):
     """A planted leak: the models of the outer fold see z-scores over all cells."""
 
-    def leaky(data, fold, within_fold=False):
+    def leaky(data, fold, *choice):
         _, X, Y = fit_preprocessor(data)
         return FoldView(X, Y, fold.train, fold.test)
 
-    monkeypatch.setattr(cross_validation, "view_fold", leaky)
+    monkeypatch.setattr(protocol, "view_fold", leaky)
     linear = {name: models for name, models in kinds_of_models().items() if name != "sBNN-2"}
     own = nested(data, linear, clean.folds)
     noisy = nested(with_noise(data, own.folds[0].test), linear, own.folds)
