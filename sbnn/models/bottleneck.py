@@ -58,8 +58,8 @@ class SparseBottleneckRegressor(LatentRegressorMixin, MultiOutputMixin, Regresso
         With more than one, an ensemble: networks that differ in their seed (the first is the one that would be trained
         alone) and are pruned to one set of genes, those with the largest norms on average over networks, each
         network's norms divided by their root mean square; of equal ones, the genes that come first in X. `predict` is
-        their mean. `transform` is the map of a further network, the consensus, which has learnt the mean of their
-        aligned maps (`sbnn.models.consensus`); what is decoded from the map, and `network_`, are its.
+        their mean. `transform`, `network_` and what is decoded are of the consensus (`sbnn.models.consensus`), which
+        has learnt the mean of their aligned maps, or, if not in two or three dimensions, is the most central one.
 
     Attributes
     ----------

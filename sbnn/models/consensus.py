@@ -37,47 +37,6 @@ _DECODER = Stage("finetuned", epochs=50, **_DISTILLED)
 _STREAMS = 200, 201
 
 
-def join_members(
-    members: Sequence[TrainedNetwork],
-    layers: tuple[Layer, ...],
-    n_selected: int | None,
-    X: np.ndarray,
-    Y: np.ndarray,
-    task: TrainingTask,
-    ridge: float,
-) -> TrainedNetwork:
-    """Join networks that read the same genes into one whose prediction is their mean.
-
-    Parameters
-    ----------
-    members : list of TrainedNetwork
-    layers : tuple of Layer
-    n_selected : int or None
-        Number of genes that each member would have kept for itself.
-    X, Y : arrays, shapes (n_cells, n_genes) and (n_cells, n_features)
-    task : TrainingTask
-        What the networks were trained on.
-    ridge : float
-
-    Returns
-    -------
-    TrainedNetwork
-        The consensus network (`find_consensus`) with all `members`; its history ends with the stage "ensemble", R2 of
-        their mean prediction.
-    """
-    stacked, first = stack_weights(members), members[0]
-    consensus = find_consensus(members, layers, n_selected, X, Y, task, ridge)
-    scores, by_feature = _scores(lambda genes: predict_mean(layers, stacked, genes), X, Y, first, task)
-    if consensus.diverged_in is not None:
-        scores, by_feature = (np.nan, np.nan), np.full(len(first.y_mean), np.nan)
-    return replace(
-        consensus,
-        history=_with_stage(consensus.history, ENSEMBLE_STAGE, scores),
-        feature_r2=by_feature,
-        members=stacked,
-    )
-
-
 def find_consensus(
     members: Sequence[TrainedNetwork],
     layers: tuple[Layer, ...],
@@ -96,8 +55,14 @@ def find_consensus(
 
     Parameters
     ----------
-    members, layers, n_selected, X, Y, task, ridge
-        See `join_members`.
+    members : list of TrainedNetwork
+    layers : tuple of Layer
+    n_selected : int or None
+        Number of genes that each member would have kept for itself.
+    X, Y : arrays, shapes (n_cells, n_genes) and (n_cells, n_features)
+    task : TrainingTask
+        What the networks were trained on.
+    ridge : float
 
     Returns
     -------
@@ -125,6 +90,38 @@ def find_consensus(
     )
 
 
+def add_members(
+    consensus: TrainedNetwork,
+    members: Sequence[TrainedNetwork],
+    layers: tuple[Layer, ...],
+    X: np.ndarray,
+    Y: np.ndarray,
+    task: TrainingTask,
+) -> TrainedNetwork:
+    """Return the consensus of networks as their ensemble, whose prediction is their mean.
+
+    Parameters
+    ----------
+    consensus : TrainedNetwork
+        From `find_consensus`, with the same other arguments.
+
+    Returns
+    -------
+    TrainedNetwork
+        With all `members`; the history ends with the stage "ensemble", R2 of their mean prediction.
+    """
+    stacked = stack_weights(members)
+    scores, by_feature = (np.nan, np.nan), np.full_like(consensus.feature_r2, np.nan)
+    if consensus.diverged_in is None:
+        scores, by_feature = _scores(lambda genes: predict_mean(layers, stacked, genes), X, Y, consensus, task)
+    return replace(
+        consensus,
+        history=_with_stage(consensus.history, ENSEMBLE_STAGE, scores),
+        feature_r2=by_feature,
+        members=stacked,
+    )
+
+
 def distil(
     members: Sequence[TrainedNetwork],
     layers: tuple[Layer, ...],
@@ -143,13 +140,8 @@ def distil(
     if maps.shape[2] not in MAP_DIMS:
         return start
     encoder, decoder = encoder_of(layers), decoder_of(layers)
-    own = replace(
-        task,
-        train_cells=cells,
-        clusters=None,
-        layout=None,
-        cell_weights=None if task.cell_weights is None else task.cell_weights[counted],
-    )
+    weights = None if task.cell_weights is None else task.cell_weights[counted]
+    own = TrainingTask(np.arange(len(cells)), random_state=task.random_state, fold=task.fold, cell_weights=weights)
     train = partial(train_part, ridge=ridge, task=own)
     encoding = train(genes, mean_of_maps(maps), encoder, start[: 2 * len(encoder)], _ENCODER, stream=_STREAMS[0])
     latents, features = apply_layers(encoder, encoding, genes), Y[cells] - members[0].y_mean

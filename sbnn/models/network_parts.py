@@ -36,7 +36,7 @@ def train_part(
         How long and how fast.
     ridge : float
     task : TrainingTask
-        Its seed, its fold and the weights of its training cells, which are the rows of `inputs`, are taken.
+        Its training cells are rows of `inputs`.
     stream : int
         Stream of random numbers of the order of cells.
 
@@ -46,10 +46,7 @@ def train_part(
         kernel and bias of each layer.
     """
     inputs, targets = np.asarray(inputs, dtype=np.float32), np.asarray(targets, dtype=np.float32)
-    rows = TrainingTask(
-        np.arange(len(inputs)), random_state=task.random_state, fold=task.fold, cell_weights=task.cell_weights
-    )
     weights = [np.asarray(weight, dtype=np.float32)[None] for weight in start]
-    run = StackRun(inputs, targets, [rows], layers, ridge, weights=weights, centre=False)
+    run = StackRun(inputs, targets, [task], layers, ridge, weights=weights, centre=False)
     run.step(stage, stream, group_lasso=0.0)
     return run.weights_of(0)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sbnn._checks import check_matrix
-from sbnn.models.consensus import find_consensus, join_members
+from sbnn.models.consensus import add_members, find_consensus
 from sbnn.models.ensembles import count_members, list_members
 from sbnn.models.network import network_layers
 from sbnn.models.schedules import Schedule, Stage, get_schedule
@@ -78,6 +78,9 @@ def train_stack(
     trained = run.finish()
     if n_members == 1:
         return trained
-    join = join_members if n_networks > 1 else find_consensus
-    together = (trained[start : start + n_members] for start in range(0, len(trained), n_members))
-    return [join(own, layers, n_selected, X, Y, task, ridge) for own, task in zip(together, tasks, strict=True)]
+    joined = []
+    for place, task in enumerate(tasks):
+        own = trained[place * n_members : (place + 1) * n_members]
+        network = find_consensus(own, layers, n_selected, X, Y, task, ridge)
+        joined.append(network if n_networks == 1 else add_members(network, own, layers, X, Y, task))
+    return joined
