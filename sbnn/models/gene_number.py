@@ -15,7 +15,7 @@ from sbnn.models.fit_arguments import relative_weights
 from sbnn.models.layouts import fold_layouts
 from sbnn.models.r2 import r2
 from sbnn.models.schedules import Schedule, get_schedule
-from sbnn.models.tasks import STACK_SIZE, Tables, TrainingTask, check_stack, cut_stack, joint_tables
+from sbnn.models.tasks import STACK_SIZE, Tables, TrainingTask, cut_stack, joint_tables
 
 #: `n_selected` of a network that chooses the number of its genes when it is fitted.
 AUTO = "auto"
@@ -287,50 +287,35 @@ def _check_observed(views):
 
 def _follow_stack(settings, stack, views, numbers, weights, advance):
     """Train the networks of several folds at once; return their NumberFits."""
-    from sbnn.models.consensus import find_consensus
-    from sbnn.models.ensembles import count_members, list_members
+    from sbnn.models.ensembles import count_members
     from sbnn.models.network import network_layers
-    from sbnn.models.stack_run import StackRun
+    from sbnn.models.training import train_numbers
 
     X, Y, tasks = joint_tables(stack, views)
-    X, Y = check_matrix(X, "X", np.float32), check_matrix(Y, "Y", np.float32, allow_nan=True)
-    *first, pruned = settings["schedule"]
-    check_stack(X, Y, tasks, settings["schedule"], max(numbers))
     layers = network_layers(Y.shape[1], settings["bottleneck_dim"], settings["hidden"])
-    n_networks = settings["n_networks"]
-    n_members = count_members(n_networks, settings["schedule"])
-    members = list_members(tasks, n_members)
-    run = StackRun(X, Y, members, layers, settings["ridge"], n_sharing=n_members)
-    for stream, stage in enumerate(first):
-        run.step(stage, stream)
+    n_trained = len(tasks) * count_members(settings["n_networks"], settings["schedule"])
+    settings = {name: value for name, value in settings.items() if name != "n_selected"}
     fits = []
-    for number in numbers:
-        branch = run.fork()
-        branch.keep_largest(number)
-        branch.step(pruned, stream=len(first))
-        trained = branch.finish()
-        for place, task in enumerate(tasks):
-            own = trained[place * n_members : (place + 1) * n_members]
-            if n_members > n_networks:
-                own = [find_consensus(own, layers, number, X, Y, task, settings["ridge"])]
-            score = _held_out_r2(own, layers, views[task.fold], weights, number, task.fold)
-            fits.append(NumberFit(task.fold, number, score, own[0].selected))
-        advance(len(members))
+    for number, networks in zip(numbers, train_numbers(X, Y, tasks, numbers, **settings), strict=True):
+        for task, network in zip(tasks, networks, strict=True):
+            score = _held_out_r2(network, layers, views[task.fold], weights, number, task.fold)
+            fits.append(NumberFit(task.fold, number, score, network.selected))
+        advance(n_trained)
     return fits
 
 
-def _held_out_r2(own, layers, view, weights, number, fold):
-    """R2 of the mean prediction of networks that read the same genes, on the test cells of their fold."""
-    from sbnn.models.ensembles import first_divergence, predict_mean, stack_weights
+def _held_out_r2(network, layers, view, weights, number, fold):
+    """R2 of a network, or of the mean prediction of an ensemble, on the test cells of its fold."""
+    from sbnn.models.ensembles import predict_mean
 
-    diverged = first_divergence(own)
-    if diverged is not None:
-        warn(f"with {number} genes, training diverged in fold {fold}, in the stage {diverged!r}: its R2 is NaN")
+    if network.diverged_in is not None:
+        diverged = f"training diverged in fold {fold}, in the stage {network.diverged_in!r}"
+        warn(f"with {number} genes, {diverged}: its R2 is NaN")
         return np.nan
-    selected, x_mean, y_mean = own[0].selected, own[0].x_mean, own[0].y_mean
-    cells = check_matrix(view.X[view.test], "X", np.float32)[:, selected] - x_mean[selected]
-    predictions = predict_mean(layers, stack_weights(own), cells) + y_mean
-    return r2(view.Y[view.test], predictions, y_mean, None if weights is None else weights[view.test])
+    cells = check_matrix(view.X[view.test], "X", np.float32)[:, network.selected] - network.x_mean[network.selected]
+    members = [weight[None] for weight in network.weights] if network.members is None else network.members
+    predictions = predict_mean(layers, members, cells) + network.y_mean
+    return r2(view.Y[view.test], predictions, network.y_mean, None if weights is None else weights[view.test])
 
 
 def scores_of(fits: Sequence[NumberFit]) -> pd.DataFrame:

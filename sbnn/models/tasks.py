@@ -104,7 +104,11 @@ class TrainingTask:
 
 
 def check_stack(
-    X: np.ndarray, Y: np.ndarray, tasks: Sequence[TrainingTask], stages: Schedule | Sequence[Stage], n_selected: int
+    X: np.ndarray,
+    Y: np.ndarray,
+    tasks: Sequence[TrainingTask],
+    stages: Schedule | Sequence[Stage],
+    numbers: Sequence[int],
 ) -> None:
     """Check that the tasks match the data and each other.
 
@@ -114,14 +118,14 @@ def check_stack(
     Y : array, shape (n_cells, n_features)
     tasks : sequence of TrainingTask
     stages : Schedule or sequence of Stage
-    n_selected : int
-        Genes that a stage "pruned" keeps.
+    numbers : sequence of int
+        Genes that a stage "pruned" keeps, each in a copy.
 
     Raises
     ------
     ValueError
         No tasks, X and Y of other cells, tasks with different numbers of steps per epoch or a stage without cells,
-        `n_selected` beyond the number of genes.
+        a number beyond that of the genes.
     """
     if not tasks:
         raise ValueError("tasks is empty: give at least one TrainingTask")
@@ -131,8 +135,10 @@ def check_stack(
         raise ValueError(f"only networks with the same number of steps per epoch can be stacked, got {sorted(steps)}")
     if 0 in next(iter(steps)):
         raise ValueError("a stage is left without training cells: give more cells")
-    if any(stage.name == "pruned" for stage in stages) and not 1 <= n_selected <= X.shape[1]:
-        raise ValueError(f"n_selected must be between 1 and the {X.shape[1]} genes, got {n_selected}")
+    if any(stage.name == "pruned" for stage in stages):
+        for number in numbers:
+            if not 1 <= number <= X.shape[1]:
+                raise ValueError(f"n_selected must be between 1 and the {X.shape[1]} genes, got {number}")
 
 
 def cut_stack(stack: list[_T], size: int) -> list[list[_T]]:

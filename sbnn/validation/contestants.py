@@ -9,17 +9,19 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
+from sklearn.feature_selection import SelectFromModel
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from sbnn._checks import check_number, check_rows, check_seed, check_unique, preview
+from sbnn._checks import check_number, check_rows, check_seed, check_unique, check_whole, preview
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.default_network import N_NETWORKS, SMALL_DATA
 from sbnn.models.elastic_net import check_solver
 from sbnn.models.reduced_rank import ReducedRankRegressor
 from sbnn.models.schedules import get_schedule
+from sbnn.models.sized_reduced_rank import SizedReducedRank
 from sbnn.validation.baselines import ClassMean
 from sbnn.validation.class_ridge import ClassRidge
 
@@ -34,6 +36,7 @@ NETWORK_GENES = (10, 25, 50, 100)
 def honest_models(
     data: PairedData,
     genes: Sequence[str] | None = None,
+    n_genes: int | None = None,
     names: Collection[str] | None = None,
     solver: str = "sklearn",
     shorten: float = 1.0,
@@ -50,6 +53,10 @@ def honest_models(
         The genes that the models read; all if None. Depth and z-scores are those of all genes of the data in both
         cases. Given genes should come from elsewhere than these cells: if they were selected with the features of test
         cells, scores are too good.
+    n_genes : int, optional
+        Let each model select this many genes on its training cells, and return those that can: the genes with the
+        largest coefficients (ridge), the penalty nearest to this number (lasso, elastic net, sRRR), the genes with the
+        largest importances (extra trees), or the stage "pruned" (networks).
     names : collection of str, optional
         The models to return, in this order; all if None. Cheap ones come first: "family mean", "type mean", "ridge",
         "lasso", "elastic net", "sRRR-2", "sRRR-3", "sRRR-4", "sRRR-full" (relaxed), "PCA + kNN", "kernel ridge" (RBF),
@@ -70,7 +77,8 @@ def honest_models(
     Raises
     ------
     ValueError
-        An unknown name or gene, a model that these data cannot have, or a solver, factor or seed out of range.
+        An unknown name or gene, a model that these data cannot have, both `genes` and `n_genes`, or a number, solver,
+        factor or seed out of range.
 
     Notes
     -----
@@ -82,13 +90,22 @@ def honest_models(
     check_number(shorten, "shorten", above=True)
     check_seed(random_state)
     columns = None if genes is None else _columns_of(genes, data.gene_names)
-    n_genes = data.n_genes if columns is None else len(columns)
+    n_read = data.n_genes if columns is None else len(columns)
     found = {
         **_class_means(data),
         **_linear_models(data.n_features, solver),
-        **_other_models(data, n_genes, shorten, random_state),
-        **_networks(data.n_cells, n_genes, columns is not None, shorten, random_state),
+        **_other_models(data, n_read, shorten, random_state),
     }
+    numbers: list[int | None] = [number for number in NETWORK_GENES if number <= n_read] or [n_read]
+    if n_genes is not None:
+        if genes is not None:
+            raise ValueError("give either genes, which all models read, or n_genes, of which each selects its own")
+        check_whole(n_genes, "n_genes")
+        if n_genes > data.n_genes:
+            raise ValueError(f"n_genes must be between 1 and the {data.n_genes} genes of the data, got {n_genes}")
+        numbers, found = [n_genes], _selecting_models(found, n_genes, data.n_features, solver)
+    given = columns is not None
+    found |= _networks(data.n_cells, [None] if given else numbers, given, shorten, random_state)
     if names is not None:
         if isinstance(names, str):
             raise ValueError(f"names must be a list of names of models, got the text {names!r}")
@@ -211,11 +228,29 @@ def _other_models(data, n_genes, shorten, random_state):
     }
 
 
-def _networks(n_cells, n_genes, given, shorten, random_state):
-    """Bottleneck networks of 2 and 64 dimensions, single and as means of ten; given genes are all kept."""
+def _selecting_models(found, n_genes, n_features, solver):
+    """Of the models that are not networks, those that can select a number of genes."""
+    sized = {"n_selected": n_genes, "solver": solver}
+    ranks = {"sRRR-2": 2, "sRRR-3": 3, "sRRR-4": 4, "sRRR-full": None}
+    return {
+        "ridge": [_on_own_genes(one, n_genes, "gene_norms_") for one in found["ridge"]],
+        "lasso": [SizedReducedRank(rank=None, relaxed=False, **sized)],
+        "elastic net": [SizedReducedRank(rank=None, l1_ratio=0.5, relaxed=False, **sized)],
+        **{name: [SizedReducedRank(rank=rank, **sized)] for name, rank in ranks.items() if name in found},
+        "extra trees": [_on_own_genes(one, n_genes, "auto") for one in found["extra trees"]],
+    }
+
+
+def _on_own_genes(estimator, n_genes, importance):
+    """Return a pipeline in which an estimator is fitted, and fitted again on the genes that it finds most important."""
+    largest = SelectFromModel(estimator, threshold=-np.inf, max_features=n_genes, importance_getter=importance)
+    return Pipeline([("genes", largest), ("model", clone(estimator))])
+
+
+def _networks(n_cells, numbers, given, shorten, random_state):
+    """Bottleneck networks of 2 and 64 dimensions, single and as means of ten; given genes are kept, without penalty."""
     from sbnn.models.bottleneck import SparseBottleneckRegressor  # here, so that other models do not need Keras
 
-    numbers = [None] if given else [number for number in NETWORK_GENES if number <= n_genes] or [n_genes]
     small = n_cells < SMALL_DATA
     kinds = {
         "sBNN-2": (2, "small" if small else "fast", (0.2, 0.1) if small else (0.1, 0.05), 1),
@@ -234,7 +269,7 @@ def _networks(n_cells, n_genes, given, shorten, random_state):
                 random_state=random_state,
             )
             for number in numbers
-            for penalty in penalties
+            for penalty in ((0.0,) if given else penalties)
         ]
         for name, (n_dims, schedule, penalties, n_networks) in kinds.items()
     }

@@ -9,9 +9,18 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from sbnn.models.latent_regressor import is_network
-from sbnn.models.schedules import get_schedule
 from sbnn.models.tasks import STACK_SIZE
-from sbnn.validation.execution import Fit, Job, Plan, cut_into_chunks, fitting_stack, run_chunk, stack_shape
+from sbnn.validation.execution import (
+    Fit,
+    Job,
+    Plan,
+    chunk_shape,
+    count_epochs,
+    count_trained,
+    cut_into_chunks,
+    fitting_stack,
+    run_chunk,
+)
 from sbnn.validation.workers import is_local, n_threads_for, run_elsewhere, run_in_threads, runs_here
 
 
@@ -52,11 +61,11 @@ def _run_networks(plan, jobs, stack_size, n_jobs, progress):
         return
     place, sizes = _place_of_networks(plan, jobs, stack_size, n_jobs)
     chunks = cut_into_chunks(plan, jobs, sizes)
-    n_epochs = [_count_epochs(plan, chunk) for chunk in chunks]
+    n_epochs = [count_epochs(plan, chunk) for chunk in chunks]
     with tqdm(total=sum(n_epochs), desc="networks x epochs", disable=hide_bar(progress)) as bar:
 
         def show(chunk, stage, r2):
-            bar.update(sum(plan.estimator(job).count_trained() for job in chunks[chunk]))
+            bar.update(count_trained(plan, chunks[chunk]))
             bar.set_postfix_str(stage if r2 is None else f"{stage}, R2 {np.mean(r2):.3f}", refresh=False)
 
         if place == "here":
@@ -65,7 +74,7 @@ def _run_networks(plan, jobs, stack_size, n_jobs, progress):
         elif place == "threads":
             # The first of each shape alone: its functions are compiled once, and in the same order in every process,
             # without which TensorFlow does not find them in its cache.
-            first = {stack_shape(plan, chunk[0]): number for number, chunk in reversed(list(enumerate(chunks)))}
+            first = {chunk_shape(plan, chunk): number for number, chunk in reversed(list(enumerate(chunks)))}
             for number in sorted(first.values()):
                 yield run_chunk(plan, chunks[number], partial(show, number))
             others = [number for number in range(len(chunks)) if number not in first.values()]
@@ -87,12 +96,6 @@ def _run_networks(plan, jobs, stack_size, n_jobs, progress):
                     r2 = last["r2_train"] if np.isnan(last["r2_test"]) else last["r2_test"]
                     bar.set_postfix_str(f"{fits[-1].name}, R2 {r2:.3f}")
                     yield fits
-
-
-def _count_epochs(plan, chunk):
-    """Epochs of a chunk, times its networks."""
-    n_networks = sum(plan.estimator(job).count_trained() for job in chunk)
-    return n_networks * sum(stage.epochs for stage in get_schedule(plan.estimator(chunk[0]).schedule))
 
 
 def _place_of_networks(plan, jobs, stack_size, n_jobs):

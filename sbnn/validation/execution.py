@@ -172,8 +172,8 @@ def cut_into_chunks(
 ) -> list[list[Job]]:
     """Return lists of jobs that are fitted together, stacks of networks first.
 
-    Networks of equal shape and with the same number of steps per epoch form stacks; linear models that differ only in
-    alpha and relaxation form a path.
+    Networks of equal shape and with the same number of steps per epoch form stacks, and those that differ only in their
+    number of genes share a place there; linear models that differ only in alpha and relaxation form a path.
 
     Parameters
     ----------
@@ -181,35 +181,72 @@ def cut_into_chunks(
     jobs : list of Job
         What is to be fitted.
     stack_size : callable
-        Returns the number of networks in a stack for an estimator.
+        Returns the number of networks in a stack for an estimator; those that share a place count once.
 
     Returns
     -------
     list of list of Job
     """
-    stacks: dict[tuple, list[Job]] = defaultdict(list)
+    shapes: dict[tuple, list[Job]] = defaultdict(list)
     others: dict[tuple, list[Job]] = defaultdict(list)
     for job in jobs:
         estimator = plan.estimator(job)
         if is_network(estimator):
-            stacks[stack_shape(plan, job)].append(job)
+            shapes[stack_shape(plan, job)].append(job)
         elif isinstance(estimator, ReducedRankRegressor):
             others["path", estimator.rank, estimator.l1_ratio, estimator.solver, job.fold].append(job)
         else:
             others["alone", *job].append(job)
+    stacks: dict[tuple, list[list[Job]]] = defaultdict(list)
+    for shape, networks in shapes.items():
+        for place in _places(plan, networks):
+            stacks[shape, tuple(_numbers(plan, place))].append(place)
     cut = []
     for stack in stacks.values():
-        estimator = plan.estimator(stack[0])
-        # What chooses its number of genes is alone: those of a stack have the same number.
+        estimator = plan.estimator(stack[0][0])
+        # What chooses its number of genes is alone: those of a stack have the same numbers.
         size = 1 if chooses_number(estimator) else stack_size(estimator) // estimator.count_trained()
-        cut += cut_stack(stack, max(1, size))
+        cut += [[job for place in part for job in place] for part in cut_stack(stack, max(1, size))]
     return [*cut, *others.values()]
 
 
 def stack_shape(plan: Plan, job: Job) -> tuple[Any, ...]:
-    """Return what networks must share to be stacked: arguments of `train_stack`, steps per epoch, number of genes."""
+    """Return what networks must share to be stacked: arguments of `train_numbers`, steps per epoch, number of genes."""
     estimator, n_genes = plan.estimator(job), plan.views[job.fold].X.shape[1]
-    return (*estimator.stack_settings().values(), plan.task(job).steps_per_epoch(estimator.schedule), n_genes)
+    settings = [value for name, value in estimator.stack_settings().items() if name != "n_selected"]
+    chooses = chooses_number(estimator)
+    return (*settings, chooses, plan.task(job).steps_per_epoch(estimator.schedule), n_genes)
+
+
+def chunk_shape(plan: Plan, chunk: Sequence[Job]) -> tuple[Any, ...]:
+    """Return what stacks share that are compiled alike, whatever their size: `stack_shape`, and numbers of genes."""
+    return stack_shape(plan, chunk[0]), tuple(_numbers(plan, _places(plan, chunk)[0]))
+
+
+def count_epochs(plan: Plan, chunk: Sequence[Job]) -> int:
+    """Return the epochs of a stack of networks, times its networks, as `run_chunk` tells them to `on_epoch`."""
+    places, schedule = _places(plan, chunk), get_schedule(plan.estimator(chunk[0]).schedule)
+    *first, last = (stage.epochs for stage in schedule)
+    return count_trained(plan, chunk) * (sum(first) + last * len(places[0]))
+
+
+def count_trained(plan: Plan, chunk: Sequence[Job]) -> int:
+    """Return how many networks are trained at once for a stack."""
+    return len(_places(plan, chunk)) * plan.estimator(chunk[0]).count_trained()
+
+
+def _places(plan: Plan, jobs: Iterable[Job]) -> list[list[Job]]:
+    """Jobs of networks of one `stack_shape`, those together that differ in nothing but their number of genes."""
+    places: dict[tuple, list[Job]] = defaultdict(list)
+    for job in jobs:
+        task = plan.task(job)
+        places[job.fold, task.group_lasso, task.random_state].append(job)
+    return list(places.values())
+
+
+def _numbers(plan, jobs):
+    """Return `n_selected` of each job."""
+    return [plan.estimator(job).n_selected for job in jobs]
 
 
 def fitting_stack(plan: Plan, estimator: SparseBottleneckRegressor, memory: int) -> int:
@@ -273,15 +310,24 @@ def run_chunk(
 
 
 def _train_networks(plan, chunk, on_epoch):
-    """Train a stack of networks."""
-    from sbnn.models.training import train_stack
+    """Train a stack of networks, and each to several numbers of genes if its jobs differ in these."""
+    from sbnn.models.training import train_numbers
 
-    X, Y, tasks = joint_tables([plan.task(job) for job in chunk], plan.views)
+    places = _places(plan, chunk)
+    X, Y, tasks = joint_tables([plan.task(place[0]) for place in places], plan.views)
     settings = plan.estimator(chunk[0]).stack_settings()
+    del settings["n_selected"]
+    numbers = _numbers(plan, places[0])
     if chooses_number(plan.estimator(chunk[0])):
-        settings["n_selected"] = _choose_number(plan, chunk[0])
-    networks = train_stack(X, Y, tasks, **settings, on_epoch=on_epoch)
-    return [adopt_network(plan, job, network) for job, network in zip(chunk, networks, strict=True)]
+        numbers = [_choose_number(plan, chunk[0])] * len(numbers)
+    trained = train_numbers(X, Y, tasks, numbers, **settings, on_epoch=on_epoch)
+    jobs = zip(*places, strict=True)  # of each number
+    fits = [
+        adopt_network(plan, job, network)
+        for same_number, networks in zip(jobs, trained, strict=True)
+        for job, network in zip(same_number, networks, strict=True)
+    ]
+    return sorted(fits, key=lambda fit: chunk.index(fit.job))
 
 
 def _choose_number(plan, job):

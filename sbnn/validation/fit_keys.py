@@ -56,6 +56,7 @@ TRAINING_CODE = (
     "data.preprocessing",
     "models.r2",
     "models.schedules",
+    "models.sized_reduced_rank",
     "models.stack_run",
     "validation.tables",
     "models.tasks",

@@ -47,7 +47,7 @@ class _Candidates(NamedTuple):
 
 def nested_cross_validate(
     data: PairedData,
-    models: Models,
+    models: Models | Sequence[Models],
     outer: FoldChoice = "donor",
     inner: int = 5,
     rule: str = "one_standard_error",
@@ -71,9 +71,10 @@ def nested_cross_validate(
         With `counts` and `features`, depth and z-scores are those of training cells. Without `counts`, X is z-scored
         again within folds, but its depth and logarithms are as given. The genes are those of the data: if they were
         chosen as variable on all cells, that choice has seen the test cells (it does not use Y).
-    models : dict
+    models : dict, or list of dicts
         Name -> list of unfitted estimators: the settings to choose from, from simple to complex; a single estimator is
-        no choice. See `sbnn.cross_validate` for the kinds.
+        no choice. See `sbnn.cross_validate` for the kinds. A list has a dict for each outer fold, with the same names:
+        for models on genes that were selected on the training cells of the fold.
     outer : "donor", "paper", "all", splitter, or list of (train, test)
         Folds whose test cells are scored, see `sbnn.validation.folds.make_folds`. "all" chooses and fits on all cells,
         and scores nothing.
@@ -109,7 +110,8 @@ def nested_cross_validate(
     ------
     ValueError
         As `sbnn.cross_validate`; an unknown rule, fewer than two inner folds or fewer training cells than inner folds;
-        or no candidate of a model has an R2 in every inner fold.
+        no candidate of a model has an R2 in every inner fold; or a list of models that are not as many as outer folds,
+        or have other names.
 
     References
     ----------
@@ -122,9 +124,8 @@ def nested_cross_validate(
     check_whole(random_state, "random_state", least=0)
     check_seed(random_state)
     keep = check_keep(keep)
-    checked_models(models, data)
-    contest = [_candidates(name, estimators, data.n_features) for name, estimators in models.items()]
     splits = make_folds(data, outer)
+    contests = _contests(models, data, len(splits))
     check_observed(data, splits)
     settings: dict[str, Any] = {
         "store": store,
@@ -134,7 +135,8 @@ def nested_cross_validate(
         "progress": progress,
     }
     parts, choices, inner_scores, n_fitted = [], [], [], 0
-    for number, split in enumerate(tqdm(splits, desc="outer folds", disable=hide_bar(progress))):
+    bar = tqdm(splits, desc="outer folds", disable=hide_bar(progress))
+    for number, (split, contest) in enumerate(zip(bar, contests, strict=True)):
         scores, fitted_inside = _score_inside(data, contest, number, split, inner, random_state, settings)
         chosen = [_choice_row(own, number, scores, rule) for own in contest]
         listed = [(own.name, own.estimators[row["candidate"]]) for own, row in zip(contest, chosen, strict=True)]
@@ -142,7 +144,7 @@ def nested_cross_validate(
         choices += chosen
         inner_scores.append(scores)
         n_fitted += fitted_inside + parts[-1].n_fitted
-    names = [own.name for own in contest]
+    names = [own.name for own in contests[0]]
     return CrossValidation(
         **{name: _join([getattr(part, name) for part in parts], names) for name in TABLES},
         folds=splits,
@@ -150,7 +152,7 @@ def nested_cross_validate(
         fingerprint=data.fingerprint,
         protocol=parts[0].protocol,
         estimators=[part.estimators[place] for place in range(len(names)) for part in parts],
-        models=[_describe(own, data.n_features, inner, rule, random_state) for own in contest],
+        models=[_describe(own, data.n_features, inner, rule, random_state) for own in zip(*contests, strict=True)],
         n_fitted=n_fitted,
         choices=_sorted(pd.DataFrame(choices), names),
         inner_scores=_sorted(pd.concat(inner_scores), names),
@@ -197,14 +199,40 @@ def choose_candidate(r2: npt.ArrayLike, n_genes: npt.ArrayLike, rule: str = "one
     return Choice(int(min(close, key=lambda candidate: (n_genes[candidate].mean(), candidate))), best)
 
 
+def _contests(models, data, n_folds):
+    """Candidates of every model, in each outer fold."""
+    by_fold = models if isinstance(models, (list, tuple)) else [models] * n_folds
+    if len(by_fold) != n_folds:
+        raise ValueError(
+            f"models is a list of {len(by_fold)}, and there are {n_folds} outer folds: give one dict for each"
+        )
+    for number, own in enumerate(by_fold):
+        checked_models(own, data)
+        if list(own) != list(by_fold[0]):
+            raise ValueError(
+                f"models[{number}] has the names {preview(list(own))}, models[0] {preview(list(by_fold[0]))}: "
+                "they must be the same, in one order"
+            )
+    return [[_candidates(name, estimators, data.n_features) for name, estimators in own.items()] for own in by_fold]
+
+
 def _candidates(name, estimators, n_features):
     """Candidates of a model, each labelled by the settings in which they differ."""
     estimators = list(estimators) if isinstance(estimators, (list, tuple)) else [estimators]
-    described = describe_models([(name, estimator) for estimator in estimators], n_features)
-    columns = dict.fromkeys(column for one in described for column in one if column not in ("model", "stages"))
+    described = [_settings(name, estimator, n_features) for estimator in estimators]
+    columns = dict.fromkeys(column for one in described for column in one)
     differ = [column for column in columns if len({repr(one.get(column)) for one in described}) > 1]
     labels = [", ".join(f"{column}={one[column]}" for column in differ if column in one) for one in described]
     return _Candidates(name, estimators, labels)
+
+
+def _settings(name, estimator, n_features):
+    """Hyperparameters of an estimator, or of the parts of a compound one, by name."""
+    own = describe_models([(name, estimator)], n_features)[0]
+    if own["kind"].startswith("sbnn."):
+        return {column: value for column, value in own.items() if column not in ("model", "stages")}
+    deep = estimator.get_params(deep=True)
+    return {key: value for key, value in deep.items() if isinstance(value, (int, float, str, bool, type(None)))}
 
 
 def _score_inside(data, contest, number, split, inner, random_state, settings):
@@ -225,7 +253,7 @@ def _score_inside(data, contest, number, split, inner, random_state, settings):
         )
     folds = [Fold(*pair) for pair in inner_folds(cells.n_cells, random_state, donors_of(cells), inner)]
     try:
-        found = fit_on_folds(cells, listed, folds, keep=(), **settings)
+        found = fit_on_folds(cells, listed, folds, keep=(), keep_models=False, **settings)
     except Exception as error:
         error.add_note(f"in the inner folds of outer fold {number}")
         raise
@@ -276,12 +304,14 @@ def _choice_row(own, number, scores, rule):
     }
 
 
-def _describe(own, n_features, inner, rule, random_state):
-    """Describe a model for `CrossValidation.models`: its candidates, and how one is chosen."""
-    runs = [(own.name, estimator) for estimator in own.estimators]
+def _describe(by_fold, n_features, inner, rule, random_state):
+    """Describe a model for `CrossValidation.models`: its candidates (of each fold, if they differ) and their choice."""
+    name = by_fold[0].name
     choice: dict[str, Any] = {"inner": int(inner), "rule": rule, "inner_random_state": int(random_state)}
-    kind = "sbnn.nested_cross_validate"
-    return {"model": own.name, "kind": kind, **choice, "candidates": describe_models(runs, n_features)}
+    candidates = [describe_models([(name, one) for one in own.estimators], n_features) for own in by_fold]
+    if any(own != candidates[0] for own in candidates):
+        candidates[0] = [{**one, "fold": number} for number, own in enumerate(candidates) for one in own]
+    return {"model": name, "kind": "sbnn.nested_cross_validate", **choice, "candidates": candidates[0]}
 
 
 def _join(tables, names):

@@ -14,7 +14,7 @@ from sbnn.models.network import apply_layers, build_network, initial_weights, la
 from sbnn.models.optimisers import adam_step, start_state
 from sbnn.models.schedules import SCHEDULES, Schedule, Stage, get_schedule
 from sbnn.models.tasks import TrainingTask
-from sbnn.models.training import train_stack
+from sbnn.models.training import train_numbers, train_stack
 from sbnn.validation.folds import Fold, FoldView
 
 ROOT = Path(__file__).parents[2]
@@ -449,3 +449,27 @@ def test_a_network_that_diverges_says_so_and_leaves_the_others_as_they_are(small
         (alone,) = train(data, [task], stages)
         assert trained.diverged_in is None and np.isfinite(trained.history["r2_test"]).all()
         np.testing.assert_allclose(trained.history["r2_test"], alone.history["r2_test"], atol=1e-4)
+
+
+@pytest.mark.parametrize("n_networks", [1, 2])
+@pytest.mark.parametrize("stages", [("pretrained", "finetuned", "pruned"), ("finetuned",)])
+def test_networks_pruned_to_several_numbers_are_those_of_each_number(small, stages, n_networks):
+    data = small[0]
+    schedule = Schedule("short", [stage for stage in ONE_EPOCH_EACH if stage.name in stages])
+    settings = {"schedule": schedule, "hidden": HIDDEN, "n_networks": n_networks}
+    tasks, numbers = tasks_of(data, 2), (7, None, 3)
+    counted = []
+    together = train_numbers(
+        data.X, data.Y, tasks, numbers, **settings, on_epoch=lambda stage, _: counted.append(stage)
+    )
+    for number, networks in zip(numbers, together, strict=True):
+        alone = train_stack(data.X, data.Y, tasks, n_selected=number, **settings)
+        for one, other in zip(networks, alone, strict=True):
+            for mine, theirs in zip(
+                (*one.weights, *(one.members or ())), (*other.weights, *(other.members or ())), strict=True
+            ):
+                np.testing.assert_array_equal(mine, theirs)
+            np.testing.assert_array_equal(one.selected, other.selected)
+            np.testing.assert_array_equal(one.gene_norms, other.gene_norms)
+            pd.testing.assert_frame_equal(one.history, other.history)
+    assert len(counted) == len(stages) - 1 + len(numbers)  # what comes before is trained once

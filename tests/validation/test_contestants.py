@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.linear_model import Lasso, Ridge
 
 from sbnn import (
@@ -19,7 +20,7 @@ from sbnn.data.cell_labels import UNKNOWN
 from sbnn.models.schedules import Stage
 from sbnn.validation.class_ridge import ClassRidge
 from sbnn.validation.contestants import honest_models, on_genes
-from sbnn.validation.folds import view_fold
+from sbnn.validation.folds import make_folds, view_fold
 
 NETWORKS = ["sBNN-2", "sBNN-64", "sBNN-2, ten networks", "sBNN-64, ten networks"]
 SOME = ["gene03", "gene07", "gene11", "gene12", "gene25"]
@@ -94,6 +95,36 @@ def test_few_genes_and_no_classes(data):
     assert {one.n_selected for one in honest_models(few)["sBNN-2"]} == {6}
     models = honest_models(replace(data, cell_types=None, type_colors=None))
     assert "family mean" in models and not {"type mean", "type + genes"} & set(models)
+
+
+def test_each_model_selects_its_own_number_of_genes(data, split):
+    models = honest_models(data, n_genes=6, shorten=0.05)
+    assert list(models)[-4:] == NETWORKS and {"ridge", "lasso", "sRRR-2", "extra trees"} <= set(models)
+    assert not {"family mean", "PCA + kNN", "kernel ridge", "type + genes", "gradient boosting"} & set(models)
+    assert {one.n_selected for name in NETWORKS for one in models[name]} == {6}
+    others = {name: estimators[-1] for name, estimators in models.items() if name not in NETWORKS}
+    found = validate(data, others, split, keep=[])
+    for name, model in zip(others, found.estimators, strict=True):
+        if name in ("ridge", "extra trees"):
+            view = view_fold(data, make_folds(data, split)[0], within_fold=True)
+            first, second = model.named_steps.values()
+            importances = clone(first.estimator).fit(view.X[view.train], view.Y[view.train])
+            importances = getattr(importances, "feature_importances_" if name == "extra trees" else "gene_norms_")
+            assert set(np.flatnonzero(first.get_support())) == set(np.argsort(-importances)[:6]), name
+            assert second.n_features_in_ == 6
+        else:
+            assert abs(int(model.selected_.sum()) - 6) <= 1, name
+
+
+def test_all_genes_are_the_largest_number(data):
+    with pytest.raises(ValueError, match="n_genes must be between 1 and the 30 genes of the data, got 31"):
+        honest_models(data, n_genes=31)
+    with pytest.raises(ValueError, match="n_genes must be a whole number"):
+        honest_models(data, n_genes=2.5)
+    with pytest.raises(ValueError, match="give either genes, .* or n_genes"):
+        honest_models(data, genes=data.gene_names[:3], n_genes=3)
+    with pytest.raises(ValueError, match="names has 'kernel ridge'"):
+        honest_models(data, n_genes=3, names=["kernel ridge"])
 
 
 def test_the_solver_is_passed_on(data):

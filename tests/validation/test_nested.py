@@ -27,6 +27,7 @@ from sbnn.data.preprocessing import fit_preprocessor
 from sbnn.models.schedules import Schedule, Stage
 from sbnn.validation import dispatch, execution, protocol
 from sbnn.validation.class_ridge import ClassRidge
+from sbnn.validation.contestants import on_genes
 from sbnn.validation.folds import FoldView, make_folds, view_fold
 from sbnn.validation.nested import choose_candidate
 from sbnn.validation.provenance import describe_models, found_in, list_differences
@@ -465,6 +466,8 @@ UNSCORED = r"models\['a'\]: none of the 2 candidates has an R2 in every inner fo
         ({"keep": ["weights"]}, "unknown table to keep 'weights'"),
         ({"models": {}}, "models is empty"),
         ({"models": {"a": []}}, "is an empty list"),
+        ({"models": [LINEAR] * 2}, "models is a list of 2, and there are 3 outer folds: give one dict for each"),
+        ({"models": [LINEAR, {"ridge": Ridge()}, LINEAR]}, r"models\[1\] has the names 'ridge', models\[0\] 'family"),
         ({"models": {"a": [Ridge(), 3]}}, "should be an estimator or a list"),
         ({"models": {"a": [ReducedRankRegressor(2), ReducedRankRegressor(9)]}}, "rank must be between 1 and 5, got 9"),
         ({"models": {"a": ClassRidge("cell_kinds")}}, "unknown of 'cell_kinds'"),
@@ -494,3 +497,25 @@ def test_errors_of_inner_folds_say_which_outer_fold(data):
     with pytest.raises(ValueError, match="has no training cell with a value of 'feature 1'") as error:
         nested(sparse, outer=[(np.r_[inside, others[:60]], others[60:])])
     assert "in the inner folds of outer fold 0" in error.value.__notes__
+
+
+def test_models_of_each_fold(data, result):
+    """Genes that were selected on the training cells of a fold, given in another order of settings."""
+    splits = [(fold.train, fold.test) for fold in result.folds]
+    columns = [[3, 1, 2], [5, 4, 6], [7, 8, 9]]
+    listed = [
+        {"ridge": [on_genes(Ridge(alpha), chosen, data) for alpha in (10.0, 1.0)], "mean": ClassMean()}
+        for chosen in columns
+    ]
+    found = nested(data, listed, splits)
+    for number, (split, models) in enumerate(zip(splits, listed, strict=True)):
+        alone = nested(data, models, [split])
+        for table in ("scores", "predictions", "choices", "inner_scores"):
+            mine = getattr(found, table)
+            mine = mine[mine["fold"] == number].drop(columns="fold").reset_index(drop=True)
+            pd.testing.assert_frame_equal(mine, getattr(alone, table).drop(columns="fold"), check_dtype=False)
+    described = {one["model"]: one for one in found.models}
+    assert [one["fold"] for one in described["ridge"]["candidates"]] == [0, 0, 1, 1, 2, 2]
+    assert "fold" not in described["mean"]["candidates"][0]
+    assert set(found.choices.query("model == 'ridge'")["settings"]) <= {"model__alpha=10.0", "model__alpha=1.0"}
+    assert found.summary().index.get_level_values("model").tolist() == ["ridge", "mean"]
