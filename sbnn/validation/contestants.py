@@ -36,8 +36,8 @@ NETWORK_GENES = (10, 25, 50, 100)
 def honest_models(
     data: PairedData,
     genes: Sequence[str] | None = None,
-    n_genes: int | None = None,
     names: Collection[str] | None = None,
+    n_genes: int | None = None,
     solver: str = "sklearn",
     shorten: float = 1.0,
     random_state: int = 0,
@@ -53,15 +53,15 @@ def honest_models(
         The genes that the models read; all if None. Depth and z-scores are those of all genes of the data in both
         cases. Given genes should come from elsewhere than these cells: if they were selected with the features of test
         cells, scores are too good.
-    n_genes : int, optional
-        Let each model select this many genes on its training cells, and return those that can: the genes with the
-        largest coefficients (ridge), the penalty nearest to this number (lasso, elastic net, sRRR), the genes with the
-        largest importances (extra trees), or the stage "pruned" (networks).
     names : collection of str, optional
         The models to return, in this order; all if None. Cheap ones come first: "family mean", "type mean", "ridge",
         "lasso", "elastic net", "sRRR-2", "sRRR-3", "sRRR-4", "sRRR-full" (relaxed), "PCA + kNN", "kernel ridge" (RBF),
         "type + genes" (`ClassRidge`), "extra trees", "gradient boosting" (one per feature), "sBNN-2", "sBNN-64", and
         both as means of ten networks: "sBNN-2, ten networks", "sBNN-64, ten networks".
+    n_genes : int, optional
+        Let each model select this many genes on its training cells, and return those that can: the genes with the
+        largest coefficients (ridge), the penalty nearest to this number (lasso, elastic net, sRRR), the genes with the
+        largest importances (extra trees), or the stage "pruned" (networks).
     solver : {"sklearn", "glmnet"}
         Of lasso, elastic net and sRRR, see `sbnn.ReducedRankRegressor`: "glmnet" is faster, and needs its package.
     shorten : float

@@ -127,6 +127,7 @@ def fit_on_folds(
     n_variable_genes: int | None = None,
     detection_threshold: float = 0,
     keep_models: bool = True,
+    only_fold: int | None = None,
 ) -> CrossValidation:
     """Fit models on folds that are made already; unlike those of a user, their training cells may be repeated.
 
@@ -141,6 +142,8 @@ def fit_on_folds(
         See `cross_validate`.
     keep_models : bool
         Whether the result has `estimators`; without them, much less memory is needed.
+    only_fold : int, optional
+        Fit in one of the folds only. The random numbers of networks depend on its number among all.
 
     Returns
     -------
@@ -164,7 +167,7 @@ def fit_on_folds(
     current_commit()  # determined now: the checkout may change during the run
     fold_protocol = FoldProtocol(within_fold, n_variable_genes, detection_threshold)
     protocol = str(fold_protocol)
-    views = view_folds(data, splits, fold_protocol)
+    views = view_folds(data, splits, fold_protocol, only_fold)
     if n_variable_genes is not None:
         _check_seen(listed, views, data.n_features, n_variable_genes)
     plan = Plan(data, listed, views, {}, keep, draw_seeds(listed, len(views)))
@@ -270,7 +273,7 @@ def checked_models(models: Models, data: PairedData) -> list[tuple[str, BaseEsti
 
 def _check_seen(listed, views, n_features, n_variable_genes):
     """Warn of folds that see another number of genes than asked; ValueError if a model needs more than a fold sees."""
-    numbers = [view.X.shape[1] for view in views]
+    numbers = [view.X.shape[1] for view in views if view is not None]
     others = [fold for fold, number in enumerate(numbers) if number != n_variable_genes]
     if others:
         folds, nearest = (", ".join(map(str, values)) for values in (others, [numbers[fold] for fold in others]))
@@ -320,7 +323,8 @@ def check_observed(data: PairedData, splits: Sequence[Fold]) -> None:
 def _restore(plan, store, keys, keep_models):
     """Return the fits that are in the store, and the jobs that are missing from it."""
     fits, missing = [], []
-    for job in (Job(model, fold) for model in range(len(plan.models)) for fold in range(len(plan.views))):
+    folds = [fold for fold, view in enumerate(plan.views) if view is not None]
+    for job in (Job(model, fold) for model in range(len(plan.models)) for fold in folds):
         content = None if store is None else store.load(keys[job])
         fit = None if content is None else unpack_fit(plan, job, content)
         if fit is not None and add_large_tables(plan, fit):
@@ -352,8 +356,8 @@ def _layouts(plan, missing):
 
 
 def _for_distinct_cells(views, make):
-    """Make clusters or layouts once for views that differ only in their genes."""
-    cells = [(id(view.Y), id(view.train)) for view in views]
-    distinct = dict(zip(cells, views, strict=True))
+    """Make clusters or layouts once for views that differ only in their genes; none for folds that are not fitted."""
+    cells = [None if view is None else (id(view.Y), id(view.train)) for view in views]
+    distinct = {one: view for one, view in zip(cells, views, strict=True) if one is not None}
     made = dict(zip(distinct, make(list(distinct.values())), strict=True))
-    return [made[one] for one in cells]
+    return [made.get(one) for one in cells]

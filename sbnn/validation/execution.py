@@ -51,7 +51,7 @@ class Plan(NamedTuple):
     models : list of (name, estimator)
         Unfitted.
     views : list of FoldView
-        What the models of each fold see.
+        What the models of each fold see; None for folds of which there are no jobs.
     clusters : dict
         Starts of k-means -> clusters of the training cells of each fold.
     keep : collection of str
@@ -269,7 +269,7 @@ def fitting_stack(plan: Plan, estimator: SparseBottleneckRegressor, memory: int)
     """
     from sbnn.models.network import layer_sizes, network_layers
 
-    n_cells, n_genes = plan.data.n_cells, max(view.X.shape[1] for view in plan.views)
+    n_cells, n_genes = plan.data.n_cells, max(view.X.shape[1] for view in plan.views if view is not None)
     layers = network_layers(plan.data.n_features, estimator.bottleneck_dim, tuple(estimator.hidden))
     sizes = layer_sizes(n_genes, layers)
     n_weights = sum(n_in * n_out for n_in, n_out in pairwise(sizes))

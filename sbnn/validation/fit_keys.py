@@ -111,7 +111,8 @@ def fit_keys(
     Returns
     -------
     dict
-        (run, fold) -> text of 64 characters. A fit that occurs twice in one call has two different keys.
+        (run, fold) -> text of 64 characters. A network in a fold of the same cells, but another number, has another
+        key: it starts from other random weights. A fit that occurs twice in one call has two different keys.
     """
     about = [
         f"{data.name} {data.fingerprint} {data.names_hash}",
@@ -131,6 +132,8 @@ def fit_keys(
             settings = f"{of_model} {seeds[Job(run, number)]}" if draws else of_model
             asked[settings, fold] += 1
             parts = [*about, fold, settings, str(asked[settings, fold])]
+            if is_network(estimator):  # its random numbers are those of the fold's number
+                parts.append(f"fold {number}")
             if chooses_number(estimator):  # on folds that keep donors together
                 parts.append(joblib.hash(data.donors))
             keys[run, number] = hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -57,6 +57,8 @@ def nested_cross_validate(
     keep: Collection[str] = ("predictions", "latents"),
     random_state: int = 42,
     progress: bool = True,
+    n_variable_genes: int | None = None,
+    detection_threshold: float = 0,
 ) -> CrossValidation:
     """Score models whose settings are chosen within the training cells of each fold.
 
@@ -69,8 +71,8 @@ def nested_cross_validate(
     ----------
     data : PairedData
         With `counts` and `features`, depth and z-scores are those of training cells. Without `counts`, X is z-scored
-        again within folds, but its depth and logarithms are as given. The genes are those of the data: if they were
-        chosen as variable on all cells, that choice has seen the test cells (it does not use Y).
+        again within folds, but its depth and logarithms are as given. Without `n_variable_genes` the genes are those of
+        the data: if they were chosen as variable on all cells, that choice has seen the test cells (it does not use Y).
     models : dict, or list of dicts
         Name -> list of unfitted estimators: the settings to choose from, from simple to complex; a single estimator is
         no choice. See `sbnn.cross_validate` for the kinds. A list has a dict for each outer fold, with the same names:
@@ -93,6 +95,8 @@ def nested_cross_validate(
         Seed of the inner folds.
     progress : bool
         Show progress bars.
+    n_variable_genes, detection_threshold
+        See `sbnn.cross_validate`: in inner and outer folds, as many variable genes are chosen on the training cells.
 
     Returns
     -------
@@ -133,6 +137,8 @@ def nested_cross_validate(
         "stack_size": stack_size,
         "within_fold": True,
         "progress": progress,
+        "n_variable_genes": n_variable_genes,
+        "detection_threshold": detection_threshold,
     }
     parts, choices, inner_scores, n_fitted = [], [], [], 0
     bar = tqdm(splits, desc="outer folds", disable=hide_bar(progress))
@@ -140,7 +146,7 @@ def nested_cross_validate(
         scores, fitted_inside = _score_inside(data, contest, number, split, inner, random_state, settings)
         chosen = [_choice_row(own, number, scores, rule) for own in contest]
         listed = [(own.name, own.estimators[row["candidate"]]) for own, row in zip(contest, chosen, strict=True)]
-        parts.append(fit_on_folds(data, listed, [split], keep=keep, **settings))
+        parts.append(fit_on_folds(data, listed, splits, keep=keep, only_fold=number, **settings))
         choices += chosen
         inner_scores.append(scores)
         n_fitted += fitted_inside + parts[-1].n_fitted
@@ -258,12 +264,12 @@ def _score_inside(data, contest, number, split, inner, random_state, settings):
         error.add_note(f"in the inner folds of outer fold {number}")
         raise
     final = found.scores.groupby(["model", "fold"], sort=False).tail(1).set_index(["model", "fold"])
-    rows = []
+    n_seen, rows = settings["n_variable_genes"] or data.n_genes, []
     for own in contest:
         for place in range(len(own.estimators) if len(own.estimators) > 1 else 0):
             for fold in range(len(folds)):
                 row = final.loc[(own.inner_name(place, number), fold)]
-                n_genes = data.n_genes if pd.isna(row["n_selected"]) else row["n_selected"]
+                n_genes = n_seen if pd.isna(row["n_selected"]) else row["n_selected"]
                 rows.append((own.name, number, place, fold, float(n_genes), row["r2_test"]))
     return pd.DataFrame(rows, columns=columns), found.n_fitted
 
@@ -315,9 +321,9 @@ def _describe(by_fold, n_features, inner, rule, random_state):
 
 
 def _join(tables, names):
-    """Concatenate a table of the outer folds, each numbered 0 until now; model by model, then fold by fold."""
-    numbered = [table.assign(fold=number) for number, table in enumerate(tables) if len(table)]
-    return _sorted(pd.concat(numbered), names) if numbered else pd.DataFrame()
+    """Concatenate a table of the outer folds; model by model, then fold by fold."""
+    filled = [table for table in tables if len(table)]
+    return _sorted(pd.concat(filled), names) if filled else pd.DataFrame()
 
 
 def _sorted(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -63,10 +63,18 @@ class FoldProtocol(NamedTuple):
         return cls(True, int(found[1]), float(found[2]))
 
 
-def view_folds(data: PairedData, splits: Iterable[Fold], protocol: FoldProtocol) -> list[FoldView]:
-    """Return what the models of each fold see (`sbnn.validation.folds.view_fold`); errors say in which fold."""
-    views = []
+def view_folds(
+    data: PairedData, splits: Iterable[Fold], protocol: FoldProtocol, only_fold: int | None = None
+) -> list[FoldView]:
+    """Return what the models of each fold see (`sbnn.validation.folds.view_fold`); errors say in which fold.
+
+    With `only_fold`, the others are None.
+    """
+    views: list[Any] = []
     for number, split in enumerate(splits):
+        if only_fold not in (None, number):
+            views.append(None)
+            continue
         try:
             views.append(view_fold(data, split, *protocol))
         except ValueError as error:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.decomposition import PCA
+from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
@@ -519,3 +520,48 @@ def test_models_of_each_fold(data, result):
     assert "fold" not in described["mean"]["candidates"][0]
     assert set(found.choices.query("model == 'ridge'")["settings"]) <= {"model__alpha=10.0", "model__alpha=1.0"}
     assert found.summary().index.get_level_values("model").tolist() == ["ridge", "mean"]
+
+
+def test_networks_are_those_of_cross_validate_with_and_without_a_store(data, tmp_path):
+    """They start from random numbers that depend on the number of their outer fold."""
+    model = {"network": NETWORKS[0]}
+    settings = {"n_jobs": 1, "progress": False}
+    expected = cross_validate(data, model, GroupKFold(3), within_fold=True, **settings)
+    assert_same(nested(data, model), expected)
+    found = nested(data, model, store=tmp_path)
+    assert_same(found, expected)
+    assert found.n_fitted == 3 and nested(data, model, store=tmp_path).n_fitted == 0
+    # In other places, the same cells are other folds: not restored as what they are not.
+    turned = [(fold.train, fold.test) for fold in expected.folds][::-1]
+    again = nested(data, model, turned, store=tmp_path)
+    assert_same(again, cross_validate(data, model, turned, within_fold=True, **settings))
+    assert again.n_fitted == 2  # the one in the middle is the same
+
+
+class Lost(DummyRegressor):
+    """Predicts nothing."""
+
+    def predict(self, X):
+        return np.full((len(X), 5), np.nan)
+
+
+def test_warnings_name_the_outer_fold(data):
+    with pytest.warns(UserWarning, match="in fold") as caught:
+        nested(data, {"lost": Lost()})
+    assert [str(one.message).split("in fold ")[1][0] for one in caught] == ["0", "1", "2"]
+
+
+def test_variable_genes_are_chosen_in_inner_and_outer_folds(data, result, monkeypatch):
+    seen = []
+
+    def view(*arguments):
+        found = view_fold(*arguments)
+        seen.append(found.X.shape[1])
+        return found
+
+    monkeypatch.setattr(protocol, "view_fold", view)
+    found = nested(data, {"ridge": LINEAR["ridge"]}, n_variable_genes=20, detection_threshold=1)
+    assert set(seen) <= {19, 20, 21} and len(seen) == 3 + 3 * 2
+    assert found.protocol == "training cells, 20 variable genes of more than 1 counts"
+    assert set(found.inner_scores["n_genes"]) == {20.0}
+    assert not np.isclose(found.scores["r2_test"], result.scores.query("model == 'ridge'")["r2_test"]).any()
