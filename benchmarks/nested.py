@@ -10,9 +10,11 @@ those of training cells. Each model is scored
   those of "sBNN-2, ten networks, 25 genes". Inner folds see genes that were chosen with their test cells, so that the
   choice among few settings may suffer; outer folds do not.
 
-"sBNN-64, all genes" has no stage of pruning, and no choice. The 1000 genes of scala_2020 were chosen as variable on all
-cells (wide_pool.py: what this changes). The schedules of networks were chosen on cells of scala_2020 that folds 0 to 2
-of the paper test (choose_stable_schedule.py); the grids of all models were fixed before they were run.
+Ten networks have, in each fold, the penalty and the number of genes that the single network of as many dimensions
+chose there: choosing anew would take ten times as long. "sBNN-64, all genes" is not pruned, and has no choice. The 1000
+genes of scala_2020 were chosen as variable on all cells (wide_pool.py: what this changes). The schedules of networks
+were chosen on cells of scala_2020 that folds 0 to 2 of the paper test (choose_stable_schedule.py); the grids of all
+models were fixed before they were run.
 
 Writes KerasSavedModels/<data set>/honest.pickle: scores, choices, predictions, two-dimensional latents, selected genes
 and feature scores.
@@ -24,10 +26,12 @@ Usage: python benchmarks/nested.py [--datasets scala_2020 ctcl_2019] [--models N
 import argparse
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from sklearn.base import clone
 from sklearn.model_selection import KFold
 
 from sbnn import SparseBottleneckRegressor, load_dataset, nested_cross_validate, save_results
@@ -38,6 +42,8 @@ from sbnn.validation.folds import make_folds
 ROOT = Path(__file__).resolve().parent.parent
 N_GENES, N_FOLDS, RANDOM_STATE = 25, 10, 42
 CHOSEN_BY = "sBNN-2, ten networks"
+#: Single networks, and ten of each.
+PAIRS = ("sBNN-2", "sBNN-64"), ("sBNN-2, ten networks", "sBNN-64, ten networks")
 #: Which genes models read -> what is added to their names.
 GENES = {"any": "", "own": f", {N_GENES} genes", "networks": ", the networks' genes"}
 DATASETS = {"scala_2020": tuple(GENES), "ctcl_2019": ("any",)}
@@ -58,30 +64,53 @@ def unpruned_networks(shorten):
     return {"sBNN-64, all genes": wide, "sBNN-64, all genes, ten networks": ten}
 
 
-def genes_of_fold(result, data):
+def ten_networks(result, data, settings):
+    """Return, for each outer fold, ten networks with the settings that a single network chose there."""
+    singles, tens = ({name: honest_models(data, names=[name], **settings)[name] for name in names} for names in PAIRS)
+    chosen = result.choices.set_index(["model", "fold"])["candidate"]
+    return [
+        {
+            ten: clone(tens[ten][0]).set_params(
+                **{name: getattr(singles[single][chosen[single, fold]], name) for name in ("n_selected", "group_lasso")}
+            )
+            for single, ten in zip(*PAIRS, strict=True)
+            if (single, fold) in chosen.index
+        }
+        for fold in range(len(result.folds))
+    ]
+
+
+def genes_of_fold(result):
     """Return the genes that ten networks selected in each fold."""
     selected = result.selected[result.selected["model"] == f"{CHOSEN_BY}{GENES['own']}"]
     return [selected.loc[selected["fold"] == fold, "gene"].tolist() for fold in range(len(result.folds))]
 
 
-def contest(data, genes, arguments, own=None):
+def run(data, genes, arguments, own=None):
     """Return the nested cross-validation of all models that read some genes."""
     settings = {"solver": "glmnet", "shorten": arguments.shorten}
-    if genes == "any":
-        models = honest_models(data, **settings) | unpruned_networks(arguments.shorten)
-    elif genes == "own":
-        models = honest_models(data, n_genes=N_GENES, **settings)
-    else:
-        models = [honest_models(data, genes=chosen, **settings) for chosen in genes_of_fold(own, data)]
-    models = [only(one, genes, arguments.models) for one in (models if isinstance(models, list) else [models])]
-    return nested_cross_validate(
-        data,
-        models if len(models) > 1 else models[0],
-        outer_folds(data),
-        store=arguments.store,
-        n_jobs=arguments.n_jobs,
-        random_state=RANDOM_STATE,
-    )
+    if genes == "own":
+        return score(data, honest_models(data, n_genes=N_GENES, **settings), genes, arguments)
+    if genes == "networks":
+        by_fold = [honest_models(data, genes=chosen, **settings) for chosen in genes_of_fold(own)]
+        return score(data, by_fold, genes, arguments)
+    models = honest_models(data, **settings)
+    singles = {name: candidates for name, candidates in models.items() if name not in PAIRS[1]}
+    result = score(data, singles, genes, arguments)
+    for more in (ten_networks(result, data, settings), unpruned_networks(arguments.shorten)):
+        found = score(data, more, genes, arguments)
+        result = result if found is None else result.join(found)
+    return result
+
+
+def score(data, models, genes, arguments):
+    """Return the nested cross-validation of models, all or those of each outer fold; None if none is asked for."""
+    by_fold = [only(one, genes, arguments.models) for one in (models if isinstance(models, list) else [models])]
+    if not by_fold[0]:
+        return None
+    running = {"store": arguments.store, "n_jobs": arguments.n_jobs, "random_state": RANDOM_STATE}
+    found = nested_cross_validate(data, by_fold if len(by_fold) > 1 else by_fold[0], outer_folds(data), **running)
+    return replace(found, estimators=[])
 
 
 def only(models, genes, names):
@@ -100,7 +129,7 @@ def measure(dataset, arguments):
     for genes in DATASETS[dataset]:
         if genes not in arguments.genes:
             continue
-        found = contest(data, genes, arguments, own)
+        found = run(data, genes, arguments, own)
         own = found if genes == "own" else own
         result = found if result is None else result.join(found)
         print(f"{dataset}, genes: {genes}, {time.perf_counter() - started:.0f} s", flush=True)

@@ -22,6 +22,21 @@ from sbnn.models.tasks import TrainedNetwork, TrainingTask, pretraining_targets
 EVALUATION_BLOCK = 256
 #: Cells averaged at once.
 MEAN_BLOCK = 4096
+#: Tables are padded to a multiple of so many rows, unless they are large: what is compiled for the cells of one fold
+#: then serves another, of a few animals more.
+ROWS_AT_ONCE = 128
+LARGE_TABLE = 16384
+
+
+def padded_length(n_rows: int) -> int:
+    """Return the number of rows that a table has on the device: a multiple of ROWS_AT_ONCE, unless it is large."""
+    return n_rows if n_rows > LARGE_TABLE else -(-n_rows // ROWS_AT_ONCE) * ROWS_AT_ONCE
+
+
+def pad_rows(table: np.ndarray) -> np.ndarray:
+    """Return a table with rows of zeros added up to its `padded_length`."""
+    n_missing = padded_length(len(table)) - len(table)
+    return np.pad(table, ((0, n_missing), (0, 0))) if n_missing else table
 
 
 class StageScore(NamedTuple):
@@ -79,7 +94,7 @@ class StackRun:
         self.observed = np.isfinite(Y).astype(np.float32)
         self.Y = np.nan_to_num(Y)
         # A network's own cells are its training cells followed by its test cells, padded to one length.
-        self.n_own = max(len(task.train_cells) + len(task.test_cells) for task in tasks)
+        self.n_own = padded_length(max(len(task.train_cells) + len(task.test_cells) for task in tasks))
         own = [np.concatenate([task.train_cells, task.test_cells]).astype(np.int32) for task in tasks]
         self.own_rows = np.stack([np.resize(rows, self.n_own) for rows in own])
         self.train_weights = np.zeros((self.n_networks, self.n_own), dtype=np.float32)
@@ -260,6 +275,7 @@ class StackRun:
         else:
             inputs, input_rows = self.X, self.own_rows
         shared = inputs is self.X
+        inputs, targets, observed = map(pad_rows, (inputs, targets, observed))
         input_means = self.x_mean if shared else np.zeros((self.n_networks, inputs.shape[1]))
         data = StackData(*tensors(inputs, input_means[:, None], targets, target_means[:, None], observed))
         return StageTables(data, input_rows, target_rows)

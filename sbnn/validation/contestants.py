@@ -203,9 +203,9 @@ def _other_models(data, n_genes, shorten, random_state):
     """Neighbours, kernels, classes with genes, and trees; the more they average, the simpler they are."""
     neighbours = [max(1, min(number, data.n_cells // 8)) for number in (50, 25, 12)]
     n_components = max(1, min(20, n_genes, data.n_cells // 8))
-    n_trees = max(1, round(200 * shorten))
-    boosted = {"learning_rate": 0.1, "max_features": 0.2, "early_stopping": False, "random_state": random_state}
-    boosted["max_iter"] = max(1, round(100 * shorten))
+    n_trees = max(1, round(100 * shorten))
+    boosted = {"learning_rate": 0.2, "max_features": 0.2, "early_stopping": False, "random_state": random_state}
+    boosted["max_iter"] = max(1, round(50 * shorten))
     classes = [] if data.cell_types is None else [ClassRidge("cell_types", alpha) for alpha in RIDGE_ALPHAS]
     return {
         "PCA + kNN": [

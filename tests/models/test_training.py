@@ -13,6 +13,7 @@ from sbnn.models.engine import Dropout, drop_inputs
 from sbnn.models.network import apply_layers, build_network, initial_weights, layer_sizes, network_layers
 from sbnn.models.optimisers import adam_step, start_state
 from sbnn.models.schedules import SCHEDULES, Schedule, Stage, get_schedule
+from sbnn.models.stack_run import pad_rows, padded_length
 from sbnn.models.tasks import TrainingTask
 from sbnn.models.training import train_numbers, train_stack
 from sbnn.validation.folds import Fold, FoldView
@@ -473,3 +474,17 @@ def test_networks_pruned_to_several_numbers_are_those_of_each_number(small, stag
             np.testing.assert_array_equal(one.gene_norms, other.gene_norms)
             pd.testing.assert_frame_equal(one.history, other.history)
     assert len(counted) == len(stages) - 1 + len(numbers)  # what comes before is trained once
+
+
+def test_padded_tables_train_the_same_network(small):
+    """What is compiled for the cells of one fold serves another with a few more; no bit depends on the padding."""
+    data, settings = small[0], {"schedule": SCHEDULES["fast"].shortened(0.02), "hidden": (5, 3), "n_selected": 7}
+    weights = {}
+    for n_cells in (140, 150):  # 128 < n <= 256
+        task = TrainingTask(np.arange(30, 130), np.arange(30), group_lasso=0.05, clusters=np.arange(100) % 5)
+        weights[n_cells] = train_stack(data.X[:n_cells], data.Y[:n_cells], [task], **settings)[0].weights
+    for one, other in zip(*weights.values(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    lengths = [padded_length(n_rows) for n_rows in (1, 128, 129, 1075, 1102, 16384, 16385)]
+    assert lengths == [128, 128, 256, 1152, 1152, 16384, 16385]
+    assert pad_rows(data.X).shape == (256, 60) and not pad_rows(data.X)[150:].any()

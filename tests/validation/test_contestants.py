@@ -81,7 +81,7 @@ def test_every_model_but_networks_fits_in_a_nested_run(data, split):
 
 def test_seed_and_lengths(data):
     trees = honest_models(data, names=["extra trees"], shorten=0.1, random_state=5)["extra trees"]
-    assert {(one.n_estimators, one.random_state) for one in trees} == {(20, 5)}
+    assert {(one.n_estimators, one.random_state) for one in trees} == {(10, 5)}
     networks = honest_models(data, names=["sBNN-2"], random_state=5)["sBNN-2"]
     assert {(one.schedule, one.random_state, one.n_networks) for one in networks} == {("small", 5, 1)}
     short = honest_models(data, names=["sBNN-64"], shorten=0.5)["sBNN-64"]
