@@ -20,6 +20,8 @@ from sbnn import (
     simulate_patchseq,
 )
 from sbnn.models.schedules import Stage
+from sbnn.validation.class_ridge import ClassRidge
+from sbnn.validation.contestants import on_genes
 from sbnn.validation.control_genes import (
     describe_pairs,
     draw_controls,
@@ -304,6 +306,15 @@ def test_a_store_holds_finished_fits(planted, tmp_path):
     assert matched_controls(data, genes, RIDGE, 2, **settings).n_fitted == 0
 
 
+def test_full_rank_is_the_number_of_genes_if_there_are_fewer_than_features(planted):
+    """Ridge of full rank on two genes, with four features, is ridge."""
+    data, genes = planted
+    settings = {"genes": genes[:2], "n_sets": 1, "folds": KFold(2), "n_closest": 3, "progress": False}
+    found = matched_controls(data, estimator=ReducedRankRegressor(None, 0.1, l1_ratio=0.0), **settings)
+    ridge = matched_controls(data, estimator=Ridge(10.0), **settings)  # 0.1 for each of 100 training cells
+    np.testing.assert_allclose(found.scores["r2_test"], ridge.scores["r2_test"], atol=1e-6)
+
+
 class Nothing(RegressorMixin, BaseEstimator):
     """Predicts what is not finite."""
 
@@ -340,7 +351,7 @@ def bare(data):
         ({"genes": 3}, "genes must be a list of names"),
         ({"genes": []}, "one or more names of genes, got none"),
         ({"genes": ["gene001", "gene001"]}, "duplicate genes"),
-        ({"genes": ["gene001", "Nope1"]}, "genes include 'Nope1', not among the 120 genes of 'simulated'"),
+        ({"genes": ["gene001", "Nope1"]}, "genes include 'Nope1', not among the 120 genes of the data"),
         ({"genes": "most"}, "60 genes with n_closest=5 need at least 64 others .* 60 of them not selected"),
         ({"genes": {0: ["gene001"]}, "folds": None}, "give the folds in which they were selected"),
         ({"genes": {0: ["gene001"]}}, "an entry for each fold, 0 to 2, got '0'"),
@@ -351,7 +362,18 @@ def bare(data):
         ({"genes": "result", "folds": None, "data": "other"}, "a cross-validation of other data"),
         ({"genes": "two", "folds": None}, "one model, got 'a', 'b'"),
         ({"genes": "none", "folds": None}, "selects no genes"),
-        ({"estimator": ClassMean()}, "should read genes, but ClassMean reads classes"),
+        ({"estimator": ClassMean()}, "should read genes only, but ClassMean reads classes"),
+        ({"estimator": ClassRidge()}, "should read genes only, but ClassRidge reads classes"),
+        ({"estimator": ClassRidge(columns=(0, 1, 2))}, "should read genes only, but ClassRidge reads classes"),
+        ({"estimator": "some"}, "estimator has a ColumnTransformer that chooses columns, .* some of these genes only"),
+        (
+            {"estimator": ReducedRankRegressor(4), "genes": ["gene001", "gene002"]},
+            "estimator, on the 2 selected genes: rank must be between 1 and 2, got 4",
+        ),
+        (
+            {"estimator": ReducedRankRegressor(3), "genes": {0: ["gene001"], 1: ["gene002"], 2: ["gene003"]}},
+            "estimator, on the 1 selected genes of fold 0: rank must be",
+        ),
         ({"estimator": Ridge}, "should be an estimator"),
         ({"estimator": [RIDGE]}, "should be an estimator"),
         ({"estimator": SparseBottleneckRegressor}, "should be an estimator"),
@@ -371,6 +393,8 @@ def test_errors_name_the_argument(planted, changed, message):
     special = {"bare": bare(data), "other": simulate_patchseq(50, 120, n_informative=8)[0]}
     arguments = {"data": data, "genes": genes, "estimator": RIDGE, "n_sets": 2, "folds": FOLDS, "n_closest": 5}
     arguments |= changed
+    if arguments["estimator"] == "some":
+        arguments["estimator"] = on_genes(Ridge(), data.gene_names[:5], data)
     if isinstance(arguments["data"], str):
         arguments["data"] = special[arguments["data"]]
     if isinstance(arguments["genes"], str) and arguments["genes"] in ("result", "two", "none", "most"):
