@@ -324,21 +324,24 @@ def _fit_sets(
     """
     whole = [view_fold(data, fold, within_fold=True) for fold in folds]
     views = [_only(view, columns) for genes in sets for view, columns in zip(whole, genes, strict=True)]
-    plan = Plan(data, listed, views, {}, ())
+    plan = Plan(data, listed, views, {}, (), fold_names=[_name_of(*divmod(n, len(folds))) for n in range(len(views))])
     keys = None if store is None else _keys(data, listed, folds, views)
     running: dict[str, Any] = {"n_jobs": n_jobs, "stack_size": stack_size, "within_fold": True, "progress": progress}
     fits, n_fitted = fit_jobs(plan, keys, store, keep_models=False, **running)
     lost = [fit for fit in fits if fit.problem is not None]
     if lost:
-        number, fold = divmod(lost[0].job.fold, len(folds))
-        what = "the selected genes" if number == 0 else f"control set {number}"
-        warn(f"{lost[0].name!r} on {what}, fold {fold}, {lost[0].problem}: no R2 ({len(lost)} of {len(fits)} fits)")
+        warn(f"{plan.describe(lost[0].job)} {lost[0].problem}: no R2 ({len(lost)} of {len(fits)} fits)")
     tables = join_tables([{name: _final(fit.tables[name]) for name in ("scores", "feature_scores")} for fit in fits])
     kept = {"scores": ["r2_train", "r2_test"], "feature_scores": ["feature", "r2_test"]}
     for name, columns in kept.items():
         number, fold = np.divmod(tables[name]["fold"].to_numpy(dtype=int), len(folds))
         tables[name] = pd.DataFrame({"set": number, "fold": fold, **tables[name][columns]})
     return {name: tables[name] for name in kept}, n_fitted
+
+
+def _name_of(number, fold):
+    """Name what a set is fitted in, for warnings and errors."""
+    return f"fold {fold} of {'the selected genes' if number == 0 else f'control set {number}'}"
 
 
 def _only(view: FoldView, genes: np.ndarray) -> FoldView:

@@ -20,7 +20,7 @@ from sbnn.validation.class_ridge import ClassRidge
 from sbnn.validation.dispatch import run_jobs
 from sbnn.validation.execution import Fit, Job, Plan, draw_seeds
 from sbnn.validation.fit_keys import fit_keys
-from sbnn.validation.folds import Fold, FoldChoice, make_folds
+from sbnn.validation.folds import Fold, FoldChoice, make_folds, name_of_fold
 from sbnn.validation.given_genes import check_any_genes
 from sbnn.validation.packing import add_large_tables, pack_fit, unpack_fit
 from sbnn.validation.protocol import FoldProtocol, view_folds
@@ -309,15 +309,15 @@ def check_keep(keep: Collection[str]) -> tuple[str, ...]:
     return tuple(check_choice(name, LARGE_TABLES, "table to keep") for name in keep)
 
 
-def check_observed(data: PairedData, splits: Sequence[Fold]) -> None:
+def check_observed(data: PairedData, splits: Sequence[Fold], names: Sequence[str] = ()) -> None:
     """Raise ValueError if a feature or a cell has no value, or a feature has none among a fold's training cells."""
     Y = check_targets(data.Y, np.float32, data.feature_names, data.cell_names)
     for number, split in enumerate(splits):
         empty = np.isnan(Y[split.train]).all(axis=0)
         if empty.any():
             raise ValueError(
-                f"fold {number} has no training cell with a value of {preview(data.feature_names[empty])}: "
-                "leave the feature out, or choose other folds"
+                f"{name_of_fold(number, names)} has no training cell with a value of "
+                f"{preview(data.feature_names[empty])}: leave the feature out, or choose other folds"
             )
 
 

@@ -331,11 +331,39 @@ def test_a_model_that_fails_is_named(planted):
     with pytest.warns(UserWarning) as warned:
         found = matched_controls(data, genes, Nothing(), 2, KFold(2), 3, progress=False)
     assert [str(one.message) for one in warned] == [
-        "'Nothing' on the selected genes, fold 0, predicts values that are not finite, for 100 training and 100 test "
+        "'Nothing' in fold 0 of the selected genes predicts values that are not finite, for 100 training and 100 test "
         "cells: no R2 (6 of 6 fits)",
         "2 of 2 control sets have no R2 in a fold and are left out",
     ]
     assert found.summary["percentile"].isna().all() and "nan" in repr(found)
+
+
+class Picky(Nothing):
+    """Fails on cells whose first feature has this value."""
+
+    def __init__(self, first=0.0):
+        self.first = first
+
+    def fit(self, X, y):
+        if np.isclose(X[0, 0], self.first):
+            raise ValueError("not these")
+        return super().fit(X, y)
+
+    def predict(self, X):
+        return np.zeros((len(X), self.n_))
+
+
+def test_an_error_says_in_which_set_and_fold(planted):
+    data, genes = planted
+    settings = {"n_sets": 3, "folds": KFold(2), "n_closest": 3, "progress": False}
+    pairs = matched_controls(data, genes, Picky(np.inf), **settings).pairs
+    own = pairs[pairs["fold"].eq(1) & pairs["set"].eq(2)]
+    columns = np.flatnonzero(np.isin(data.gene_names, own["control"]))
+    split = make_folds(data, KFold(2))[1]
+    view = view_fold(data, split, within_fold=True)
+    with pytest.raises(ValueError, match="not these") as caught:
+        matched_controls(data, genes, Picky(float(view.X[split.train[0], columns[0]])), **settings)
+    assert caught.value.__notes__ == ["while fitting 'Picky' in fold 1 of control set 2"]
 
 
 def bare(data):
