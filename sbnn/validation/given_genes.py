@@ -1,6 +1,5 @@
 """Genes that are given instead of selected: their positions in the data, and models that read genes by position."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from sbnn._checks import check_unique, preview
 from sbnn.validation.class_ridge import ClassRidge
 
 
-def named_positions(genes: Iterable[str], gene_names: np.ndarray, name: str = "genes") -> np.ndarray:
+def named_positions(genes: Any, gene_names: np.ndarray, name: str = "genes") -> np.ndarray:
     """Return the positions of named genes in the data, in their order there: the order of a list changes nothing.
 
     Parameters
