@@ -82,12 +82,11 @@ def main():
     scores = joined(curve.scores.round(4), folder / "learning_curve.csv")
     scores.to_csv(folder / "learning_curve.csv", index=False)
     whole = LearningCurve(scores, pd.DataFrame(), tuple(name for name in BASELINES if name in set(scores["model"])))
-    if len(whole.baselines) < scores["model"].nunique():
-        print(whole)
-        use_style()
-        figure = plot_learning_curve(whole)
-        figure.savefig(folder / "learning_curve.png", metadata={"Software": None})
-        figure.savefig(folder / "learning_curve.pdf", metadata={"CreationDate": None, "Producer": None})
+    print(whole)
+    use_style()
+    figure = plot_learning_curve(whole)
+    figure.savefig(folder / "learning_curve.png", metadata={"Software": None})
+    figure.savefig(folder / "learning_curve.pdf", metadata={"CreationDate": None, "Producer": None})
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def plot_learning_curve(curve: LearningCurve, lowest: float | None = None) -> Fi
     label_at_right(axis, [(float(last[name]), name, style.color) for name, style in styles.items()])
     n_folds = curve.scores["fold"].nunique()
     words = f"mean ± SE over {n_folds} folds" if n_folds > 1 else "one fold"
-    words += "; ○ best model" + " (class means aside)" * bool(curve.baselines)
+    words += ("; ○ best model" + " (class means aside)" * bool(curve.baselines)) * bool(len(best))
     text_at(figure, 0.1, 0.14, words, color=MUTED, va="baseline")
     return freeze(figure)
 

@@ -323,6 +323,25 @@ def scores_of(fits: Sequence[NumberFit]) -> pd.DataFrame:
     return pd.DataFrame([fit[:3] for fit in fits], columns=list(NumberFit._fields[:3]))
 
 
+def within_one_error(means: npt.ArrayLike, errors: npt.ArrayLike) -> np.ndarray:
+    """Say which scores are within one standard error of the best: of the largest mean, whose own error counts.
+
+    Parameters
+    ----------
+    means, errors : arrays, shape (n_candidates,)
+        Mean scores, the larger the better, and their standard errors. Not all means may be NaN; an error that is NaN
+        counts as 0.
+
+    Returns
+    -------
+    bool array, shape (n_candidates,)
+        False where the mean is NaN.
+    """
+    means, errors = np.asarray(means, dtype=np.float64), np.asarray(errors, dtype=np.float64)
+    best = int(np.nanargmax(means))
+    return means >= means[best] - np.nan_to_num(errors[best])
+
+
 def one_standard_error(scores: pd.DataFrame) -> NumberChoice:
     """Choose the smallest number of genes whose mean R2 is within one standard error of the best.
 
@@ -359,6 +378,6 @@ def one_standard_error(scores: pd.DataFrame) -> NumberChoice:
             "rate of the schedule), or the features of a fold's test cells do not vary"
         )
     best = int(mean.idxmax())
-    recommended = int(mean.index[mean >= mean[best] - error[best]].min())
+    recommended = int(mean.index[within_one_error(mean, error)].min())
     summary = pd.DataFrame({"r2_mean": mean, "r2_se": error}).reset_index()
     return NumberChoice(summary, best, recommended)

@@ -63,7 +63,7 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
     Parameters
     ----------
     rank : int or None
-        Number of components; None for full rank (n_features).
+        Number of components; None for full rank: n_features, or n_genes if there are fewer (`full_rank`).
     alpha : float
         Strength of the penalty (glmnet's lambda).
     l1_ratio : float in [0, 1]
@@ -211,6 +211,11 @@ class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixi
         return Z @ np.linalg.pinv(self.W_) + self.x_mean_
 
 
+def full_rank(n_genes: int, n_features: int) -> int:
+    """Return the rank that `rank=None` stands for: that of any linear map from so many genes to so many features."""
+    return min(n_genes, n_features)
+
+
 def reduced_rank_path(
     X: npt.ArrayLike,
     Y: npt.ArrayLike,
@@ -249,12 +254,12 @@ def reduced_rank_path(
     X, Y = np.asfortranarray(X - X.mean(axis=0)), np.asarray(Y - np.nanmean(Y, axis=0))
     if l1_ratio == 0:
         return [_observed_ridge(X, Y, alpha, rank) for alpha in alphas]
-    full_rank = rank == Y.shape[1]
-    start = _leading_directions(X, np.nan_to_num(Y), rank)
+    is_full = rank == full_rank(X.shape[1], Y.shape[1])
+    start = np.eye(Y.shape[1]) if is_full else _leading_directions(X, np.nan_to_num(Y), rank)
     rows = partial(solve_rows, X, l1_ratio=l1_ratio, solver=solver)
 
     def finish(filled, alpha, first):
-        return _rotated_to_axes(X, first, rank) if full_rank else _alternate(X, filled, first, alpha, rows)
+        return _rotated_to_axes(X, first, rank) if is_full else _alternate(X, filled, first, alpha, rows)
 
     descending = sorted(set(alphas), reverse=True)
     if np.isnan(Y).any():
@@ -267,9 +272,7 @@ def reduced_rank_path(
 
 
 def _leading_directions(X, Y, rank):
-    """V at which the alternation starts: leading right singular vectors of X'Y; the identity at full rank."""
-    if rank == Y.shape[1]:
-        return np.eye(rank)
+    """V at which the alternation starts: leading right singular vectors of X'Y."""
     return np.linalg.svd(X.T @ Y, full_matrices=False)[2][:rank].T
 
 
@@ -299,8 +302,8 @@ def _check_scale(X, Y):
 def _check_settings(X, Y, alphas, rank, l1_ratio, solver):
     """Check the arguments of a path and return the rank as a number."""
     check_same_cells(X, Y)
-    most = min(Y.shape[1], X.shape[1])
-    rank = Y.shape[1] if rank is None else rank
+    most = full_rank(X.shape[1], Y.shape[1])
+    rank = most if rank is None else rank
     check_whole(rank, "rank", most=most)
     if not np.iterable(alphas) or not len(alphas):
         raise ValueError(f"alphas must be one or more penalties, got {alphas!r}")

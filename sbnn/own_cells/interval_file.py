@@ -26,6 +26,7 @@ from sbnn.data.preprocessing import Preprocessor
 from sbnn.models.cross_conformal import Calibration
 from sbnn.models.fold_models import FoldLinear, FoldNetwork
 from sbnn.models.latent_regressor import is_network
+from sbnn.models.reduced_rank import full_rank
 from sbnn.validation.intervals import PairedFold
 
 #: Name in the JSON text, and first word of the names of arrays.
@@ -97,7 +98,7 @@ def unpack_calibration(
         raise ValueError(f"its cells are in other folds than the {n_folds} of its {NAME}")
     y_mean = take(f"{NAME} y_mean", "f", (n_folds, n_features))
     preprocessors = _preprocessors(config.get("median_depths"), take, n_folds, n_genes, n_features)
-    shapes = [_shapes(estimator, int(chosen.sum()), n_features) for chosen in selected]
+    shapes = [_shapes(estimator, n_genes, int(chosen.sum()), n_features) for chosen in selected]
     x_means = np.split(take(f"{NAME} x_mean", "f", (int(selected.sum()),)), np.cumsum(selected.sum(axis=1))[:-1])
     sizes = [prod(shape) for of_fold in shapes for shape in of_fold]
     flat = iter(np.split(take(f"{NAME} weights", "f", (sum(sizes),)), np.cumsum(sizes)[:-1]))
@@ -112,10 +113,10 @@ def unpack_calibration(
     return Calibration(models, residuals, folds.astype(int), n_groups, feature_names)
 
 
-def _shapes(estimator, n_selected, n_features):
+def _shapes(estimator, n_genes, n_selected, n_features):
     """Shapes of the weights of one fold's model."""
     if not is_network(estimator):
-        rank = n_features if estimator.rank is None else estimator.rank
+        rank = full_rank(n_genes, n_features) if estimator.rank is None else estimator.rank
         return [(n_selected, rank), (n_features, rank)]
     hidden = tuple(estimator.hidden)
     sizes = (n_selected, *hidden, estimator.bottleneck_dim, *hidden[::-1], n_features)

@@ -18,7 +18,7 @@ from sbnn._hints import PathLike
 from sbnn.data.preprocessing import Preprocessor
 from sbnn.models.cross_conformal import Calibration
 from sbnn.models.latent_regressor import is_network
-from sbnn.models.reduced_rank import ReducedRankFit, ReducedRankRegressor
+from sbnn.models.reduced_rank import ReducedRankFit, ReducedRankRegressor, full_rank
 from sbnn.models.schedules import Schedule, Stage, get_schedule
 from sbnn.models.tasks import TrainedNetwork
 from sbnn.own_cells.interval_file import NAME as INTERVALS
@@ -203,7 +203,7 @@ def _rebuild(config, arrays):
         estimator.adopt(trained, np.zeros((0, n_genes), dtype=np.float32))
         estimator._training_genes = training_genes
     else:
-        rank = n_features if estimator.rank is None else estimator.rank
+        rank = full_rank(n_genes, n_features) if estimator.rank is None else estimator.rank
         W, V = take("W", "f", (n_genes, rank)), take("V", "f", (n_features, rank))
         if W[~of_estimator["selected"]].any():
             raise _DamagedError("its model reads genes that are not selected")

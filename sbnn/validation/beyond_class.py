@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sbnn._checks import check_choice, check_whole
+from sbnn._checks import check_choice, check_whole, preview, warn
 from sbnn.data.cell_labels import UNKNOWN
 from sbnn.data.paired_data import PairedData
 from sbnn.validation.baselines import CLASSES
@@ -14,9 +14,9 @@ from sbnn.validation.class_residuals import (
     N_NEIGHBOURS,
     centred_on_test_cells,
     centred_on_training_cells,
-    class_means_of,
     look_up,
     map_predictions,
+    means_by_class,
 )
 from sbnn.validation.class_scores import ALL_CELLS, GAINS, ClassScores
 from sbnn.validation.held_out import (
@@ -31,6 +31,8 @@ from sbnn.validation.transfer import ALL_FEATURES
 
 #: How predictions within classes were made.
 BY_MODEL, BY_MAP = "model", "map"
+#: On which cells of a class features and predictions were centred.
+TRAINING_CELLS, TEST_CELLS = "training cells", "test cells"
 
 
 @dataclass(eq=False, repr=False)
@@ -113,7 +115,7 @@ class BeyondClass:
         total = self.within[self.within["family"].eq(ALL_CELLS) & self.within["feature"].eq(ALL_FEATURES)]
         lines += [
             f"  within {kind}, {row.model} ({row.predicted_by}): R2 {row.within_r2:.3f} ({row.low:.3f} to "
-            f"{row.high:.3f})"
+            f"{row.high:.3f})" + ", centred on test cells" * (row.centred_on == TEST_CELLS)
             for row in total.itertuples()
         ]
         return "\n".join(lines)
@@ -145,10 +147,11 @@ def beyond_class(
 
     is 0 for a model that predicts only class means, however well, and below 0 for one whose predictions differ within
     a class without reason, such as one that reads the class from a few noisy genes. Predictions of training cells are
-    those of the fitted models. A result without these (loaded from a file, or nested) has only the predictions of test
-    cells: both r and :math:`\hat r` are then centred on the test cells of the class in the same fold, cells alone of
-    their class there are left out, and the column `centred_on` says so. In simulations the two differed by 0.015 or
-    less.
+    those of the fitted models. A result without these (loaded from a file, or with models of other packages from a
+    store) has only the predictions of test cells: both r and :math:`\hat r` are then centred on the test cells of the
+    class in the same fold, cells alone of their class there are left out, and the column `centred_on` says so. This is
+    another score, of fewer cells: the two differ, by more the fewer cells a class has, and so does that of one model
+    before and after its result is saved and loaded. Compare only rows of one `centred_on`.
 
     R2 is pooled over the test cells of all folds and features (`sbnn.compare`); also for a family, sums of squares are
     around the means of all training cells. Intervals are percentiles of a bootstrap over animals, or cells; the same
@@ -188,6 +191,11 @@ def beyond_class(
         fold, coordinates that are not finite, no cell with a class mean, fewer than two animals, or cells of unknown
         animals.
 
+    Warns
+    -----
+    UserWarning
+        R2 within classes of some models is centred on training cells, that of others on test cells.
+
     References
     ----------
     Benjamini & Hochberg, "Controlling the false discovery rate", JRSS B 57:289 (1995).
@@ -208,7 +216,7 @@ def beyond_class(
         )
     unit, unit_of_cell = resampling_units(data, result.folds, unit)
     means = [
-        class_means_of(Y[fold.train], labels[fold.train]) for Y, fold in zip(rows.targets, result.folds, strict=True)
+        means_by_class(Y[fold.train], labels[fold.train]) for Y, fold in zip(rows.targets, result.folds, strict=True)
     ]
     class_mean = look_up(means, labels, rows)
     unknown = labels[rows.cells] == UNKNOWN
@@ -222,21 +230,23 @@ def beyond_class(
         near = map_predictions(result.folds, rows, places, labels, means, n_neighbours)
         gains.append(scores.gains(model, counted, class_mean, near.alone, class_mean + near.residual))
         of_map = centred_on_training_cells(near.alone, near.fitted, rows, result.folds, labels)
-        names = {"model": model, "predicted_by": BY_MAP, "centred_on": "training cells"}
+        names = {"model": model, "predicted_by": BY_MAP, "centred_on": TRAINING_CELLS}
         within.append(scores.within(names, counted, rows.Y - class_mean, of_map))
     for model, predicted in predictions.items():
-        names = {"model": model, "predicted_by": BY_MODEL, "centred_on": "training cells"}
+        names = {"model": model, "predicted_by": BY_MODEL, "centred_on": TRAINING_CELLS}
         fitted = predictions_of_training_cells(result, data, rows, model, predicted)
         if fitted is None:
-            names["centred_on"] = "test cells"
+            names["centred_on"] = TEST_CELLS
             centred = centred_on_test_cells(predicted, counted, rows, labels)
         else:
             of_model = centred_on_training_cells(predicted, fitted, rows, result.folds, labels)
             centred = counted, rows.Y - class_mean, of_model
         within.append(scores.within(names, *centred))
+    table = pd.concat(within, ignore_index=True)
+    _warn_if_mixed(table)
     return BeyondClass(
         gains=pd.concat(gains, ignore_index=True) if gains else pd.DataFrame(columns=GAINS),
-        within=pd.concat(within, ignore_index=True),
+        within=table,
         classes=classes,
         unit=unit,
         n_units=int(unit_of_cell.max() + 1),
@@ -247,3 +257,18 @@ def beyond_class(
         n_bootstrap=n_bootstrap,
         level=float(level),
     )
+
+
+def _warn_if_mixed(within):
+    """Warn if R2 within classes is centred on training cells for some models, and on test cells for others."""
+    found = within.dropna(subset="within_r2").drop_duplicates(["model", "predicted_by"])
+    names = {
+        centre: [f"{row.model} ({row.predicted_by})" for row in rows.itertuples()]
+        for centre, rows in found.groupby("centred_on")
+    }
+    if len(names) > 1:
+        warn(
+            f"R2 within classes of {preview(names[TEST_CELLS], 3)} is centred on test cells, because the result does "
+            f"not hold what was fitted, and that of {preview(names[TRAINING_CELLS], 3)} on training cells: do not "
+            "compare them (column centred_on)"
+        )

@@ -146,6 +146,24 @@ def donor_bootstraps(data: PairedData, n: int, random_state: int = 0) -> list[Fo
     return folds
 
 
+def interval_over_units(drawn: np.ndarray, n_units: np.ndarray, level: float) -> np.ndarray:
+    """Return the percentile interval over resamples; none with a single animal, which would be drawn every time.
+
+    Parameters
+    ----------
+    drawn : array, shape (n_bootstrap, n_columns)
+        A score in every resample.
+    n_units : int array, shape (n_columns,)
+        Animals (or cells) that have values.
+    level : float
+
+    Returns
+    -------
+    array, shape (2, n_columns)
+    """
+    return np.where(n_units > 1, percentile_interval(drawn, level), np.nan)
+
+
 def percentile_interval(drawn: np.ndarray, level: float) -> np.ndarray:
     """Return the percentile interval over resamples, without those in which a score does not exist (no variance).
 

@@ -58,7 +58,7 @@ def mean_of_neighbours(
     return np.where(number > 0, np.nansum(near, axis=1) / np.maximum(number, 1), np.nanmean(values, axis=0))
 
 
-def class_means_of(values: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+def means_by_class(values: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
     """Means of each known class, as a DataFrame; NaN where none of its cells has a value."""
     return pd.DataFrame(values)[labels != UNKNOWN].groupby(labels[labels != UNKNOWN]).mean()
 
@@ -91,7 +91,7 @@ def map_predictions(
     labels : str array, shape (n_cells,)
         Class of each cell.
     means : list of DataFrames
-        `class_means_of` the training cells of each fold.
+        `means_by_class` the training cells of each fold.
     n_neighbours : int
 
     Returns
@@ -131,7 +131,7 @@ def centred_on_training_cells(
     array, shape (n_rows, n_features)
         NaN for cells whose class has no training cell.
     """
-    means = [class_means_of(values, labels[fold.train]) for values, fold in zip(fitted, folds, strict=True)]
+    means = [means_by_class(values, labels[fold.train]) for values, fold in zip(fitted, folds, strict=True)]
     return predicted - look_up(means, labels, rows)
 
 

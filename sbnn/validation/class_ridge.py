@@ -39,7 +39,7 @@ class ClassRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Strength of the penalty on classes, :math:`\kappa`, in cells: the mean of a class with this many training cells
         counts half. More than 0.
     columns : sequence of int, optional
-        The genes to use, by their positions in X; all if None.
+        The genes to use, by their positions in X; all if None. Only for X that holds all genes of the data.
 
     Attributes
     ----------

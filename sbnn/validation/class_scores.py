@@ -8,7 +8,7 @@ import pandas as pd
 from sbnn.data.cell_labels import UNKNOWN
 from sbnn.data.paired_data import PairedData
 from sbnn.models.r2 import r2_from_sums
-from sbnn.validation.bootstrap import draw_groups, percentile_interval
+from sbnn.validation.bootstrap import draw_groups, interval_over_units
 from sbnn.validation.held_out import HeldOutRows, sums_over_units
 from sbnn.validation.significance import benjamini_hochberg, t_test_over_units
 from sbnn.validation.transfer import ALL_FEATURES
@@ -82,9 +82,9 @@ class ClassScores:
         return sums, sums_over_units(columns(there), self.units, n_units), n_cells
 
     def _interval(self, score, sums, n_units):
-        """Percentile interval of a score of sums; none with a single animal, which would be drawn every time."""
+        """Interval of a score of sums."""
         drawn = score(**{name: self.draws @ values for name, values in sums.items()})
-        return np.where(n_units > 1, percentile_interval(drawn, self.level), np.nan)
+        return interval_over_units(drawn, n_units, self.level)
 
     def _table(self, parts, columns):
         """Join the scopes: q over features, and over families."""

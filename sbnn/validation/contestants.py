@@ -15,7 +15,7 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from sbnn._checks import check_number, check_rows, check_seed, check_unique, check_whole, preview
+from sbnn._checks import check_number, check_rows, check_seed, check_whole, preview
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.default_network import N_NETWORKS, SMALL_DATA
 from sbnn.models.elastic_net import check_solver
@@ -24,6 +24,7 @@ from sbnn.models.schedules import get_schedule
 from sbnn.models.sized_reduced_rank import SizedReducedRank
 from sbnn.validation.baselines import ClassMean
 from sbnn.validation.class_ridge import ClassRidge
+from sbnn.validation.given_genes import named_positions
 
 #: Penalties of the lasso, strong ones (few genes) first; the elastic net with l1_ratio 0.5 has twice these.
 LASSO_ALPHAS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08)
@@ -41,6 +42,7 @@ def honest_models(
     solver: str = "sklearn",
     shorten: float = 1.0,
     random_state: int = 0,
+    n_genes: int | None = None,
 ) -> dict[str, list[BaseEstimator]]:
     """Return the models of an honest comparison, for `sbnn.nested_cross_validate`.
 
@@ -68,6 +70,10 @@ def honest_models(
         Epochs of networks, and numbers of trees, are multiplied by it, for trials.
     random_state : int
         Of trees, principal components and networks.
+    n_genes : int, optional
+        Let each model select this many genes on its training cells, and return those that can: the genes with the
+        largest coefficients (ridge), the penalty nearest to this number (lasso, elastic net, sRRR), the genes with the
+        largest importances (extra trees), or the stage "pruned" (networks).
 
     Returns
     -------
@@ -92,8 +98,8 @@ def honest_models(
     columns = None if genes is None else _columns_of(genes, data.gene_names)
     n_read = data.n_genes if columns is None else len(columns)
     found = {
-        **_class_means(data),
-        **_linear_models(data.n_features, solver),
+        **_baselines(data),
+        **_linear_models(min(n_read, data.n_features), solver),
         **_other_models(data, n_read, shorten, random_state),
     }
     numbers: list[int | None] = [number for number in NETWORK_GENES if number <= n_read] or [n_read]
@@ -136,8 +142,10 @@ def on_genes(estimator: BaseEstimator, genes: npt.ArrayLike, data: PairedData) -
     Returns
     -------
     estimator
-        A pipeline that takes all genes and passes these on, in the order of the data. Its number of genes is not
-        counted in tables. It learns from cells without missing values of Y.
+        A pipeline that takes all genes and passes these on, in the order of the data; a `ClassRidge` with `columns`.
+        Both know genes by their positions in these data, and are refused where models see only some genes
+        (`n_variable_genes`, `matched_controls`). The number of genes is not counted in tables. It learns from cells
+        without missing values of Y.
 
     Raises
     ------
@@ -161,33 +169,28 @@ def on_genes(estimator: BaseEstimator, genes: npt.ArrayLike, data: PairedData) -
 
 def _columns_of(genes: Any, gene_names: np.ndarray) -> list[int]:
     """Return the positions of genes, in ascending order, from names, positions or a mask."""
-    if isinstance(genes, (str, bytes)) or not np.iterable(genes):
-        raise ValueError(f"genes must be a list of names of genes, got {genes!r}")
-    values = np.asarray(genes if hasattr(genes, "dtype") else list(genes))
-    if values.dtype.kind in "biu":
-        columns = check_rows(values, len(gene_names), "genes")
-    else:
-        named = check_unique(values, "genes")
-        unknown = np.setdiff1d(named, gene_names)
-        if len(unknown):
-            raise ValueError(f"genes has {preview(unknown)}, which the data do not have")
-        columns = np.flatnonzero(np.isin(gene_names, named))
-    if not len(columns):
-        raise ValueError("genes is empty: give at least one")
-    return sorted(columns.tolist())
+    values = genes
+    if np.iterable(genes) and not isinstance(genes, (str, bytes)):
+        values = np.asarray(genes if hasattr(genes, "dtype") else list(genes))
+        if values.dtype.kind in "biu":
+            columns = check_rows(values, len(gene_names), "genes")
+            if not len(columns):
+                raise ValueError("genes is empty: give at least one")
+            return sorted(columns.tolist())
+    return named_positions(values, gene_names).tolist()
 
 
-def _class_means(data):
+def _baselines(data):
     """Means of the classes that the data have."""
     kinds = {"family mean": "cell_families", "type mean": "cell_types"}
     return {name: [ClassMean(of)] for name, of in kinds.items() if getattr(data, of) is not None}
 
 
-def _linear_models(n_features, solver):
-    """Ridge, lasso, elastic net of full rank, and relaxed sparse reduced-rank regression."""
+def _linear_models(full_rank, solver):
+    """Ridge, lasso, elastic net of full rank, and relaxed sparse reduced-rank regression of every rank."""
     sparse = {"solver": solver, "l1_ratio": 1.0}
     half = [ReducedRankRegressor(None, 2 * alpha, 0.5, solver=solver) for alpha in LASSO_ALPHAS]
-    ranks = {f"sRRR-{rank}": rank for rank in (2, 3, 4) if rank < n_features} | {"sRRR-full": None}
+    ranks = {f"sRRR-{rank}": rank for rank in (2, 3, 4) if rank < full_rank} | {"sRRR-full": None}
     return {
         "ridge": [ReducedRankRegressor(None, alpha, l1_ratio=0.0) for alpha in RIDGE_ALPHAS],
         "lasso": [ReducedRankRegressor(None, alpha, **sparse) for alpha in LASSO_ALPHAS],

@@ -1,26 +1,28 @@
 """Matched controls: whether selected genes are better than as many random genes of the same expression."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 from sklearn.base import BaseEstimator, clone
 
-from sbnn._checks import check_seed, check_unique, check_whole, preview, warn
+from sbnn._checks import check_seed, check_whole, preview, warn
 from sbnn._hints import Labels, PathLike
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.latent_regressor import is_network
 from sbnn.validation.baselines import ClassMean
+from sbnn.validation.class_ridge import ClassRidge
 from sbnn.validation.control_genes import describe_pairs, draw_controls, expression_statistics, match_quality
 from sbnn.validation.cross_validation import check_observed, checked_models, fit_jobs
 from sbnn.validation.execution import Job, Plan
 from sbnn.validation.fit_keys import fit_keys
 from sbnn.validation.folds import Fold, FoldChoice, FoldView, make_folds, view_fold
+from sbnn.validation.given_genes import check_any_genes, named_positions
 from sbnn.validation.result import CrossValidation
+from sbnn.validation.significance import benjamini_hochberg
 from sbnn.validation.tables import join_tables
 from sbnn.validation.transfer import ALL_FEATURES
 
@@ -159,8 +161,9 @@ def matched_controls(
     ------
     ValueError
         The data have no counts; unknown, repeated or no genes; too few other genes; genes of each fold without their
-        folds, or not one entry for each; a model that reads no genes; folds without test cells; or a setting is out of
-        range. And as `cross_validate`.
+        folds, or not one entry for each; a model that reads classes of cells, or genes by position (`on_genes`), or
+        that cannot be fitted with so few genes; folds without test cells; or a setting is out of range. And as
+        `cross_validate`.
     RuntimeError
         Another process is using the same store.
 
@@ -181,6 +184,7 @@ def matched_controls(
     check_whole(random_state, "random_state", least=0, most=2**32 - 1)
     listed = _checked_model(estimator, name, data)
     selection = _find_selection(data, genes, folds)
+    _check_sizes(listed[0][1], selection, data.n_features)
     check_observed(data, selection.folds)
     statistics, drawn = _draw_by_fold(data, selection, n_sets, n_closest, detection_threshold, random_state)
     described = [
@@ -206,8 +210,9 @@ def matched_controls(
 def _checked_model(estimator, name, data):
     """Return [(name, estimator)], a network with all its genes, after checking that it can be fitted."""
     name = type(estimator).__name__ if name is None else name
-    if isinstance(estimator, ClassMean):
-        raise ValueError("estimator should read genes, but ClassMean reads classes of cells: give a regressor")
+    if isinstance(estimator, (ClassMean, ClassRidge)):
+        kind = type(estimator).__name__
+        raise ValueError(f"estimator should read genes only, but {kind} reads classes of cells: give a regressor")
     if is_network(estimator) and not isinstance(estimator, type):
         estimator = clone(estimator).set_params(n_selected=None)
         check_seed(estimator.random_state)
@@ -216,7 +221,20 @@ def _checked_model(estimator, name, data):
                 "random_state of the network must be a whole number, so that the fits of a store can be found again, "
                 f"got {estimator.random_state!r}"
             )
-    return checked_models({name: [estimator]}, data)
+    listed = checked_models({name: [estimator]}, data)
+    check_any_genes(estimator, "estimator", "it is fitted on some of these genes only")
+    return listed
+
+
+def _check_sizes(estimator, selection, n_features):
+    """Raise ValueError if a model cannot be fitted with as few genes as a fold selects."""
+    if hasattr(estimator, "check_settings"):
+        for fold, n_genes in enumerate(map(len, selection.genes)):
+            try:
+                estimator.check_settings(n_genes, n_features)
+            except ValueError as error:
+                where = f" of fold {fold}" * selection.per_fold
+                raise ValueError(f"estimator, on the {n_genes} selected genes{where}: {error}") from None
 
 
 def _find_selection(data: PairedData, genes: SelectedGenes, folds: FoldChoice | None) -> _Selection:
@@ -226,7 +244,7 @@ def _find_selection(data: PairedData, genes: SelectedGenes, folds: FoldChoice | 
     by_fold = _genes_by_fold(genes)
     if by_fold is None:
         splits = make_folds(data, "donor" if folds is None else folds)
-        chosen = [_positions(data, genes, "genes")] * len(splits)
+        chosen = [named_positions(genes, data.gene_names)] * len(splits)
     else:
         if folds is None:
             raise ValueError(
@@ -238,7 +256,10 @@ def _find_selection(data: PairedData, genes: SelectedGenes, folds: FoldChoice | 
             raise ValueError(
                 f"genes must have an entry for each fold, 0 to {len(splits) - 1}, got {preview(sorted(by_fold), 12)}"
             )
-        chosen = [_positions(data, by_fold[number], f"genes of fold {number}") for number in range(len(splits))]
+        chosen = [
+            named_positions(by_fold[number], data.gene_names, f"genes of fold {number}")
+            for number in range(len(splits))
+        ]
     if any(not len(fold.test) for fold in splits):
         raise ValueError('folds must have test cells, on which genes are compared: choose others than "all"')
     return _Selection(splits, chosen, by_fold is not None)
@@ -275,19 +296,6 @@ def _genes_by_fold(genes):
     return {fold: part.tolist() for fold, part in genes.groupby("fold")["gene"]}
 
 
-def _positions(data, genes, what):
-    """Return the positions of genes in the data, in their order there: the order of a list changes nothing."""
-    if isinstance(genes, (str, bytes)) or not isinstance(genes, Iterable):
-        raise ValueError(f"{what} must be a list of names of genes, got {genes!r}")
-    names = check_unique(genes, what)
-    if not len(names):
-        raise ValueError(f"{what} must be one or more names of genes, got none")
-    unknown = np.setdiff1d(names, data.gene_names)
-    if len(unknown):
-        raise ValueError(f"{what} include {preview(unknown)}, not among the {data.n_genes} genes of {data.name!r}")
-    return np.sort(pd.Index(data.gene_names).get_indexer(names))
-
-
 def _draw_by_fold(data, selection, n_sets, n_closest, detection_threshold, random_state):
     """Return expression statistics and controls for each fold: of its training cells if it has genes of its own."""
     cells = [fold.train for fold in selection.folds] if selection.per_fold else [None]
@@ -316,21 +324,24 @@ def _fit_sets(
     """
     whole = [view_fold(data, fold, within_fold=True) for fold in folds]
     views = [_only(view, columns) for genes in sets for view, columns in zip(whole, genes, strict=True)]
-    plan = Plan(data, listed, views, {}, ())
+    plan = Plan(data, listed, views, {}, (), fold_names=[_name_of(*divmod(n, len(folds))) for n in range(len(views))])
     keys = None if store is None else _keys(data, listed, folds, views)
     running: dict[str, Any] = {"n_jobs": n_jobs, "stack_size": stack_size, "within_fold": True, "progress": progress}
     fits, n_fitted = fit_jobs(plan, keys, store, keep_models=False, **running)
     lost = [fit for fit in fits if fit.problem is not None]
     if lost:
-        number, fold = divmod(lost[0].job.fold, len(folds))
-        what = "the selected genes" if number == 0 else f"control set {number}"
-        warn(f"{lost[0].name!r} on {what}, fold {fold}, {lost[0].problem}: no R2 ({len(lost)} of {len(fits)} fits)")
+        warn(f"{plan.describe(lost[0].job)} {lost[0].problem}: no R2 ({len(lost)} of {len(fits)} fits)")
     tables = join_tables([{name: _final(fit.tables[name]) for name in ("scores", "feature_scores")} for fit in fits])
     kept = {"scores": ["r2_train", "r2_test"], "feature_scores": ["feature", "r2_test"]}
     for name, columns in kept.items():
         number, fold = np.divmod(tables[name]["fold"].to_numpy(dtype=int), len(folds))
         tables[name] = pd.DataFrame({"set": number, "fold": fold, **tables[name][columns]})
     return {name: tables[name] for name in kept}, n_fitted
+
+
+def _name_of(number, fold):
+    """Name what a set is fitted in, for warnings and errors."""
+    return f"fold {fold} of {'the selected genes' if number == 0 else f'control set {number}'}"
 
 
 def _only(view: FoldView, genes: np.ndarray) -> FoldView:
@@ -364,10 +375,7 @@ def _summarise(scores: pd.DataFrame, feature_scores: pd.DataFrame, feature_names
         warn(f"{lost} of {len(means) - 1} control sets have no R2 in a fold and are left out")
     rows = {name: _compare(means.loc[0, name], means.loc[1:, name]) for name in [ALL_FEATURES, *feature_names]}
     summary = pd.DataFrame(rows).T.rename_axis("feature")
-    tested = summary["p"].notna() & (summary.index != ALL_FEATURES)
-    summary.insert(summary.columns.get_loc("p") + 1, "q", np.nan)
-    if tested.any():
-        summary.loc[tested, "q"] = false_discovery_control(summary.loc[tested, "p"])
+    summary.insert(summary.columns.get_loc("p") + 1, "q", [np.nan, *benjamini_hochberg(summary["p"].iloc[1:])])
     return summary.astype({"n_scored": int})
 
 

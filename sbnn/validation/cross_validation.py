@@ -20,7 +20,8 @@ from sbnn.validation.class_ridge import ClassRidge
 from sbnn.validation.dispatch import run_jobs
 from sbnn.validation.execution import Fit, Job, Plan, draw_seeds
 from sbnn.validation.fit_keys import fit_keys
-from sbnn.validation.folds import Fold, FoldChoice, make_folds
+from sbnn.validation.folds import Fold, FoldChoice, make_folds, name_of_fold
+from sbnn.validation.given_genes import check_any_genes
 from sbnn.validation.packing import add_large_tables, pack_fit, unpack_fit
 from sbnn.validation.protocol import FoldProtocol, view_folds
 from sbnn.validation.provenance import Models, check_distinct, describe_models, list_runs
@@ -92,8 +93,9 @@ def cross_validate(
     ------
     ValueError
         No models, two of the same name that the tables could not distinguish, settings that cannot be fitted, unknown
-        folds, fewer cells than folds; variable genes without `within_fold` or without counts, or more of them than the
-        training cells of a fold express; a store that is not a store folder, or whose files are damaged or misplaced.
+        folds, fewer cells than folds; variable genes without `within_fold` or without counts, more of them than the
+        training cells of a fold express, or for models that read genes by position (`on_genes`); a store that is not a
+        store folder, or whose files are damaged or misplaced.
     RuntimeError
         Another process is using the same store.
 
@@ -167,7 +169,7 @@ def fit_on_folds(
     current_commit()  # determined now: the checkout may change during the run
     fold_protocol = FoldProtocol(within_fold, n_variable_genes, detection_threshold)
     protocol = str(fold_protocol)
-    views = view_folds(data, splits, fold_protocol, only_fold)
+    views = view_folds(data, splits, fold_protocol, only_fold=only_fold)
     if n_variable_genes is not None:
         _check_seen(listed, views, data.n_features, n_variable_genes)
     plan = Plan(data, listed, views, {}, keep, draw_seeds(listed, len(views)))
@@ -272,7 +274,7 @@ def checked_models(models: Models, data: PairedData) -> list[tuple[str, BaseEsti
 
 
 def _check_seen(listed, views, n_features, n_variable_genes):
-    """Warn of folds that see another number of genes than asked; ValueError if a model needs more than a fold sees."""
+    """Warn of folds that see another number of genes than asked; ValueError if a model cannot be fitted to theirs."""
     numbers = [view.X.shape[1] for view in views if view is not None]
     others = [fold for fold, number in enumerate(numbers) if number != n_variable_genes]
     if others:
@@ -281,7 +283,9 @@ def _check_seen(listed, views, n_features, n_variable_genes):
             f"n_variable_genes={n_variable_genes}: in fold(s) {folds} no curve selects exactly as many "
             f"genes; the nearest numbers, {nearest}, are taken"
         )
+    reason = f"with n_variable_genes={n_variable_genes} every fold sees genes of its own"
     for name, estimator in listed:
+        check_any_genes(estimator, f"models[{name!r}]", reason)
         if hasattr(estimator, "check_settings"):
             try:
                 estimator.check_settings(min(numbers), n_features)
@@ -308,15 +312,15 @@ def check_keep(keep: Collection[str]) -> tuple[str, ...]:
     return tuple(check_choice(name, LARGE_TABLES, "table to keep") for name in keep)
 
 
-def check_observed(data: PairedData, splits: Sequence[Fold]) -> None:
+def check_observed(data: PairedData, splits: Sequence[Fold], names: Sequence[str] = ()) -> None:
     """Raise ValueError if a feature or a cell has no value, or a feature has none among a fold's training cells."""
     Y = check_targets(data.Y, np.float32, data.feature_names, data.cell_names)
     for number, split in enumerate(splits):
         empty = np.isnan(Y[split.train]).all(axis=0)
         if empty.any():
             raise ValueError(
-                f"fold {number} has no training cell with a value of {preview(data.feature_names[empty])}: "
-                "leave the feature out, or choose other folds"
+                f"{name_of_fold(number, names)} has no training cell with a value of "
+                f"{preview(data.feature_names[empty])}: leave the feature out, or choose other folds"
             )
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from sbnn._checks import check_choice, check_whole, preview
 from sbnn.data.paired_data import PairedData
 from sbnn.models.r2 import r2_from_sums
-from sbnn.validation.bootstrap import draw_groups, percentile_interval, resampling_units
+from sbnn.validation.bootstrap import draw_groups, interval_over_units, resampling_units
 from sbnn.validation.held_out import held_out_rows, predictions_of_models, sums_over_units
 from sbnn.validation.result import CrossValidation
 from sbnn.validation.significance import benjamini_hochberg, check_level, corrected_resampled_t
@@ -126,7 +126,7 @@ def r2_intervals(
     found = _errors(result, data, unit, by, n_bootstrap, level, random_state)
     tables = []
     for model in found.residual:
-        low, high = found.interval(found.drawn[model])
+        low, high = interval_over_units(found.drawn[model], found.n_units, found.level)
         columns = {"model": model, "feature": found.features, "r2": found.r2(model), "low": low, "high": high}
         tables.append(pd.DataFrame({**columns, "unit": found.unit, "n_units": found.n_units}))
     return pd.concat(tables, ignore_index=True)
@@ -148,10 +148,6 @@ class _Errors(NamedTuple):
     def r2(self, model):
         """R2 of a model pooled over folds, shape (n_columns,)."""
         return r2_from_sums(self.residual[model].sum(axis=0), self.total.sum(axis=0))
-
-    def interval(self, drawn):
-        """Percentile interval over resamples; none with a single animal, which would be drawn every time."""
-        return np.where(self.n_units > 1, percentile_interval(drawn, self.level), np.nan)
 
 
 def _errors(result, data, unit, by, n_bootstrap, level, random_state):
@@ -195,7 +191,8 @@ def _errors(result, data, unit, by, n_bootstrap, level, random_state):
 def _compare_pair(found, model, reference):
     """Differences between two models: one row per feature, or one for all together."""
     by_fold = corrected_resampled_t(found.by_fold[model] - found.by_fold[reference], *found.sizes, found.level)
-    low, high = found.interval(found.drawn[model] - found.drawn[reference])
+    drawn = found.drawn[model] - found.drawn[reference]
+    low, high = interval_over_units(drawn, found.n_units, found.level)
     r2, of_reference = found.r2(model), found.r2(reference)
     # A model without a score in a fold has none at all: the other folds are other cells.
     scored = np.isfinite(r2 - of_reference)

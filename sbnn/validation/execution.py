@@ -23,7 +23,7 @@ from sbnn.models.schedules import get_schedule
 from sbnn.models.tasks import TrainedNetwork, TrainingTask, cut_stack, joint_tables
 from sbnn.validation.baselines import ClassMean
 from sbnn.validation.class_ridge import ClassRidge
-from sbnn.validation.folds import FoldView, donors_of
+from sbnn.validation.folds import FoldView, donors_of, name_of_fold
 from sbnn.validation.tables import fit_tables
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ class Plan(NamedTuple):
         (kind, number of coordinates) -> layout of the training cells of each fold.
     seeds : dict
         Job -> seed, of networks whose `random_state` is not a whole number (`draw_seeds`).
+    fold_names : list of str
+        What each fold is called in warnings and errors, if not by its number.
     """
 
     data: Any
@@ -69,6 +71,7 @@ class Plan(NamedTuple):
     keep: Collection[str]
     seeds: Mapping[Job, int] = MappingProxyType({})
     layouts: Mapping[tuple[str, int], list[np.ndarray]] = MappingProxyType({})
+    fold_names: Sequence[str] = ()
 
     def name(self, job: Job) -> str:
         """Return the name of the model of a job."""
@@ -77,6 +80,10 @@ class Plan(NamedTuple):
     def estimator(self, job: Job) -> BaseEstimator:
         """Return the unfitted estimator of a job."""
         return self.models[job.model][1]
+
+    def describe(self, job: Job) -> str:
+        """Return the name of a job's model and what its fold is called."""
+        return f"{self.name(job)!r} in {name_of_fold(job.fold, self.fold_names)}"
 
     def view(self, job: Job) -> FoldView:
         """Return what the model of a job sees of its fold: genes, classes of cells instead, or both."""
@@ -111,6 +118,7 @@ class Plan(NamedTuple):
             clusters={starts: only(clusters, folds) for starts, clusters in self.clusters.items()},
             layouts={kind: only(layouts, folds) for kind, layouts in self.layouts.items()},
             seeds={job: self.seeds[job] for job in chunk if job in self.seeds},
+            fold_names=only(self.fold_names, folds),
         )
 
 
@@ -303,7 +311,7 @@ def run_chunk(
         for fit in fits:
             fit.tables = fit_tables(plan.data, plan.view(fit.job), fit, plan.keep)
     except Exception as error:
-        named = ", ".join(f"{plan.name(job)!r} in fold {job.fold}" for job in chunk[:3])
+        named = ", ".join(map(plan.describe, chunk[:3]))
         error.add_note(f"while fitting {named}{' and others' if len(chunk) > 3 else ''}")
         raise
     return fits

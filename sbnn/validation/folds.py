@@ -1,6 +1,6 @@
 """Splits into training and test cells, and the data as each fold sees them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -50,6 +50,11 @@ class FoldView(NamedTuple):
     def seen(self, gene_names: np.ndarray) -> np.ndarray:
         """Return the names of the columns of X, given those of all genes."""
         return gene_names if self.genes is None else gene_names[self.genes]
+
+
+def name_of_fold(number: int, names: Sequence[str] = ()) -> str:
+    """Return what a fold is called in warnings and errors: its own name, if folds have names, or its number."""
+    return names[number] if names else f"fold {number}"
 
 
 def make_folds(data: PairedData, folds: FoldChoice = "paper") -> list[Fold]:

@@ -20,7 +20,7 @@ from sbnn.validation.baselines import ClassMean
 from sbnn.validation.bootstrap import draw_groups, percentile_interval, resampling_units
 from sbnn.validation.class_ridge import ClassRidge
 from sbnn.validation.dispatch import hide_bar
-from sbnn.validation.held_out import check_made_from, check_same_score
+from sbnn.validation.held_out import check_made_from, check_same_score, sums_over_units
 from sbnn.validation.permutations import HeldOutCells
 from sbnn.validation.protocol import FoldProtocol, view_folds
 from sbnn.validation.provenance import select_rows
@@ -176,7 +176,7 @@ def gene_importance(
     unit, unit_of_cell = resampling_units(data, result.folds, unit)
     held_out = _hold_out(result, data, estimators, unit_of_cell, n_repeats, random_state)
     _check_same_cells(held_out, result, model, name)
-    errors = _pool(held_out, (unit_of_cell.max() + 1, data.n_features))
+    errors = _pool(held_out, unit_of_cell.max() + 1)
     draws = draw_groups(len(errors.total), n_bootstrap, random_state)
     frequency = np.mean([fold.selected for fold in held_out], axis=0)
     genes = np.flatnonzero(frequency)
@@ -279,14 +279,11 @@ class _Errors(NamedTuple):
         return pd.DataFrame({"feature": [*feature_names, ALL_FEATURES], "r2_test": [*by_feature, float(together)]})
 
 
-def _pool(held_out, shape):
+def _pool(held_out, n_units):
     """Sum squares over all test cells of each animal."""
-    errors = _Errors(np.zeros(shape), np.zeros(shape), np.zeros(shape))
-    for fold in held_out:
-        squares = (fold.residuals**2, fold.deviations**2, fold.observed)
-        for sums, values in zip(errors, squares, strict=True):
-            np.add.at(sums, fold.units, values)
-    return errors
+    units = np.concatenate([fold.units for fold in held_out])
+    squares = zip(*((fold.residuals**2, fold.deviations**2, fold.observed) for fold in held_out), strict=True)
+    return _Errors(*(sums_over_units(np.concatenate(values), units, n_units) for values in squares))
 
 
 def _drop(errors, increase, draws, level):

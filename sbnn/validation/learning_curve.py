@@ -9,13 +9,18 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator
 
-from sbnn._checks import check_length, check_whole, preview
+from sbnn._checks import check_length, check_whole, preview, warn
 from sbnn._hints import PathLike
 from sbnn.data.paired_data import PairedData, check_paired
+from sbnn.models.gene_number import within_one_error
 from sbnn.validation.baselines import ClassMean
 from sbnn.validation.bootstrap import number_groups
-from sbnn.validation.cross_validation import checked_models, fit_on_folds
+from sbnn.validation.class_ridge import ClassRidge
+from sbnn.validation.cross_validation import check_observed, checked_models, fit_jobs
+from sbnn.validation.execution import Plan, draw_seeds
+from sbnn.validation.fit_keys import fit_keys
 from sbnn.validation.folds import Fold, FoldChoice, make_folds
+from sbnn.validation.protocol import FoldProtocol, view_folds
 from sbnn.validation.tables import join_tables
 
 #: A model, or a function of the number of training cells that returns one (`sbnn.default_network`).
@@ -38,7 +43,7 @@ class LearningCurve:
     feature_scores : DataFrame
         `model`, `n_cells`, `draw`, `fold`, `feature`, `r2_test`.
     baselines : tuple of str
-        Models that read classes of cells instead of genes (`ClassMean`).
+        Models that read classes of cells, instead of genes or beside them (`ClassMean`, `ClassRidge`).
     n_fitted : int
         How many models were fitted by this call; the others came from its store.
     """
@@ -61,8 +66,10 @@ class LearningCurve:
     def __repr__(self) -> str:
         """Name the best model of each size."""
         n_folds, n_draws = self.scores["fold"].nunique(), self.scores["draw"].nunique()
-        lines = [f"LearningCurve: {self.scores['model'].nunique()} models, {n_folds} folds, {n_draws} draws; best R2"]
-        for row in self.recommended.itertuples():
+        best, n_models = self.recommended, self.scores["model"].nunique()
+        follows = "best R2" if len(best) else "none to recommend (only baselines, or no R2)"
+        lines = [f"LearningCurve: {n_models} models, {n_folds} folds, {n_draws} draws; {follows}"]
+        for row in best.itertuples():
             others = [name for name in row.within_one_se if name != row.model]
             also = f"; within one SE: {', '.join(others)}" if others else ""
             lines.append(f"  {row.n_cells} cells: {row.model} {row.r2_mean:.3f} ± {row.r2_se:.3f}{also}")
@@ -132,10 +139,12 @@ def learning_curve(
     running: dict[str, Any] = {"store": store, "n_jobs": n_jobs, "stack_size": stack_size, "progress": progress}
     for n_cells, size in numbered.items():
         drawn = splits if size is None else _draws(splits, animals, size, n_draws, random_state)
-        result = fit_on_folds(data, asked[n_cells], drawn, within_fold=True, keep=(), keep_models=False, **running)
-        parts.append(_tables(result, n_cells, drawn, len(splits)))
-        n_fitted += result.n_fitted
-    baselines = [name for name, estimator in next(iter(asked.values())) if isinstance(estimator, ClassMean)]
+        names = [_name_of(*divmod(number, len(splits)), size) for number in range(len(drawn))]
+        tables, newly_fitted = _fit(data, asked[n_cells], drawn, names, **running)
+        parts.append(_numbered(tables, n_cells, drawn, len(splits)))
+        n_fitted += newly_fitted
+    labelled = ClassMean, ClassRidge
+    baselines = [name for name, estimator in next(iter(asked.values())) if isinstance(estimator, labelled)]
     tables = join_tables(parts)
     return LearningCurve(tables["scores"], tables["feature_scores"], tuple(baselines), n_fitted)
 
@@ -185,13 +194,33 @@ def _draws(splits, animals, n_cells, n_draws, random_state):
     return drawn
 
 
+def _name_of(draw, fold, size):
+    """Name what models are fitted in, for warnings and errors."""
+    return f"fold {fold}" if size is None else f"draw {draw}, fold {fold} ({size} cells)"
+
+
+def _fit(data, listed, drawn, names, store, **running):
+    """Fit models on the drawn cells; return their tables, and how many were not in the store."""
+    protocol = FoldProtocol(within_fold=True)
+    check_observed(data, drawn, names)
+    views = view_folds(data, drawn, protocol, names)
+    plan = Plan(data, listed, views, {}, (), draw_seeds(listed, len(views)), fold_names=names)
+    keys = None if store is None else fit_keys(data, listed, drawn, str(protocol), plan.seeds)
+    fits, n_fitted = fit_jobs(plan, keys, store, within_fold=True, keep_models=False, **running)
+    for fit in fits:
+        if fit.problem is not None:
+            warn(f"{plan.describe(fit.job)} {fit.problem}: R2 of these cells is NaN")
+    return join_tables([fit.tables for fit in fits]), n_fitted
+
+
 def _checked_sizes(sizes, splits):
     """Return {number of cells for the tables: size as asked}, ascending."""
-    if isinstance(sizes, (str, bytes)) or not np.iterable(sizes) or not len(list(sizes)):
+    listed = [] if isinstance(sizes, (str, bytes)) or not np.iterable(sizes) else list(sizes)
+    if not listed:
         raise ValueError(f"sizes must be a list of numbers of cells such as (150, 300, None), got {sizes!r}")
     in_folds = [len(fold.train) for fold in splits]
     found = {}
-    for size in sizes:
+    for size in listed:
         number = round(np.mean(in_folds)) if size is None else check_whole(size, "every number in sizes", least=2)
         if size is not None and number > min(in_folds):
             raise ValueError(
@@ -199,7 +228,7 @@ def _checked_sizes(sizes, splits):
                 f"{number}: use None for all training cells"
             )
         if number in found:
-            raise ValueError(f"sizes must be different numbers of cells, got {number} twice in {tuple(sizes)}")
+            raise ValueError(f"sizes must be different numbers of cells, got {number} twice in {tuple(listed)}")
         found[number] = size
     return dict(sorted(found.items()))
 
@@ -216,11 +245,11 @@ def _models_for(models, n_cells, data):
     return checked_models(made, data)
 
 
-def _tables(result, n_cells, drawn, n_folds):
+def _numbered(tables, n_cells, drawn, n_folds):
     """Scores of final models of one size, with the numbers of draw and fold."""
     found = {}
     for name in ("scores", "feature_scores"):
-        table = getattr(result, name)
+        table = tables[name]
         last = table.groupby(["model", "fold"])["stage"].transform("last")
         table = table[table["stage"] == last]
         number = table["fold"].to_numpy(dtype=int)
@@ -292,7 +321,7 @@ def best_models(scores: pd.DataFrame, baselines: Iterable[str] = ()) -> pd.DataF
     scores : DataFrame
         As for `summarise_scores`.
     baselines : iterable of str
-        Models that are not recommended: class means, which predict nothing for a cell without a label.
+        Models that are not recommended: those that need the class of a cell, which new cells do not have.
 
     Returns
     -------
@@ -300,21 +329,19 @@ def best_models(scores: pd.DataFrame, baselines: Iterable[str] = ()) -> pd.DataF
         One row per number of cells, ascending: `n_cells`, `model`, its `r2_mean` and `r2_se` (over folds), and
         `within_one_se`, a tuple of all models whose mean R2 is at least that mean minus that SE, the best first. The
         best of several is slightly optimistic. Models without R2 are left out; with one fold, only the best is named.
+        Empty if there are only baselines.
 
     Raises
     ------
     ValueError
-        Nothing but baselines, or as `summarise_scores`.
+        As `summarise_scores`.
     """
     summary = summarise_scores(scores)
     summary = summary[~summary["model"].isin([*baselines])]
-    if not len(summary):
-        raise ValueError("scores hold only baselines: give at least one model that reads genes")
     rows = []
     for n_cells, part in summary.dropna(subset="r2_mean").groupby("n_cells"):
         ordered = part.sort_values("r2_mean", ascending=False, kind="stable")
         best = ordered.iloc[0]
-        floor = best["r2_mean"] - (0.0 if np.isnan(best["r2_se"]) else best["r2_se"])
-        near = tuple(ordered.loc[ordered["r2_mean"] >= floor, "model"])
+        near = tuple(ordered.loc[within_one_error(ordered["r2_mean"], ordered["r2_se"]), "model"])
         rows.append((n_cells, best["model"], best["r2_mean"], best["r2_se"], near))
     return pd.DataFrame(rows, columns=["n_cells", "model", "r2_mean", "r2_se", "within_one_se"])

@@ -1,13 +1,13 @@
 """The protocol of a cross-validation: on which cells its genes are chosen, and z-scores and clusters fitted."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from sbnn.data.paired_data import PairedData
-from sbnn.validation.folds import Fold, FoldView, view_fold
+from sbnn.validation.folds import Fold, FoldView, name_of_fold, view_fold
 
 _TEXT = re.compile(r"training cells, (\d+) variable genes of more than (\S+) counts")
 
@@ -64,7 +64,11 @@ class FoldProtocol(NamedTuple):
 
 
 def view_folds(
-    data: PairedData, splits: Iterable[Fold], protocol: FoldProtocol, only_fold: int | None = None
+    data: PairedData,
+    splits: Iterable[Fold],
+    protocol: FoldProtocol,
+    names: Sequence[str] = (),
+    only_fold: int | None = None,
 ) -> list[FoldView]:
     """Return what the models of each fold see (`sbnn.validation.folds.view_fold`); errors say in which fold.
 
@@ -78,6 +82,6 @@ def view_folds(
         try:
             views.append(view_fold(data, split, *protocol))
         except ValueError as error:
-            error.add_note(f"in fold {number}")
+            error.add_note(f"in {name_of_fold(number, names)}")
             raise
     return views

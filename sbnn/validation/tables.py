@@ -88,7 +88,8 @@ def setting_columns(name: str, estimator: BaseEstimator, n_features: int) -> dic
     name : str
     estimator : estimator
     n_features : int
-        The rank that `rank=None` of a reduced-rank model stands for.
+        The rank written for `rank=None` of a reduced-rank model, also where there are fewer genes: they may differ in
+        number between folds, and a column names the setting.
 
     Returns
     -------

@@ -254,6 +254,25 @@ def coefficients(path):
 
 
 @needs_glmnet
+@pytest.mark.parametrize("missing", [False, True])
+def test_full_rank_with_fewer_genes_than_features_is_the_full_linear_map(tables, missing):
+    """Of three genes and five features: the minimum that proximal gradient steps find, in three components."""
+    X, Y = tables[0][:, :3], tables[1].copy()
+    if missing:
+        Y[::7, 0] = np.nan
+    for l1_ratio in (0.0, 0.5, 1.0):
+        model = ReducedRankRegressor(None, 0.05, l1_ratio).fit(X, Y)
+        assert model.W_.shape == (3, 3) and model.V_.shape == (5, 3)
+        np.testing.assert_allclose(model.V_.T @ model.V_, np.eye(3), atol=1e-10)
+        if not missing:
+            expected = proximal_rows(*centred(X, Y), 0.05, l1_ratio)
+            np.testing.assert_allclose(model.W_ @ model.V_.T, expected, atol=1e-4)
+        same = ReducedRankRegressor(3, 0.05, l1_ratio).fit(X, Y)
+        np.testing.assert_array_equal(same.predict(X), model.predict(X))
+    with pytest.raises(ValueError, match="rank must be between 1 and 3, got 4"):
+        ReducedRankRegressor(4).fit(X, Y)
+
+
 @pytest.mark.parametrize("rank", [2, None])
 @pytest.mark.parametrize("l1_ratio", [1.0, 0.5])
 @pytest.mark.parametrize("missing", [False, True])

@@ -108,6 +108,14 @@ def test_a_loaded_model_gives_the_same_intervals(split, tmp_path, name):
     assert networks <= weights and path.stat().st_size - plain.stat().st_size < weights + rest
 
 
+def test_a_file_of_full_rank_with_fewer_genes_than_features(tmp_path):
+    data, _ = simulate_patchseq(n_cells=90, n_genes=5, n_features=8, n_informative=5, n_types=3, random_state=4)
+    model = PairedModel(ReducedRankRegressor(None, 0.1)).fit(data).calibrate(data, n_folds=2, progress=False)
+    loaded = load_model(model.save(tmp_path / "map.sbnn"))
+    pd.testing.assert_frame_equal(model.predict(data), loaded.predict(data))
+    pd.testing.assert_frame_equal(model.predict_interval(data).low, loaded.predict_interval(data).low)
+
+
 def test_a_model_of_expression_alone(split, tmp_path):
     training, new = (replace(cells, counts=None) for cells in split)
     model = PairedModel(ESTIMATORS["linear"]).fit(training).calibrate(training, n_folds=2)

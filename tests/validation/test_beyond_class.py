@@ -1,5 +1,6 @@
 """Gains over class means and R2 within classes: by hand, cell by cell, and on simulations with a known answer."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from sbnn import (
     beyond_class,
     compare,
     cross_validate,
+    nested_cross_validate,
     simulate_patchseq,
 )
 from sbnn.validation.bootstrap import draw_groups
@@ -157,7 +159,10 @@ def loaded(result, predictions=None):
 
 
 def test_of_a_loaded_result_predictions_are_centred_on_the_test_cells_of_the_class(result, found):
-    again = beyond_class(loaded(result), DATA, **QUICK)
+    with pytest.warns(UserWarning, match=r"of 'map \(model\)', .* centred on test cells, .* 'map \(map\)' on train"):
+        again = beyond_class(loaded(result), DATA, **QUICK)
+    assert repr(again).count("centred on test cells") == result.predictions["model"].nunique()
+    assert "centred on" not in repr(found)
     pd.testing.assert_frame_equal(again.gains, found.gains)
     kinds = again.within.groupby("predicted_by")["centred_on"].unique().map(list).to_dict()
     assert kinds == {"map": ["training cells"], "model": ["test cells"]}
@@ -180,6 +185,16 @@ def test_of_a_loaded_result_predictions_are_centred_on_the_test_cells_of_the_cla
     assert row["within_r2"] == pytest.approx(1 - residual / total, abs=1e-6)
     before = found.within.query("predicted_by == 'model' and model == 'map'").iloc[0]
     assert abs(row["within_r2"] - before["within_r2"]) < 0.15
+
+
+def test_scores_of_one_kind_give_no_warning_and_nested_results_hold_their_models(result):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        beyond_class(result, DATA, **QUICK)
+        beyond_class(replace(loaded(result), latents=pd.DataFrame()), DATA, **QUICK)
+    models = {"ridge": [ReducedRankRegressor(None, alpha, l1_ratio=0.0) for alpha in (1.0, 0.1)]}
+    nested = nested_cross_validate(DATA, models, KFold(2, shuffle=True, random_state=0), inner=2, progress=False)
+    assert set(beyond_class(nested, DATA, **QUICK).within["centred_on"]) == {"training cells"}
 
 
 def test_perfect_predictions_explain_all_within_classes(result):
@@ -255,8 +270,10 @@ def test_a_family_of_a_single_animal_has_no_interval(result):
 def test_a_model_without_a_score_has_no_r2_within_classes():
     models = {"none": ReducedRankRegressor(2, 50.0), "type": ClassMean("cell_types")}
     result = validated(models=models)
-    for one in (result, loaded(result)):
-        rows = beyond_class(one, DATA, **QUICK).within.query("model == 'none' and predicted_by == 'model'")
+    for one in (result, replace(loaded(result), latents=pd.DataFrame())):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what has no score is compared with nothing
+            rows = beyond_class(one, DATA, **QUICK).within.query("model == 'none' and predicted_by == 'model'")
         assert len(rows) and rows[["within_r2", "low", "high", "p", "q"]].isna().all(axis=None)
 
 

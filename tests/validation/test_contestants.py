@@ -5,7 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.linear_model import Lasso, Ridge
+from sklearn.model_selection import KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sbnn import (
     ClassMean,
@@ -138,8 +142,8 @@ def test_the_solver_is_passed_on(data):
     [
         ({"names": ["lasso", "forest"]}, "names has 'forest': with these data there are 'family mean'"),
         ({"names": "lasso"}, "names must be a list of names of models, got the text 'lasso'"),
-        ({"genes": ["gene03", "Xkr4"]}, "genes has 'Xkr4', which the data do not have"),
-        ({"genes": []}, "genes is empty"),
+        ({"genes": ["gene03", "Xkr4"]}, "genes include 'Xkr4', not among the 30 genes of the data"),
+        ({"genes": []}, "genes must be one or more names of genes, got none"),
         ({"solver": "lars"}, "unknown solver 'lars'"),
         ({"shorten": 0}, "shorten must be finite and more than 0"),
         ({"random_state": -1}, "random_state must be between 0"),
@@ -214,6 +218,37 @@ def test_networks_on_given_genes(data):
 def test_bad_genes_are_refused(data, estimator, genes, message):
     with pytest.raises(ValueError, match=message):
         on_genes(estimator, genes, data)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda data: on_genes(Ridge(), SOME, data),
+        lambda data: on_genes(ClassRidge(), SOME, data),
+        lambda data: TransformedTargetRegressor(on_genes(Ridge(), SOME, data)),
+        lambda data: make_pipeline(StandardScaler(), on_genes(Ridge(), SOME, data)),
+    ],
+)
+def test_genes_by_position_are_refused_where_folds_choose_genes(data, split, model):
+    """The first of 20 variable genes of a fold is another gene than the first of the data."""
+    with pytest.raises(ValueError, match=r"models\['a'\] has a C\w+ that chooses columns, .* n_variable_genes=20"):
+        validate(data, {"a": model(data)}, split, n_variable_genes=20)
+
+
+def test_columns_that_are_found_in_the_fold_are_not_positions(data, split):
+    first = ColumnTransformer([("first", "passthrough", lambda X: [0])])
+    models = {"a": make_pipeline(first, Ridge()), "b": ClassRidge()}
+    assert len(validate(data, models, split, n_variable_genes=20, keep=[]).scores) == 2
+
+
+@pytest.mark.parametrize("n_genes", [1, 2, 3, 6])
+def test_fewer_genes_than_features(n_genes):
+    data, _ = simulate_patchseq(n_cells=80, n_genes=20, n_features=9, n_informative=8, n_types=3, n_donors=4)
+    models = honest_models(data, data.gene_names[:n_genes], shorten=0.02)
+    others = {name: estimators[-2:] for name, estimators in models.items() if name not in NETWORKS}
+    assert ("sRRR-2" in models, "sRRR-4" in models) == (n_genes > 2, n_genes > 4)
+    found = nested_cross_validate(data, others, KFold(2), inner=2, n_jobs=1, progress=False, keep=["predictions"])
+    assert np.isfinite(found.scores["r2_test"]).all()
 
 
 def test_a_store_tells_gene_sets_apart(data, split, tmp_path):

@@ -20,6 +20,8 @@ from sbnn import (
     simulate_patchseq,
 )
 from sbnn.models.schedules import Stage
+from sbnn.validation.class_ridge import ClassRidge
+from sbnn.validation.contestants import on_genes
 from sbnn.validation.control_genes import (
     describe_pairs,
     draw_controls,
@@ -304,6 +306,15 @@ def test_a_store_holds_finished_fits(planted, tmp_path):
     assert matched_controls(data, genes, RIDGE, 2, **settings).n_fitted == 0
 
 
+def test_full_rank_is_the_number_of_genes_if_there_are_fewer_than_features(planted):
+    """Ridge of full rank on two genes, with four features, is ridge."""
+    data, genes = planted
+    settings = {"genes": genes[:2], "n_sets": 1, "folds": KFold(2), "n_closest": 3, "progress": False}
+    found = matched_controls(data, estimator=ReducedRankRegressor(None, 0.1, l1_ratio=0.0), **settings)
+    ridge = matched_controls(data, estimator=Ridge(10.0), **settings)  # 0.1 for each of 100 training cells
+    np.testing.assert_allclose(found.scores["r2_test"], ridge.scores["r2_test"], atol=1e-6)
+
+
 class Nothing(RegressorMixin, BaseEstimator):
     """Predicts what is not finite."""
 
@@ -320,11 +331,39 @@ def test_a_model_that_fails_is_named(planted):
     with pytest.warns(UserWarning) as warned:
         found = matched_controls(data, genes, Nothing(), 2, KFold(2), 3, progress=False)
     assert [str(one.message) for one in warned] == [
-        "'Nothing' on the selected genes, fold 0, predicts values that are not finite, for 100 training and 100 test "
+        "'Nothing' in fold 0 of the selected genes predicts values that are not finite, for 100 training and 100 test "
         "cells: no R2 (6 of 6 fits)",
         "2 of 2 control sets have no R2 in a fold and are left out",
     ]
     assert found.summary["percentile"].isna().all() and "nan" in repr(found)
+
+
+class Picky(Nothing):
+    """Fails on cells whose first feature has this value."""
+
+    def __init__(self, first=0.0):
+        self.first = first
+
+    def fit(self, X, y):
+        if np.isclose(X[0, 0], self.first):
+            raise ValueError("not these")
+        return super().fit(X, y)
+
+    def predict(self, X):
+        return np.zeros((len(X), self.n_))
+
+
+def test_an_error_says_in_which_set_and_fold(planted):
+    data, genes = planted
+    settings = {"n_sets": 3, "folds": KFold(2), "n_closest": 3, "progress": False}
+    pairs = matched_controls(data, genes, Picky(np.inf), **settings).pairs
+    own = pairs[pairs["fold"].eq(1) & pairs["set"].eq(2)]
+    columns = np.flatnonzero(np.isin(data.gene_names, own["control"]))
+    split = make_folds(data, KFold(2))[1]
+    view = view_fold(data, split, within_fold=True)
+    with pytest.raises(ValueError, match="not these") as caught:
+        matched_controls(data, genes, Picky(float(view.X[split.train[0], columns[0]])), **settings)
+    assert caught.value.__notes__ == ["while fitting 'Picky' in fold 1 of control set 2"]
 
 
 def bare(data):
@@ -340,7 +379,7 @@ def bare(data):
         ({"genes": 3}, "genes must be a list of names"),
         ({"genes": []}, "one or more names of genes, got none"),
         ({"genes": ["gene001", "gene001"]}, "duplicate genes"),
-        ({"genes": ["gene001", "Nope1"]}, "genes include 'Nope1', not among the 120 genes of 'simulated'"),
+        ({"genes": ["gene001", "Nope1"]}, "genes include 'Nope1', not among the 120 genes of the data"),
         ({"genes": "most"}, "60 genes with n_closest=5 need at least 64 others .* 60 of them not selected"),
         ({"genes": {0: ["gene001"]}, "folds": None}, "give the folds in which they were selected"),
         ({"genes": {0: ["gene001"]}}, "an entry for each fold, 0 to 2, got '0'"),
@@ -351,7 +390,18 @@ def bare(data):
         ({"genes": "result", "folds": None, "data": "other"}, "a cross-validation of other data"),
         ({"genes": "two", "folds": None}, "one model, got 'a', 'b'"),
         ({"genes": "none", "folds": None}, "selects no genes"),
-        ({"estimator": ClassMean()}, "should read genes, but ClassMean reads classes"),
+        ({"estimator": ClassMean()}, "should read genes only, but ClassMean reads classes"),
+        ({"estimator": ClassRidge()}, "should read genes only, but ClassRidge reads classes"),
+        ({"estimator": ClassRidge(columns=(0, 1, 2))}, "should read genes only, but ClassRidge reads classes"),
+        ({"estimator": "some"}, "estimator has a ColumnTransformer that chooses columns, .* some of these genes only"),
+        (
+            {"estimator": ReducedRankRegressor(4), "genes": ["gene001", "gene002"]},
+            "estimator, on the 2 selected genes: rank must be between 1 and 2, got 4",
+        ),
+        (
+            {"estimator": ReducedRankRegressor(3), "genes": {0: ["gene001"], 1: ["gene002"], 2: ["gene003"]}},
+            "estimator, on the 1 selected genes of fold 0: rank must be",
+        ),
         ({"estimator": Ridge}, "should be an estimator"),
         ({"estimator": [RIDGE]}, "should be an estimator"),
         ({"estimator": SparseBottleneckRegressor}, "should be an estimator"),
@@ -371,6 +421,8 @@ def test_errors_name_the_argument(planted, changed, message):
     special = {"bare": bare(data), "other": simulate_patchseq(50, 120, n_informative=8)[0]}
     arguments = {"data": data, "genes": genes, "estimator": RIDGE, "n_sets": 2, "folds": FOLDS, "n_closest": 5}
     arguments |= changed
+    if arguments["estimator"] == "some":
+        arguments["estimator"] = on_genes(Ridge(), data.gene_names[:5], data)
     if isinstance(arguments["data"], str):
         arguments["data"] = special[arguments["data"]]
     if isinstance(arguments["genes"], str) and arguments["genes"] in ("result", "two", "none", "most"):

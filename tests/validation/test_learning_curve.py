@@ -19,7 +19,9 @@ from sbnn import (
     simulate_patchseq,
 )
 from sbnn.data.cell_labels import UNKNOWN
+from sbnn.figures.learning_curve import plot_learning_curve
 from sbnn.models.schedules import Stage
+from sbnn.validation.class_ridge import ClassRidge
 from sbnn.validation.folds import make_folds
 from sbnn.validation.learning_curve import LearningCurve, best_models, draw_animals, summarise_scores
 
@@ -202,9 +204,58 @@ def test_tables_that_would_compare_other_cells_are_refused(table, message):
         summarise_scores(table)
 
 
-def test_only_baselines_are_no_models():
-    with pytest.raises(ValueError, match="only baselines"):
-        best_models(scores(mean=(0.1, 0.2)), ["mean"])
+def test_of_baselines_alone_none_is_recommended(cells):
+    assert not len(best_models(scores(mean=(0.1, 0.2)), ["mean"]))
+    found = learning_curve(cells, {"type mean": ClassMean("cell_types")}, iter([30, None]), 1, FOLDS, progress=False)
+    assert list(found.summary["n_cells"]) == [30, 120] and not len(found.recommended)
+    assert repr(found) == ("LearningCurve: 1 models, 3 folds, 1 draws; none to recommend (only baselines, or no R2)")
+    assert plot_learning_curve(found).axes
+
+
+def test_a_model_that_reads_classes_beside_genes_is_a_baseline(cells):
+    models = {"type + genes": ClassRidge(), "ridge": Ridge(50.0)}
+    found = learning_curve(cells, models, (60,), 1, FOLDS, progress=False)
+    assert found.baselines == ("type + genes",) and list(found.recommended["model"]) == ["ridge"]
+
+
+class Failing(Recorder):
+    """Predicts nothing finite, or raises at the cells whose first feature begins with this value."""
+
+    first = 0.0
+
+    def fit(self, X, y):
+        if self.name == "raises" and len(X) == self.n_cells and np.isclose(y[0, 0], self.first):
+            raise ValueError("not these")
+        return super().fit(X, y)
+
+    def predict(self, X):
+        return super().predict(X) * (np.nan if self.name == "not finite" else 1)
+
+
+def test_warnings_and_errors_say_in_which_draw_and_fold(cells):
+    settings = {"sizes": (30,), "n_draws": 4, "folds": FOLDS, "progress": False, "n_jobs": 1}
+    with pytest.warns(UserWarning, match="not finite") as warned:
+        learning_curve(cells, {"o": Failing("not finite")}, **settings)
+    said = [str(one.message).partition(" predicts")[0] for one in warned]
+    assert said == [f"'o' in draw {draw}, fold {fold} (30 cells)" for draw in range(4) for fold in range(3)]
+    Recorder.seen = []
+    learning_curve(cells, {"o": Recorder()}, **settings)
+    failing = Failing("raises", 30)
+    Failing.first = Recorder.seen[10][3][0, 0]
+    with pytest.raises(ValueError, match="not these") as caught:
+        learning_curve(cells, {"o": failing}, **settings)
+    assert caught.value.__notes__ == ["while fitting 'o' in draw 3, fold 1 (30 cells)"]
+    Y = cells.Y.copy()
+    Y[:, 0] = np.nan
+    Y[cells.donors == cells.donors[0], 0] = 1.0
+    with pytest.raises(ValueError, match=r"^draw \d, fold \d \(30 cells\) has no training cell with a value of"):
+        learning_curve(replace(cells, Y=Y, features=None, counts=None), {"ridge": Ridge()}, **settings)
+
+
+def test_whole_folds_are_called_by_their_numbers(cells):
+    with pytest.warns(UserWarning) as warned:
+        learning_curve(cells, {"o": Failing("not finite")}, (None,), 1, FOLDS, progress=False)
+    assert [str(one.message)[:13] for one in warned] == ["'o' in fold 0", "'o' in fold 1", "'o' in fold 2"]
 
 
 def test_a_store_resumes_and_shares_whole_folds_with_cross_validation(cells, tmp_path):
