@@ -62,7 +62,8 @@ def coverage_table(
         nothing is fitted again, and nothing is known of the cells in question but what those folds' models learnt); one
         setting of each model in a fold.
     data : PairedData
-        Cells that the model has not seen, with features in the units it was fitted on; or the cells of the result.
+        Cells that the model has not seen, with features in the units it was fitted on (Y on its scale, if it was fitted
+        without features as measured); or the cells of the result.
     coverage : float
         That of the intervals; see `predict_interval`.
     training : PairedData, optional
@@ -118,18 +119,19 @@ def _held_of_model(model, data, coverage, training, of, cells, fill_missing):
     paired = hasattr(model, "preprocessor_")  # a PairedModel, which this module may not import
     if paired:
         columns = _columns_of(model, data)
+        measured = _check_measured(model, data)
         given = data if cells is None else cells
         low, high = model.predict_interval(given, coverage, fill_missing=fill_missing)
         if list(low.index.astype(str)) != data.cell_names.tolist():
             raise ValueError("cells must be those of data, in their order, by name")
-        Y, sds = features_of(data)[:, columns], model.preprocessor_.feature_sds_
+        Y, sds = _features(data, measured)[:, columns], model.preprocessor_.feature_sds_
         names = np.asarray(model.feature_names_)
     else:
         if cells is not None:
             raise ValueError("cells are for a PairedModel: other models are given data.X")
         low, high = model.predict_interval(data.X, coverage)
-        Y, sds, names = np.asarray(data.Y, dtype=np.float64), np.ones(data.n_features), data.feature_names
-        columns = np.arange(data.n_features)
+        measured = False
+        Y, sds, names = _features(data, measured), np.ones(data.n_features), data.feature_names
     bounds = Interval(*(np.asarray(bound, dtype=np.float64).reshape(len(Y), -1) for bound in (low, high)))
     if bounds.low.shape != Y.shape:
         raise ValueError(f"the model predicts {bounds.low.shape[1]} features, but data has {Y.shape[1]}")
@@ -142,9 +144,12 @@ def _held_of_model(model, data, coverage, training, of, cells, fill_missing):
     if training.feature_names.tolist() != names.tolist():
         raise ValueError("training must have the features of the model, in their order")
     calibration = getattr(model, "calibration_", None)
-    learnt = features_of(training) if paired else np.asarray(training.Y, dtype=np.float64)
+    if measured and training.features is None:
+        raise ValueError("training needs features as measured (training.features), as the model was fitted on")
     n_folds = N_FOLDS if calibration is None else len(calibration.models)
-    means = CrossConformal(ClassMean(of), n_folds).fit(_labels(training, of), learnt, groups=donors_of(training))
+    means = CrossConformal(ClassMean(of), n_folds).fit(
+        _labels(training, of), _features(training, measured), groups=donors_of(training)
+    )
     return held._replace(of_class=_between(means.predict_interval(_labels(data, of), coverage), Y, sds))
 
 
@@ -159,8 +164,6 @@ def _columns_of(model, data):
     if (columns < 0).any():
         raise ValueError(f"data lacks features of the model: {preview(np.asarray(model.feature_names_)[columns < 0])}")
     units = model.feature_units_
-    if units is not None and data.features is None:
-        raise ValueError("data needs features as measured (data.features): the model predicts them in their units")
     if units is not None and data.feature_units is not None:
         for name, unit, column in zip(model.feature_names_, units, columns, strict=True):
             if data.feature_units[column] != unit:
@@ -168,6 +171,24 @@ def _columns_of(model, data):
                     f"feature {str(name)!r} is in {unit!r} in the model but in {data.feature_units[column]!r} in data"
                 )
     return columns
+
+
+def _check_measured(model, data):
+    """Whether a PairedModel predicts features as measured; not, it predicts the z-scores it was given as Y."""
+    measured = model.features_measured_
+    if measured and data.features is None:
+        raise ValueError("data needs features as measured (data.features): the model predicts them in their units")
+    if measured is None:
+        raise ValueError(
+            "model_or_result is from a file that does not say whether it predicts features as measured or Y: calibrate "
+            "it again, with the cells that it was fitted on"
+        )
+    return measured
+
+
+def _features(data, measured):
+    """Features as measured, or Y; float64."""
+    return np.asarray(data.features if measured else data.Y, dtype=np.float64)
 
 
 def _labels(data, of):

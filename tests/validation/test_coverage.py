@@ -14,6 +14,7 @@ from sbnn import (
     ReducedRankRegressor,
     coverage_table,
     cross_validate,
+    load_model,
     simulate_patchseq,
 )
 from sbnn.data.preprocessing import fit_preprocessor
@@ -99,6 +100,37 @@ def test_cells_may_be_given_as_a_table_and_features_in_another_order(split, mode
     with pytest.warns(UserWarning, match="no count"):
         fewer = coverage_table(model, new, cells=counts)
     assert fewer["n_values"][0] == expected["n_values"][0] - (~np.isnan(new.features[0])).sum()
+
+
+def test_a_model_is_compared_with_what_it_was_fitted_on(split):
+    training, new = (replace(cells, feature_units=None) for cells in split)
+    of_Y = replace(training, features=None)
+    model = PairedModel(LINEAR).fit(of_Y).calibrate(of_Y, n_folds=3)
+    expected = coverage_table(model, replace(new, features=None), training=of_Y)
+    other_units = replace(new, features=new.features * 100 + 7)
+    pd.testing.assert_frame_equal(coverage_table(model, other_units, training=training), expected)
+    # As measured, without units: on another scale than Y, and still what the model predicts.
+    model = PairedModel(LINEAR).fit(training).calibrate(training, n_folds=3)
+    with_units = PairedModel(LINEAR).fit(split[0]).calibrate(split[0], n_folds=3)
+    pd.testing.assert_frame_equal(coverage_table(model, new), coverage_table(with_units, new))
+    with pytest.raises(ValueError, match="data needs features as measured"):
+        coverage_table(model, replace(new, features=None))
+    with pytest.raises(ValueError, match="training needs features as measured"):
+        coverage_table(model, new, training=of_Y)
+
+
+def test_files_that_do_not_say_what_the_model_predicts(split, tmp_path):
+    training, new = (replace(cells, feature_units=None) for cells in split)
+    of_Y = replace(training, features=None)
+    for cells in (training, of_Y):
+        model = PairedModel(LINEAR).fit(cells).calibrate(cells, n_folds=3)
+        loaded = load_model(model.save(tmp_path / "map.sbnn"))
+        pd.testing.assert_frame_equal(coverage_table(loaded, new), coverage_table(model, new))
+        loaded.features_measured_ = None
+        with pytest.raises(ValueError, match="does not say whether .*: calibrate it again"):
+            coverage_table(load_model(loaded.save(tmp_path / "old.sbnn")), new)
+        loaded.calibrate(cells, n_folds=3)
+        pd.testing.assert_frame_equal(coverage_table(loaded, new), coverage_table(model, new))
 
 
 @pytest.mark.parametrize("within_fold", [False, True])
