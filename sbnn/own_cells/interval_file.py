@@ -23,8 +23,8 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from sbnn._checks import check_whole
+from sbnn.models.calibration_models import FoldLinear, FoldNetwork
 from sbnn.models.cross_conformal import Calibration
-from sbnn.models.fold_models import FoldLinear, FoldNetwork
 from sbnn.models.latent_regressor import is_network
 from sbnn.own_cells.moments_file import pack_moments, unpack_moments
 from sbnn.validation.intervals import PairedFold

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
+from sbnn._checks import check_coverage
 from sbnn._hints import PathLike
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.data.preprocessing import Preprocessor, fit_preprocessor
-from sbnn.models.cross_conformal import N_FOLDS, Calibration, Interval, check_coverage
+from sbnn.models.cross_conformal import N_FOLDS, Calibration, Interval
 from sbnn.own_cells.aligned_cells import AlignedCells
 from sbnn.own_cells.moments_file import same_moments
 from sbnn.validation.intervals import calibrate_paired

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from sbnn._checks import check_choice, preview
+from sbnn._checks import check_choice, check_coverage, preview
 from sbnn.data.cell_labels import UNKNOWN
 from sbnn.data.paired_data import PairedData, check_paired
-from sbnn.models.cross_conformal import N_FOLDS, Interval, check_coverage, order_of_bound
+from sbnn.models.cross_conformal import N_FOLDS, Interval, order_of_bound
 from sbnn.validation.baselines import CLASSES, ClassMean
 from sbnn.validation.folds import donors_of
 from sbnn.validation.held_out import HeldOutRows, held_out_rows, predictions_of_models
