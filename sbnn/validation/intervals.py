@@ -306,20 +306,20 @@ class CrossConformal(MetaEstimatorMixin, MultiOutputMixin, RegressorMixin, BaseE
             hasattr(self.estimator, "fit") and hasattr(self.estimator, "predict")
         ):
             raise ValueError(f"estimator must be a regressor, such as Ridge(), got {self.estimator!r}")
-        X = _in_rows(X)
+        cells = _in_rows(X)
         Y = _targets(y)
-        check_length(Y, X.shape[0], "y", "cell of X")
+        check_length(Y, cells.shape[0], "y", "cell of X")
         one_target = np.ndim(y) == 1
         folds = calibration_folds(len(Y), self.n_folds, groups, self.random_state)
         if isinstance(self.estimator, LatentRegressorMixin):
             chooses = {"groups": folds.groups} if chooses_number(self.estimator) else {}
             self.estimator_ = clone(self.estimator).fit(X, y, **chooses)
-            X = self.estimator_._check_cells(X, np.float64)
+            cells = self.estimator_._check_cells(X, np.float64)
         else:
             everything = folds._replace(folds=[(np.arange(len(Y)), np.empty(0, dtype=int))])
-            (self.estimator_,) = _fit_folds(self.estimator, X, Y, everything, one_target=one_target)
-        models = _fit_folds(self.estimator, X, Y, folds, one_target=one_target)
-        self.calibration_ = _calibration(models, Y, folds, lambda fold, cells: models[fold].predict(_rows(X, cells)))
+            (self.estimator_,) = _fit_folds(self.estimator, cells, Y, everything, one_target=one_target)
+        models = _fit_folds(self.estimator, cells, Y, folds, one_target=one_target)
+        self.calibration_ = _calibration(models, Y, folds, lambda fold, rows: models[fold].predict(_rows(cells, rows)))
         self._one_target = one_target
         return self
 
