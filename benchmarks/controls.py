@@ -19,7 +19,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-import pandas as pd
+from earlier_rows import write_with_earlier_rows
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import RidgeCV
 
@@ -52,17 +52,8 @@ def selected_genes(data):
 def row_per_feature(found):
     """Return the summary with the name of the model and how well controls match."""
     match = {f"{name}_difference": row["difference"] for name, row in found.match.iterrows()}
-    return found.summary.reset_index().assign(model=found.model, n_sets=found.n_sets, **match)
-
-
-def joined(summary, file):
-    """Return a summary with the rows of other models in the file, in the order of MODELS; the model comes first."""
-    if file.exists():
-        earlier = pd.read_csv(file)
-        summary = pd.concat([summary, earlier[~earlier["model"].isin(summary["model"])]])
-    order = {name: place for place, name in enumerate(MODELS)}
-    summary = summary.sort_values("model", key=lambda names: names.map(order), kind="stable", ignore_index=True)
-    return summary[["model", *summary.columns.drop("model")]]
+    rows = found.summary.reset_index().assign(model=found.model, n_sets=found.n_sets, **match)
+    return rows[["model", *rows.columns.drop("model")]]
 
 
 def main():
@@ -86,8 +77,7 @@ def main():
         print(found, found.match.round(3), found.summary.round(3).to_string(), sep="\n", flush=True)
         if folder is None:
             continue
-        table = joined(row_per_feature(found).round(4), folder / "controls.csv")
-        table.to_csv(folder / "controls.csv", index=False)
+        write_with_earlier_rows(row_per_feature(found).round(4), folder / "controls.csv", {"model": MODELS})
         figure, stem = plot_matched_controls(found), folder / f"controls_{name.replace(' ', '_')}"
         figure.savefig(stem.with_suffix(".png"), metadata={"Software": None})
         figure.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Producer": None})

@@ -23,16 +23,14 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import joblib
 import numpy as np
 import pandas as pd
+from earlier_rows import write_with_earlier_rows
 from sklearn.base import clone
 
 from sbnn import PairedModel, ReducedRankRegressor, SparseBottleneckRegressor, coverage_table, load_dataset
 from sbnn.data.count_tables import rows_of
 from sbnn.data.published.scala import read_count_table
-from sbnn.storage.writing import all_or_nothing
-from sbnn.validation.fit_keys import training_code_hash
 from sbnn.validation.folds import make_folds
 
 COVERAGE, N_INNER = 0.9, 5
@@ -49,32 +47,17 @@ OUTPUT = Path(__file__).with_name("coverage.csv")
 def calibrated(estimator, data, store):
     """Return a PairedModel of these cells with intervals."""
     model = PairedModel(clone(estimator)).fit(data)
-    return model.calibrate(data, N_INNER, store=None if store is None else store / "fits", progress=False)
+    return model.calibrate(data, N_INNER, store=store, progress=False)
 
 
 def held_out_donors(estimator, data, store):
     """Return the coverage of cells of held-out donors, over all folds, with every cell counted once."""
-    return pool([one_fold(estimator, data, fold, store) for fold in make_folds(data, "donor")])
-
-
-def one_fold(estimator, data, fold, store):
-    """Return the coverage of the held-out cells of a fold; tables of finished folds are in the store."""
-    about = training_code_hash(), repr(estimator), data.fingerprint, fold, N_INNER, COVERAGE
-    finished = None if store is None else store / "tables" / f"{joblib.hash(about)}.csv"
-    if finished is not None and finished.exists():
-        return read_table(finished)
-    training = data.subset(fold.train)
-    table = coverage_table(calibrated(estimator, training, store), data.subset(fold.test), COVERAGE, training=training)
-    if finished is not None:
-        finished.parent.mkdir(parents=True, exist_ok=True)
-        with all_or_nothing(finished) as temporary:
-            table.to_csv(temporary, index=False)
-    return table
-
-
-def read_table(path):
-    """Read a table; the family NA, should there be one, is a name."""
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    tables = []
+    for fold in make_folds(data, "donor"):
+        training = data.subset(fold.train)
+        model = calibrated(estimator, training, store)
+        tables.append(coverage_table(model, data.subset(fold.test), COVERAGE, training=training))
+    return pool(tables)
 
 
 def pool(tables):
@@ -101,20 +84,7 @@ def other_cohort(estimator, data, store):
 
 
 COHORTS = {f"{REFERENCE}, held-out donors": held_out_donors, COHORT: other_cohort}
-
-
-def merged(tables):
-    """Return the rows found now, and those of an earlier run for what was left out."""
-    found = pd.concat(tables, ignore_index=True)
-    if OUTPUT.exists():
-        before = read_table(OUTPUT)
-        again = pd.MultiIndex.from_frame(before[["cohort", "model"]]).isin(
-            pd.MultiIndex.from_frame(found[["cohort", "model"]])
-        )
-        found = pd.concat([before[~again], found], ignore_index=True)
-    order = [list(COHORTS).index(cohort) * len(MODELS) + list(MODELS).index(model)
-             for cohort, model in zip(found["cohort"], found["model"], strict=True)]  # fmt: skip
-    return found.iloc[np.argsort(order, kind="stable")]
+ORDERS = {"cohort": COHORTS, "model": MODELS}
 
 
 def main():
@@ -122,7 +92,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--cohorts", nargs="+", choices=list(COHORTS), default=list(COHORTS))
-    parser.add_argument("--store", type=Path, help="folder for finished fits, to resume an interrupted run")
+    parser.add_argument("--store", type=Path, help="folder for finished fits of the calibrations, to resume a run")
     arguments = parser.parse_args()
     data = load_dataset(REFERENCE)
     for cohort in arguments.cohorts:
@@ -130,7 +100,7 @@ def main():
             table = COHORTS[cohort](MODELS[name], data, arguments.store)
             table = pd.DataFrame({"cohort": cohort, "model": name}, index=table.index).join(table)
             print(table[table["by"] != "feature"].drop(columns="by").round(3).to_string(), flush=True)
-            merged([table]).round(4).to_csv(OUTPUT, index=False)
+            write_with_earlier_rows(table.round(4), OUTPUT, ORDERS)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pandas as pd
+from earlier_rows import write_with_earlier_rows
 from sklearn.ensemble import ExtraTreesRegressor
 
 from sbnn import (
@@ -50,15 +51,6 @@ MODELS = {
 BASELINES = ("family mean", "type mean")
 
 
-def joined(scores, file):
-    """Return scores with those of other models in the file, in the order of MODELS."""
-    if file.exists():
-        earlier = pd.read_csv(file)
-        scores = pd.concat([scores, earlier[~earlier["model"].isin(scores["model"])]])
-    order = {name: place for place, name in enumerate(MODELS)}
-    return scores.sort_values("model", key=lambda names: names.map(order), kind="stable", ignore_index=True)
-
-
 def main():
     """Fit, print, and write the table and the figure."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -79,8 +71,7 @@ def main():
         print("other sizes or draws: nothing is written without --output")
         return
     folder.mkdir(parents=True, exist_ok=True)
-    scores = joined(curve.scores.round(4), folder / "learning_curve.csv")
-    scores.to_csv(folder / "learning_curve.csv", index=False)
+    scores = write_with_earlier_rows(curve.scores.round(4), folder / "learning_curve.csv", {"model": MODELS})
     whole = LearningCurve(scores, pd.DataFrame(), tuple(name for name in BASELINES if name in set(scores["model"])))
     print(whole)
     use_style()

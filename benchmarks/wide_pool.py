@@ -36,6 +36,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pandas as pd
+from earlier_rows import write_whole, write_with_earlier_rows
 from sklearn.linear_model import RidgeCV
 
 from sbnn import ReducedRankRegressor, SparseBottleneckRegressor, cross_validate, load_dataset
@@ -53,7 +54,7 @@ MODELS = {
     "sRRR-2": None,  # its alpha depends on the pool
     "ridge": RidgeCV(np.geomspace(10, 1e5, 13)),
 }
-KEYS = ["pool", "model", "fold"]
+ORDERS = {"pool": POOLS, "model": MODELS}
 
 
 def restrict(data, pool):
@@ -90,7 +91,8 @@ def fold_rows(data, pool, names, running):
     rows["n_seen"] = [views[fold].X.shape[1] for fold in rows["fold"]]
     genes = result.selected.groupby(["model", "fold"])["gene"].agg(" ".join) if len(result.selected) else pd.Series()
     rows["genes"] = [genes.get((row.model, row.fold), "") for row in rows.itertuples()]
-    return rows[[*KEYS, "n_seen", "n_selected", "r2_test", "genes"]]
+    columns = ["pool", "model", "fold", "n_seen", "n_selected", "r2_test", "genes"]
+    return rows.sort_values("fold", kind="stable")[columns]
 
 
 def summarise(rows, n_genes):
@@ -117,15 +119,6 @@ def summarise(rows, n_genes):
     return pd.DataFrame(summary)
 
 
-def merge(earlier, rows):
-    """Put new rows in the place of earlier ones of the same pool and model, in the order of POOLS and MODELS."""
-    again = pd.MultiIndex.from_frame(rows[KEYS[:2]])
-    kept = earlier[~pd.MultiIndex.from_frame(earlier[KEYS[:2]]).isin(again)]
-    rows = pd.concat([kept, rows], ignore_index=True)
-    places = {"pool": list(POOLS).index, "model": list(MODELS).index, "fold": int}
-    return rows.sort_values(KEYS, key=lambda column: column.map(places[column.name])).reset_index(drop=True)
-
-
 def main():
     """Fit, print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -141,10 +134,9 @@ def main():
     arguments.output.mkdir(parents=True, exist_ok=True)
     for pool in arguments.pools:
         rows = fold_rows(data, pool, arguments.models, running).round({"r2_test": 4})
-        rows = merge(pd.read_csv(path), rows) if path.exists() else rows
-        rows.to_csv(path, index=False)
+        rows = write_with_earlier_rows(rows, path, ORDERS)
         summary = summarise(rows, data.n_genes)
-        summary.round(4).to_csv(path.with_name("wide_pool_summary.csv"), index=False)
+        write_whole(summary.round(4), path.with_name("wide_pool_summary.csv"))
         print(
             pool, summary.drop(columns="genes", errors="ignore").round(3).to_string(index=False), sep="\n", flush=True
         )

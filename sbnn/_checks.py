@@ -58,6 +58,14 @@ def check_number(value: object, name: str, least: float = 0.0, above: bool = Fal
     return float(value)
 
 
+def check_coverage(value: object, name: str = "coverage") -> float:
+    """Return the coverage of an interval as float; ValueError unless it is a number between 0 and 1, both excluded."""
+    number = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
+    if not number or not 0 < value < 1:  # type: ignore[operator]  # as above
+        raise ValueError(f"{name} must be a number between 0 and 1, such as 0.9 for 90 %, got {value!r}")
+    return float(value)  # type: ignore[arg-type]
+
+
 def check_seed(random_state: object, name: str = "random_state") -> None:
     """Raise ValueError unless `random_state` is None, a whole number that NumPy takes, or a RandomState."""
     if random_state is not None and not isinstance(random_state, np.random.RandomState):

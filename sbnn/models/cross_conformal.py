@@ -1,17 +1,16 @@
 """Prediction intervals by cross-conformal prediction (CV+): folds of the calibration, and the bounds."""
 
 import math
-import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import GroupKFold, KFold
 
-from sbnn._checks import check_length, check_whole, preview, warn
+from sbnn._checks import check_coverage, check_length, check_whole, preview, warn
 from sbnn.models.fit_arguments import group_numbers
+from sbnn.models.inner_folds import inner_folds
 from sbnn.models.r2 import as_columns
 
 #: Folds of a calibration, unless the caller gives another number.
@@ -88,28 +87,13 @@ def calibration_folds(
     check_whole(n_folds, "n_folds", least=2)
     check_whole(random_state, "random_state", least=0, most=2**32 - 1)
     numbered = group_numbers(groups, n_cells)
-    n_units = n_cells if numbered is None else int(numbered.max(initial=-1)) + 1
-    if n_units < 2:
-        what = "cells" if numbered is None else "groups of cells"
-        raise ValueError(f"intervals are calibrated on held-out cells: at least 2 {what} are needed, got {n_units}")
+    folds = inner_folds(n_cells, random_state, numbered, n_folds)
     if numbered is None:
         warn(
             "the donors of the cells are not given, or not all known: folds of the calibration are random cells, and "
             "intervals hold for further cells of the same donors, hardly for those of others"
         )
-    kind = KFold if numbered is None else GroupKFold
-    splitter = kind(min(n_folds, n_units), shuffle=True, random_state=random_state)
-    shuffle = np.random.default_rng(random_state).permutation
-    pairs = splitter.split(np.empty((n_cells, 1)), groups=numbered)
-    return CalibrationFolds([(shuffle(train), test) for train, test in pairs], numbered)
-
-
-def check_coverage(coverage: object) -> float:
-    """Return `coverage` as float; ValueError unless it is a number between 0 and 1, both excluded."""
-    number = isinstance(coverage, numbers.Real) and not isinstance(coverage, (bool, np.bool_))
-    if not number or not 0 < coverage < 1:  # type: ignore[operator]  # numbers.Real lacks "<"
-        raise ValueError(f"coverage must be a number between 0 and 1, such as 0.9 for 90 %, got {coverage!r}")
-    return float(coverage)  # type: ignore[arg-type]
+    return CalibrationFolds(folds, numbered)
 
 
 def order_of_bound(n_residuals: int, coverage: float) -> int:
@@ -207,7 +191,7 @@ class Calibration:
     Attributes
     ----------
     models : list
-        One per fold, in the form that predicts (`sbnn.models.fold_models`).
+        One per fold, in the form that predicts (`sbnn.models.calibration_models`).
     residuals : float64 array, shape (n_cells, n_features)
         Absolute residual of each training cell from the model of the fold that held it out; NaN where not measured.
     folds : int array, shape (n_cells,)

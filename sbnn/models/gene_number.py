@@ -5,13 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from sklearn.model_selection import GroupKFold, KFold
 
 from sbnn._checks import check_matrix, check_whole, preview, warn
 from sbnn.models.clusters import fold_clusters
 from sbnn.models.fit_arguments import relative_weights
+from sbnn.models.inner_folds import inner_folds
 from sbnn.models.layouts import fold_layouts
 from sbnn.models.r2 import r2
 from sbnn.models.schedules import Schedule, get_schedule
@@ -21,8 +20,6 @@ from sbnn.models.tasks import STACK_SIZE, Tables, TrainingTask, cut_stack, joint
 AUTO = "auto"
 #: Numbers of genes to choose from; of these, those that the data have.
 N_GENES = (5, 10, 15, 20, 25, 30, 40, 60, 100)
-#: Folds of its training cells on which a network chooses.
-N_INNER_FOLDS = 5
 
 
 class Unfitted(Protocol):
@@ -116,41 +113,6 @@ def check_prunes(schedule: Schedule, what: str) -> None:
 def numbers_within(n_genes: int) -> list[int]:
     """Return those of N_GENES that do not exceed the number of genes in the data; if there are none, this number."""
     return [number for number in N_GENES if number <= n_genes] or [n_genes]
-
-
-def inner_folds(
-    n_cells: int, random_state: int, groups: npt.ArrayLike | None = None, n_folds: int = N_INNER_FOLDS
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Split cells into folds at random, with the cells of a group (an animal) together.
-
-    Parameters
-    ----------
-    n_cells : int
-    random_state : int
-    groups : array, shape (n_cells,), optional
-    n_folds : int
-
-    Returns
-    -------
-    list of (training rows, test rows)
-        Fewer if there are fewer groups (cells). Training cells are in random order: a stage that trains on the first
-        of them must not see those of the animals recorded first.
-
-    Raises
-    ------
-    ValueError
-        Fewer than two groups, or cells.
-    """
-    n_units = n_cells if groups is None else len(np.unique(groups))
-    if n_units < 2:
-        what = "cells" if groups is None else "groups of cells"
-        raise ValueError(
-            f"the number of genes is chosen on held-out cells: at least 2 {what} are needed, got {n_units}"
-        )
-    kind = KFold if groups is None else GroupKFold
-    splitter = kind(min(n_folds, n_units), shuffle=True, random_state=random_state)
-    shuffle = np.random.default_rng(random_state).permutation
-    return [(shuffle(train), test) for train, test in splitter.split(np.empty((n_cells, 1)), groups=groups)]
 
 
 def choose_number(

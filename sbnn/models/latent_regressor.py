@@ -9,8 +9,8 @@ import numpy.typing as npt
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from sbnn._checks import check_matrix, check_same_cells, check_targets, unmasked
-from sbnn.models.cross_conformal import Interval, check_coverage
+from sbnn._checks import check_coverage, check_matrix, check_same_cells, check_targets, unmasked
+from sbnn.models.cross_conformal import Interval
 from sbnn.models.r2 import r2
 
 _Estimator = TypeVar("_Estimator")

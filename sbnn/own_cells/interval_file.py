@@ -14,6 +14,7 @@ and in the JSON text below "intervals": `n_groups` (null for random folds), and 
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -21,17 +22,16 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from sbnn._checks import check_number, check_whole
-from sbnn.data.preprocessing import Preprocessor
+from sbnn._checks import check_whole
+from sbnn.models.calibration_models import FoldLinear, FoldNetwork
 from sbnn.models.cross_conformal import Calibration
-from sbnn.models.fold_models import FoldLinear, FoldNetwork
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.reduced_rank import full_rank
+from sbnn.own_cells.moments_file import pack_moments, unpack_moments
 from sbnn.validation.intervals import PairedFold
 
 #: Name in the JSON text, and first word of the names of arrays.
 NAME = "intervals"
-_MOMENTS = ("gene_means_", "gene_sds_", "feature_means_", "feature_sds_")
 
 
 def pack_calibration(calibration: Calibration) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -40,12 +40,11 @@ def pack_calibration(calibration: Calibration) -> tuple[dict[str, Any], dict[str
     models = [fold.model for fold in calibration.models]
     depths = [preprocessor.median_depth_ for preprocessor in fitted]
     arrays = {"residuals": calibration.residuals, "folds": calibration.folds}
-    arrays |= {name: np.stack([getattr(preprocessor, name) for preprocessor in fitted]) for name in _MOMENTS}
+    moments = [pack_moments(preprocessor) for preprocessor in fitted]
+    arrays |= {name: np.stack([of_fold[name] for of_fold in moments]) for name in moments[0]}
     arrays |= {name: np.stack([getattr(model, name) for model in models]) for name in ("selected", "y_mean")}
     arrays["x_mean"] = np.concatenate([model.x_mean for model in models])
     arrays["weights"] = np.concatenate([weight.ravel() for model in models for weight in model.weights])
-    if depths[0] is not None:
-        arrays["gene_shares_"] = np.stack([preprocessor.gene_shares_ for preprocessor in fitted])
     config = {"n_groups": calibration.n_groups, "median_depths": None if depths[0] is None else depths}
     return config, {f"{NAME} {name}": array for name, array in arrays.items()}
 
@@ -97,7 +96,10 @@ def unpack_calibration(
     if set(np.unique(folds).tolist()) != set(range(n_folds)):
         raise ValueError(f"its cells are in other folds than the {n_folds} of its {NAME}")
     y_mean = take(f"{NAME} y_mean", "f", (n_folds, n_features))
-    preprocessors = _preprocessors(config.get("median_depths"), take, n_folds, n_genes, n_features)
+    depths = config.get("median_depths")
+    if depths is not None and (not isinstance(depths, list) or len(depths) != n_folds):
+        raise ValueError(f"its median_depths should be {n_folds}, one per fold, got {str(depths)[:80]}")
+    preprocessors = unpack_moments(partial(_take_of_intervals, take), n_genes, n_features, depths, n_folds)
     shapes = [_shapes(estimator, n_genes, int(chosen.sum()), n_features) for chosen in selected]
     x_means = np.split(take(f"{NAME} x_mean", "f", (int(selected.sum()),)), np.cumsum(selected.sum(axis=1))[:-1])
     sizes = [prod(shape) for of_fold in shapes for shape in of_fold]
@@ -123,20 +125,6 @@ def _shapes(estimator, n_genes, n_selected, n_features):
     return [(estimator.n_networks, *shape) for n_in, n_out in pairwise(sizes) for shape in ((n_in, n_out), (n_out,))]
 
 
-def _preprocessors(depths, take, n_folds, n_genes, n_features):
-    """Depth and moments of each fold."""
-    if depths is not None and (not isinstance(depths, list) or len(depths) != n_folds):
-        raise ValueError(f"its median_depths should be {n_folds}, one per fold, got {str(depths)[:80]}")
-    fitted = [Preprocessor(allow_constant=True) for _ in range(n_folds)]
-    for name in _MOMENTS:
-        n, is_sd = n_genes if name.startswith("gene") else n_features, "_sds" in name
-        moments = take(f"{NAME} {name}", "f", (n_folds, n), least=0 if is_sd else -np.inf, above=is_sd)
-        for preprocessor, values in zip(fitted, moments, strict=True):
-            setattr(preprocessor, name, values)
-    shares = [None] * n_folds if depths is None else take(f"{NAME} gene_shares_", "f", (n_folds, n_genes), least=0)
-    for fold, preprocessor in enumerate(fitted):
-        preprocessor.gene_shares_ = shares[fold]
-        preprocessor.median_depth_ = None if depths is None else check_number(depths[fold], "median_depths", above=True)
-        if depths is not None and abs(shares[fold].sum() - 1) > 1e-6:
-            raise ValueError(f"the gene_shares_ of its fold {fold} add up to {shares[fold].sum():g}, not to 1")
-    return fitted
+def _take_of_intervals(take, name, *expected, **limits):
+    """Take an array of the calibration."""
+    return take(f"{NAME} {name}", *expected, **limits)

@@ -23,6 +23,7 @@ from sbnn.models.schedules import Schedule, Stage, get_schedule
 from sbnn.models.tasks import TrainedNetwork
 from sbnn.own_cells.interval_file import NAME as INTERVALS
 from sbnn.own_cells.interval_file import pack_calibration, unpack_calibration
+from sbnn.own_cells.moments_file import pack_moments, unpack_moments
 from sbnn.storage.archive import pack, unpack
 from sbnn.storage.results import package_versions, read_bytes
 from sbnn.storage.writing import write_bytes
@@ -30,7 +31,6 @@ from sbnn.storage.writing import write_bytes
 _FORMAT = "sbnn model"
 #: Files of another major version are refused.
 FORMAT_VERSION = (2, 2)
-_MOMENTS = ("gene_means_", "gene_sds_", "feature_means_", "feature_sds_")
 _OF_ESTIMATOR = ("selected_", "gene_norms_", "x_mean_", "y_mean_")
 #: Settings that files lack if they cannot be written, or if an earlier version wrote them.
 _OPTIONAL = {"random_state", "n_networks"}
@@ -45,6 +45,7 @@ class FittedModel(Protocol):
     gene_names_: np.ndarray
     feature_names_: np.ndarray
     feature_units_: tuple[str | None, ...] | None
+    features_measured_: bool | None
     training_genes_: np.ndarray
     outlier_distance_: float
     calibration_: Calibration | None
@@ -70,11 +71,9 @@ def write_model(model: FittedModel, path: PathLike) -> Path:
     """
     estimator, fitted = model.estimator_, model.preprocessor_
     arrays = {"gene_names": model.gene_names_, "feature_names": model.feature_names_}
-    arrays |= {name: getattr(fitted, name) for name in _MOMENTS}
+    arrays |= pack_moments(fitted)
     arrays |= {name: getattr(estimator, name) for name in _OF_ESTIMATOR}
     arrays["training_genes_"] = model.training_genes_
-    if fitted.gene_shares_ is not None:
-        arrays["gene_shares_"] = fitted.gene_shares_
     if is_network(estimator):
         arrays |= {f"history {column}": estimator.history_[column].to_numpy() for column in _HISTORY}
         arrays["history stage"] = arrays["history stage"].astype(str)
@@ -94,6 +93,7 @@ def write_model(model: FittedModel, path: PathLike) -> Path:
         "median_depth": fitted.median_depth_,
         "outlier_distance": model.outlier_distance_,
         "feature_units": None if model.feature_units_ is None else list(model.feature_units_),
+        "features_measured": model.features_measured_,
     }
     if getattr(model, "calibration_", None) is not None:
         config[INTERVALS], more = pack_calibration(model.calibration_)  # type: ignore[arg-type]  # which is not None
@@ -112,6 +112,7 @@ class ModelParts(NamedTuple):
     gene_names: np.ndarray
     feature_names: np.ndarray
     units: tuple[str | None, ...] | None
+    features_measured: bool | None
     training_genes: np.ndarray
     outlier_distance: float
     calibration: Calibration | None
@@ -213,12 +214,14 @@ def _rebuild(config, arrays):
         about = take, take.arrays, estimator, *names.values(), len(training_genes)
         with _content_checked():
             calibration = unpack_calibration(config[INTERVALS], *about)
+    units = _units(config.get("feature_units"), n_features)
     parts = ModelParts(
         estimator,
         _preprocessor(take, config, n_genes, n_features),
         names["gene"],
         names["feature"],
-        _units(config.get("feature_units"), n_features),
+        units,
+        _measured(config.get("features_measured"), units),
         training_genes,
         _number(config, "outlier_distance"),
         calibration,
@@ -321,29 +324,16 @@ def _network(take, estimator, of_estimator, n_selected, n_features):
 
 def _preprocessor(take, config, n_genes, n_features):
     """Moments and depth."""
-    fitted = Preprocessor(allow_constant=True)
-    for name in _MOMENTS:
-        length = n_genes if name.startswith("gene") else n_features
-        is_sd = "_sds" in name
-        setattr(fitted, name, take(name, "f", (length,), least=0 if is_sd else -np.inf, above=is_sd))
-    counted = config.get("median_depth", "missing") is not None
-    fitted.median_depth_ = _number(config, "median_depth", above=True) if counted else None
-    fitted.gene_shares_ = _shares(take, n_genes) if counted else None
+    depth = config.get("median_depth", "missing")
+    with _content_checked():
+        (fitted,) = unpack_moments(take, n_genes, n_features, None if depth is None else [depth], n_folds=None)
     return fitted
 
 
-def _number(config, name, above=False):
+def _number(config, name):
     """Take a number from the JSON text."""
     with _content_checked():
-        return check_number(config.get(name), name, above=above)
-
-
-def _shares(take, n_genes):
-    """Share of each gene in all counts."""
-    shares = take("gene_shares_", "f", (n_genes,), least=0)
-    if abs(shares.sum() - 1) > 1e-6:
-        raise _DamagedError(f"its gene_shares_ add up to {shares.sum():g}, not to 1")
-    return shares
+        return check_number(config.get(name), name)
 
 
 def _units(units, n_features):
@@ -355,6 +345,15 @@ def _units(units, n_features):
     if not all(unit is None or isinstance(unit, str) for unit in units):
         raise _DamagedError("its feature_units should be text")
     return tuple(units)
+
+
+def _measured(measured, units):
+    """Whether features are those measured: they are if they have units; else, earlier files do not say."""
+    if measured is None:
+        return None if units is None else True
+    if not isinstance(measured, bool) or (units is not None and not measured):
+        raise _DamagedError(f"its features_measured is {str(measured)[:80]}, not true or false, or not true with units")
+    return measured
 
 
 def _plain_settings(estimator):

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
+from sbnn._checks import check_coverage
 from sbnn._hints import PathLike
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.data.preprocessing import Preprocessor, fit_preprocessor
-from sbnn.models.cross_conformal import N_FOLDS, Calibration, Interval, check_coverage
+from sbnn.models.cross_conformal import N_FOLDS, Calibration, Interval
 from sbnn.own_cells.aligned_cells import AlignedCells
+from sbnn.own_cells.moments_file import same_moments
 from sbnn.validation.intervals import calibrate_paired
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ class PairedIntervals:
     gene_names_: np.ndarray
     feature_names_: np.ndarray
     training_genes_: np.ndarray
+    features_measured_: bool | None
     calibration_: Calibration | None
 
     def _check_fitted(self) -> None:
@@ -85,6 +88,7 @@ class PairedIntervals:
         check_paired(data)
         self._check_training_cells(data)
         self.calibration_ = calibrate_paired(data, self.estimator_, n_folds, random_state, store, n_jobs, progress)
+        self.features_measured_ = data.features is not None  # which a model of an earlier file does not know
         return self
 
     def _check_training_cells(self, data):
@@ -93,12 +97,9 @@ class PairedIntervals:
             np.array_equal(mine, given)
             for mine, given in ((self.gene_names_, data.gene_names), (self.feature_names_, data.feature_names))
         )
-        if named and data.n_cells == len(self.training_genes_):
-            mine, given = self.preprocessor_, fit_preprocessor(data)[0]
-            moments = ("gene_means_", "gene_sds_", "feature_means_", "feature_sds_")
-            if all(np.allclose(getattr(mine, name), getattr(given, name), rtol=1e-6, atol=1e-9) for name in moments):
-                return
-        raise ValueError("data must be the cells, genes and features that the model was fitted on: the data of fit")
+        alike = named and data.n_cells == len(self.training_genes_)
+        if not alike or not same_moments(self.preprocessor_, fit_preprocessor(data)[0]):
+            raise ValueError("data must be the cells, genes and features that the model was fitted on: the data of fit")
 
     def predict_interval(
         self,

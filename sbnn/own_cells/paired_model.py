@@ -50,6 +50,8 @@ class PairedModel(PairedIntervals):
     selected_genes_ : str array
         The genes that it reads.
     feature_units_ : tuple of str or None
+    features_measured_ : bool or None
+        Whether it was fitted on features as measured, not on Y; None if its file is of a version that did not say.
     training_genes_ : array, shape (n_cells, n_selected)
         The training cells, z-scored.
     outlier_distance_ : float
@@ -102,6 +104,7 @@ class PairedModel(PairedIntervals):
         self.gene_names_, self.feature_names_ = data.gene_names, data.feature_names
         units = None if data.features is None else data.feature_units
         self.feature_units_ = None if units is None else tuple(units)
+        self.features_measured_ = data.features is not None
         self.training_genes_, self.outlier_distance_ = training_genes, threshold
         self.calibration_ = None  # that of an earlier fit
         return self
@@ -381,6 +384,7 @@ def load_model(path: PathLike) -> PairedModel:
     model = PairedModel(clone((parts := read_model(path)).estimator))
     model.estimator_, model.preprocessor_ = parts.estimator, parts.preprocessor
     model.gene_names_, model.feature_names_, model.feature_units_ = parts.gene_names, parts.feature_names, parts.units
+    model.features_measured_ = parts.features_measured
     model.training_genes_, model.outlier_distance_ = parts.training_genes, parts.outlier_distance
     model.calibration_ = parts.calibration
     return model

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sbnn._checks import check_choice, check_whole, preview, warn
+from sbnn._checks import check_choice, check_coverage, check_whole, preview, warn
 from sbnn.data.cell_labels import UNKNOWN
 from sbnn.data.paired_data import PairedData
 from sbnn.validation.baselines import CLASSES
@@ -26,7 +26,6 @@ from sbnn.validation.held_out import (
     predictions_of_training_cells,
 )
 from sbnn.validation.result import CrossValidation
-from sbnn.validation.significance import check_level
 from sbnn.validation.transfer import ALL_FEATURES
 
 #: How predictions within classes were made.
@@ -204,7 +203,7 @@ def beyond_class(
     for value, name in ((n_neighbours, "n_neighbours"), (n_bootstrap, "n_bootstrap")):
         check_whole(value, name)
     check_whole(random_state, "random_state", least=0, most=2**32 - 1)
-    check_level(level)
+    check_coverage(level, "level")
     rows = held_out_rows(result, data)
     labels = getattr(data, classes)
     if labels is None:

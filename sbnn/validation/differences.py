@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from sbnn._checks import check_choice, check_whole, preview
+from sbnn._checks import check_choice, check_coverage, check_whole, preview
 from sbnn.data.paired_data import PairedData
 from sbnn.models.r2 import r2_from_sums
 from sbnn.validation.bootstrap import draw_groups, interval_over_units, resampling_units
 from sbnn.validation.held_out import held_out_rows, predictions_of_models, sums_over_units
 from sbnn.validation.result import CrossValidation
-from sbnn.validation.significance import benjamini_hochberg, check_level, corrected_resampled_t
+from sbnn.validation.significance import benjamini_hochberg, corrected_resampled_t
 from sbnn.validation.transfer import ALL_FEATURES
 
 #: What is compared: all features pooled, or each by itself.
@@ -155,7 +155,7 @@ def _errors(result, data, unit, by, n_bootstrap, level, random_state):
     check_choice(by, SCOPES, "by")
     check_whole(n_bootstrap, "n_bootstrap")
     check_whole(random_state, "random_state", least=0, most=2**32 - 1)
-    check_level(level)
+    check_coverage(level, "level")
     rows = held_out_rows(result, data)
     unit, unit_of_cell = resampling_units(data, result.folds, unit)
     predictions = predictions_of_models(result, data, rows)

@@ -42,6 +42,7 @@ TRAINING_CODE = (
     "models.fit_arguments",
     "models.gene_number",
     "models.map_agreement",
+    "models.inner_folds",
     "models.bottleneck",
     "validation.execution",
     "validation.folds",

@@ -39,6 +39,8 @@ class FoldView(NamedTuple):
         Rows of the training and test cells.
     genes : bool array, shape (n_genes,), int array, or None
         Which genes of the data are the columns of X, as a mask or as their numbers; None: all.
+    feature_sds : float64 array, shape (n_features,), or None
+        What a difference of 1 in Y is in the units of the features; None if Y is that of the data, unchanged.
     """
 
     X: np.ndarray
@@ -46,6 +48,7 @@ class FoldView(NamedTuple):
     train: np.ndarray
     test: np.ndarray
     genes: np.ndarray | None = None
+    feature_sds: np.ndarray | None = None
 
     def seen(self, gene_names: np.ndarray) -> np.ndarray:
         """Return the names of the columns of X, given those of all genes."""
@@ -219,8 +222,8 @@ def view_fold(
         return FoldView(data.X, data.Y, fold.train, fold.test)
     else:
         genes = None
-    _, X, Y = fit_preprocessor(data, fold.train, genes)
-    return FoldView(X, Y, fold.train, fold.test, genes)
+    preprocessor, X, Y = fit_preprocessor(data, fold.train, genes)
+    return FoldView(X, Y, fold.train, fold.test, genes, preprocessor.feature_sds_)
 
 
 def _variable_genes(data, train, within_fold, n_genes, threshold):

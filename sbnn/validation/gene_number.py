@@ -17,11 +17,11 @@ from sbnn.models.gene_number import (
     N_GENES,
     check_prunes,
     follow_numbers,
-    inner_folds,
     numbers_within,
     one_standard_error,
     scores_of,
 )
+from sbnn.models.inner_folds import inner_folds
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.schedules import get_schedule
 from sbnn.validation.dispatch import hide_bar

@@ -10,7 +10,7 @@ from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.r2 import as_columns, r2_from_sums
 from sbnn.validation.baselines import ClassMean
 from sbnn.validation.class_ridge import ClassRidge
-from sbnn.validation.folds import view_fold
+from sbnn.validation.folds import FoldView
 from sbnn.validation.protocol import FoldProtocol, view_folds
 from sbnn.validation.result import CrossValidation
 
@@ -35,6 +35,8 @@ class HeldOutRows(NamedTuple):
         Means of the training cells of each fold.
     targets : list of float64 arrays, shape (n_cells, n_features)
         Features of all cells on the scale of each fold.
+    views : list of FoldView
+        What the models of each fold saw.
     """
 
     cells: np.ndarray
@@ -42,6 +44,7 @@ class HeldOutRows(NamedTuple):
     Y: np.ndarray
     centres: np.ndarray
     targets: list[np.ndarray]
+    views: list[FoldView]
 
     @property
     def observed(self) -> np.ndarray:
@@ -85,6 +88,7 @@ def held_out_rows(result: CrossValidation, data: PairedData) -> HeldOutRows:
         Y=np.concatenate([Y[cells] for Y, cells in zip(targets, tested, strict=True)]),
         centres=np.stack([np.nanmean(Y[fold.train], axis=0) for Y, fold in zip(targets, result.folds, strict=True)]),
         targets=targets,
+        views=views,
     )
 
 
@@ -163,7 +167,7 @@ def predictions_of_training_cells(
         if isinstance(estimator, ClassMean):
             X = getattr(data, estimator.of)
         else:
-            X = view_fold(data, fold, *FoldProtocol.read(result.protocol)).X
+            X = rows.views[number].X
             X = estimator.add_classes(data, X) if isinstance(estimator, ClassRidge) else X
         shape = len(fold.train) + len(fold.test), data.n_features
         predicted = as_columns(estimator.predict(X[np.concatenate([fold.train, fold.test])]), shape).astype(np.float64)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from sbnn._checks import check_whole, preview
+from sbnn._checks import check_coverage, check_whole, preview
 from sbnn._hints import PathLike
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.r2 import r2_from_sums
@@ -24,7 +24,7 @@ from sbnn.validation.held_out import check_made_from, check_same_score, sums_ove
 from sbnn.validation.permutations import HeldOutCells
 from sbnn.validation.protocol import FoldProtocol, view_folds
 from sbnn.validation.provenance import select_rows
-from sbnn.validation.significance import benjamini_hochberg, check_level, t_test_over_units
+from sbnn.validation.significance import benjamini_hochberg, t_test_over_units
 from sbnn.validation.transfer import ALL_FEATURES
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def gene_importance(
     for value, name in ((n_repeats, "n_repeats"), (n_bootstrap, "n_bootstrap")):
         check_whole(value, name)
     check_whole(random_state, "random_state", least=0, most=2**32 - 1)
-    check_level(level)
+    check_coverage(level, "level")
     name, estimators = _fitted_models(result, data, model)
     unit, unit_of_cell = resampling_units(data, result.folds, unit)
     held_out = _hold_out(result, data, estimators, unit_of_cell, n_repeats, random_state)

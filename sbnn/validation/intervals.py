@@ -6,15 +6,16 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, MultiOutputMixin, RegressorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from sbnn._checks import check_length, check_targets, unmasked
+from sbnn._checks import check_coverage, check_length, check_targets, unmasked
 from sbnn._hints import PathLike
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.data.preprocessing import Preprocessor, fit_preprocessor
-from sbnn.models.cross_conformal import N_FOLDS, Calibration, Interval, calibration_folds, check_coverage
-from sbnn.models.fold_models import reduce_model
+from sbnn.models.calibration_models import reduce_model
+from sbnn.models.cross_conformal import N_FOLDS, Calibration, Interval, calibration_folds
 from sbnn.models.gene_number import chooses_number
 from sbnn.models.latent_regressor import LatentRegressorMixin, all_or_nothing_fit, is_network
 from sbnn.models.r2 import as_columns
@@ -167,6 +168,13 @@ def _train(data, estimator, folds, within_fold, store, n_jobs, progress):
     return [reduce_model(model) for model in result.estimators]
 
 
+def _in_rows(X):
+    """Cells as an array, a DataFrame, or a sparse matrix of the format from which rows can be taken."""
+    if sparse.issparse(X):
+        return X.tocsr()
+    return X if hasattr(X, "shape") else np.asarray(X)
+
+
 def _rows(X, rows):
     """Return some rows of an array, a sparse matrix or a DataFrame."""
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
@@ -298,20 +306,20 @@ class CrossConformal(MetaEstimatorMixin, MultiOutputMixin, RegressorMixin, BaseE
             hasattr(self.estimator, "fit") and hasattr(self.estimator, "predict")
         ):
             raise ValueError(f"estimator must be a regressor, such as Ridge(), got {self.estimator!r}")
-        X = X if hasattr(X, "shape") else np.asarray(X)
+        cells = _in_rows(X)
         Y = _targets(y)
-        check_length(Y, X.shape[0], "y", "cell of X")
+        check_length(Y, cells.shape[0], "y", "cell of X")
         one_target = np.ndim(y) == 1
         folds = calibration_folds(len(Y), self.n_folds, groups, self.random_state)
         if isinstance(self.estimator, LatentRegressorMixin):
             chooses = {"groups": folds.groups} if chooses_number(self.estimator) else {}
             self.estimator_ = clone(self.estimator).fit(X, y, **chooses)
-            X = self.estimator_._check_cells(X, np.float64)
+            cells = self.estimator_._check_cells(X, np.float64)
         else:
             everything = folds._replace(folds=[(np.arange(len(Y)), np.empty(0, dtype=int))])
-            (self.estimator_,) = _fit_folds(self.estimator, X, Y, everything, one_target=one_target)
-        models = _fit_folds(self.estimator, X, Y, folds, one_target=one_target)
-        self.calibration_ = _calibration(models, Y, folds, lambda fold, cells: models[fold].predict(_rows(X, cells)))
+            (self.estimator_,) = _fit_folds(self.estimator, cells, Y, everything, one_target=one_target)
+        models = _fit_folds(self.estimator, cells, Y, folds, one_target=one_target)
+        self.calibration_ = _calibration(models, Y, folds, lambda fold, rows: models[fold].predict(_rows(cells, rows)))
         self._one_target = one_target
         return self
 

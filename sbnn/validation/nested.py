@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from sbnn._checks import check_choice, check_seed, check_whole, preview
 from sbnn._hints import PathLike
 from sbnn.data.paired_data import PairedData, check_paired
-from sbnn.models.gene_number import inner_folds
+from sbnn.models.inner_folds import inner_folds
 from sbnn.validation.cross_validation import check_keep, check_observed, checked_models, fit_on_folds
 from sbnn.validation.dispatch import hide_bar
 from sbnn.validation.folds import Fold, FoldChoice, donors_of, make_folds

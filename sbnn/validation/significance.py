@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from sbnn._checks import check_length, check_number
+from sbnn._checks import check_coverage, check_length
 
 
 class ResampledT(NamedTuple):
@@ -55,7 +55,7 @@ def corrected_resampled_t(
     ----------
     Nadeau & Bengio, "Inference for the generalization error", Machine Learning 52:239 (2003).
     """
-    check_level(level)
+    check_coverage(level, "level")
     differences = np.asarray(differences, dtype=np.float64)
     differences = differences[:, None] if differences.ndim == 1 else differences
     n_train, n_test = np.asarray(n_train, dtype=float), np.asarray(n_test, dtype=float)
@@ -117,10 +117,3 @@ def benjamini_hochberg(p: npt.ArrayLike) -> np.ndarray:
     if there.any():
         q[there] = stats.false_discovery_control(p[there])
     return q
-
-
-def check_level(level: float) -> float:
-    """Raise ValueError unless the coverage of an interval is between 0 and 1."""
-    if not 0 < check_number(level, "level") < 1:
-        raise ValueError(f"level must be between 0 and 1, for example 0.95, got {level}")
-    return float(level)

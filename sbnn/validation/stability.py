@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import norm
 from sklearn.base import clone
 
-from sbnn._checks import check_choice, check_number, check_whole, preview, unmasked
+from sbnn._checks import check_choice, check_coverage, check_whole, preview, unmasked
 from sbnn._hints import Labels, PathLike
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.latent_regressor import is_network
@@ -169,8 +169,7 @@ def nogueira_index(selected: npt.ArrayLike, level: float = 0.95) -> NogueiraInde
             "selected must be a bool array of two or more runs x genes, such as selected > 0, got dtype "
             f"{selected.dtype}, shape {selected.shape}"
         )
-    if check_number(level, "level", above=True, most=1) == 1:
-        raise ValueError("level must be less than 1, for example 0.95, got 1")
+    check_coverage(level, "level")
     n_runs, n_genes = selected.shape
     frequency, own = selected.mean(axis=0), selected.mean(axis=1)
     share = own.mean()

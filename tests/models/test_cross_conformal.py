@@ -16,6 +16,7 @@ from sbnn.models.cross_conformal import (
     order_of_bound,
     residuals_needed,
 )
+from sbnn.models.inner_folds import inner_folds
 
 COVERAGES = (0.02, 0.1, 0.3, 0.5, 0.55, 0.7, 0.8, 0.9, 0.95, 0.99)
 
@@ -176,6 +177,14 @@ def test_folds_hold_out_every_cell_once_and_never_split_a_group():
     assert all(np.array_equal(one[0], two[0]) for one, two in zip(made.folds, again.folds, strict=True))
     assert not all(np.array_equal(one[1], two[1]) for one, two in zip(made.folds, other.folds, strict=True))
     assert len(calibration_folds(200, 50, groups % 3).folds) == 3
+
+
+def test_folds_are_those_on_which_anything_else_is_chosen():
+    groups = np.random.default_rng(0).integers(7, size=50)
+    for given, n_folds in ((groups, 5), (groups, 20), (np.arange(50), 3)):
+        made = calibration_folds(50, n_folds, given, random_state=2)
+        for one, other in zip(made.folds, inner_folds(50, 2, made.groups, n_folds), strict=True):
+            np.testing.assert_array_equal(np.concatenate(one), np.concatenate(other))
 
 
 def test_folds_without_groups_are_random_and_say_so():

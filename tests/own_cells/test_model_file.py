@@ -5,12 +5,16 @@ import json
 import os
 import struct
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from sbnn import PairedModel, ReducedRankRegressor, SparseBottleneckRegressor, load_model, simulate_patchseq
+from sbnn.data.preprocessing import fit_preprocessor
 from sbnn.models.schedules import SCHEDULES
+from sbnn.own_cells.model_file import _Taker
+from sbnn.own_cells.moments_file import pack_moments, same_moments, unpack_moments
 
 ESTIMATORS = {
     "network": SparseBottleneckRegressor(hidden=(16, 8), n_selected=5, schedule=SCHEDULES["fast"].shortened(0.1)),
@@ -77,6 +81,8 @@ def test_the_parts_written_again_are_the_same_model(saved, tmp_path):
         ({"outlier_distance": -2.0}, "outlier_distance must be finite and at least 0, got -2.0"),
         ({"feature_units": ["mV"]}, "its feature_units should be 4, one per feature"),
         ({"feature_units": [1, 2, 3, 4]}, "its feature_units should be text"),
+        ({"features_measured": "yes"}, "its features_measured is yes, not true or false"),
+        ({"features_measured": False, "feature_units": ["mV"] * 4}, "is False, .* or not true with units"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused(saved, tmp_path, change, message):
@@ -258,3 +264,38 @@ def test_a_model_that_could_not_be_loaded_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match="its array 'x_mean_' holds values that are not finite"):
         model.save(tmp_path / "map.sbnn")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("n_folds", [None, 2])
+def test_moments_of_a_model_and_of_folds_are_written_and_checked_alike(counted, n_folds):
+    data, _ = simulate_patchseq(n_cells=60, n_genes=9, n_features=3, n_informative=4, n_types=3)
+    data = data if counted else replace(data, counts=None)
+    fitted = [fit_preprocessor(data, slice(start, None))[0] for start in range(n_folds or 1)]
+    packed = [pack_moments(preprocessor) for preprocessor in fitted]
+    arrays = packed[0] if n_folds is None else {name: np.stack([one[name] for one in packed]) for name in packed[0]}
+    depths = [preprocessor.median_depth_ for preprocessor in fitted] if counted else None
+    assert ("gene_shares_" in arrays) == counted
+
+    def unpacked(changed=(), depths=depths):
+        take = _Taker(arrays | dict(changed))
+        found = unpack_moments(take, 9, 3, depths, n_folds)
+        take.check_nothing_is_left()
+        return found
+
+    for mine, theirs in zip(unpacked(), fitted, strict=True):
+        assert mine.median_depth_ == theirs.median_depth_ and same_moments(mine, theirs)
+        np.testing.assert_array_equal(
+            mine.transform_genes(**({"counts": data.counts} if counted else {"expression": data.X})),
+            theirs.transform_genes(**({"counts": data.counts} if counted else {"expression": data.X})),
+        )
+    if n_folds:
+        assert not same_moments(*fitted)
+    with pytest.raises(ValueError, match="array 'gene_sds_' holds 0, too small a value"):
+        unpacked({"gene_sds_": arrays["gene_sds_"] * 0})
+    if counted:
+        whose = "its gene_shares_ add" if n_folds is None else "the gene_shares_ of its fold 0 add"
+        with pytest.raises(ValueError, match=f"{whose} up to 2, not to 1"):
+            unpacked({"gene_shares_": arrays["gene_shares_"] * 2})
+        with pytest.raises(ValueError, match="median_depth must be finite and more than 0, got 0"):
+            unpacked(depths=[0] * len(fitted))

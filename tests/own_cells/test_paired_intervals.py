@@ -141,7 +141,7 @@ def test_files_without_intervals_still_load_and_say_what_to_do(split, linear, tm
         ({"intervals": 3}, "its intervals are '3', not a dict"),
         ({"intervals": {"n_groups": 1, "median_depths": [1.0] * 3}}, "n_groups must be at least 2"),
         ({"intervals": {"n_groups": 30, "median_depths": [1.0]}}, "its median_depths should be 3, one per fold"),
-        ({"intervals": {"n_groups": 30, "median_depths": [1.0, 1.0, -1.0]}}, "median_depths must be finite and more"),
+        ({"intervals": {"n_groups": 30, "median_depths": [1.0, 1.0, -1.0]}}, "median_depth must be finite and more"),
         (
             {"intervals": {"n_groups": 30, "median_depths": None}},
             "holds an array 'intervals gene_shares_' that no such",

@@ -19,6 +19,7 @@ from sbnn import (
     nested_cross_validate,
     simulate_patchseq,
 )
+from sbnn.validation import folds
 from sbnn.validation.bootstrap import draw_groups
 from sbnn.validation.class_residuals import mean_of_neighbours
 from sbnn.validation.class_scores import ALL_CELLS
@@ -326,3 +327,13 @@ def test_folds_need_not_test_all_cells():
     result = validated(folds=list(KFold(4, shuffle=True, random_state=0).split(DATA.X))[:2])
     found = beyond_class(result, DATA, unit="cell", **QUICK)
     assert found.n_cells == found.n_units == 60 and np.isfinite(found.within["within_r2"]).all()
+
+
+def test_what_a_fold_sees_is_made_once(monkeypatch):
+    models = {"one": MODELS["map"], "two": ReducedRankRegressor(2, 2.0, l1_ratio=0)}
+    result = validated(models=models, within_fold=True)
+    fit, made = folds.fit_preprocessor, []
+    monkeypatch.setattr(folds, "fit_preprocessor", lambda *arguments: made.append(1) or fit(*arguments))
+    found = beyond_class(result, DATA, **QUICK)
+    assert found.within["centred_on"].eq("training cells").all()  # their predictions were made
+    assert len(made) == len(result.folds)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.model_selection import KFold, RepeatedKFold
 
 from sbnn import (
     CrossConformal,
@@ -13,6 +14,7 @@ from sbnn import (
     ReducedRankRegressor,
     coverage_table,
     cross_validate,
+    load_model,
     simulate_patchseq,
 )
 from sbnn.data.preprocessing import fit_preprocessor
@@ -100,6 +102,37 @@ def test_cells_may_be_given_as_a_table_and_features_in_another_order(split, mode
     assert fewer["n_values"][0] == expected["n_values"][0] - (~np.isnan(new.features[0])).sum()
 
 
+def test_a_model_is_compared_with_what_it_was_fitted_on(split):
+    training, new = (replace(cells, feature_units=None) for cells in split)
+    of_Y = replace(training, features=None)
+    model = PairedModel(LINEAR).fit(of_Y).calibrate(of_Y, n_folds=3)
+    expected = coverage_table(model, replace(new, features=None), training=of_Y)
+    other_units = replace(new, features=new.features * 100 + 7)
+    pd.testing.assert_frame_equal(coverage_table(model, other_units, training=training), expected)
+    # As measured, without units: on another scale than Y, and still what the model predicts.
+    model = PairedModel(LINEAR).fit(training).calibrate(training, n_folds=3)
+    with_units = PairedModel(LINEAR).fit(split[0]).calibrate(split[0], n_folds=3)
+    pd.testing.assert_frame_equal(coverage_table(model, new), coverage_table(with_units, new))
+    with pytest.raises(ValueError, match="data needs features as measured"):
+        coverage_table(model, replace(new, features=None))
+    with pytest.raises(ValueError, match="training needs features as measured"):
+        coverage_table(model, new, training=of_Y)
+
+
+def test_files_that_do_not_say_what_the_model_predicts(split, tmp_path):
+    training, new = (replace(cells, feature_units=None) for cells in split)
+    of_Y = replace(training, features=None)
+    for cells in (training, of_Y):
+        model = PairedModel(LINEAR).fit(cells).calibrate(cells, n_folds=3)
+        loaded = load_model(model.save(tmp_path / "map.sbnn"))
+        pd.testing.assert_frame_equal(coverage_table(loaded, new), coverage_table(model, new))
+        loaded.features_measured_ = None
+        with pytest.raises(ValueError, match="does not say whether .*: calibrate it again"):
+            coverage_table(load_model(loaded.save(tmp_path / "old.sbnn")), new)
+        loaded.calibrate(cells, n_folds=3)
+        pd.testing.assert_frame_equal(coverage_table(loaded, new), coverage_table(model, new))
+
+
 @pytest.mark.parametrize("within_fold", [False, True])
 def test_of_a_cross_validation_bounds_come_from_the_other_folds(split, within_fold):
     data, _ = split
@@ -146,12 +179,80 @@ def test_a_result_with_too_few_cells_has_infinite_widths(split):
     assert table["class_width"].isna().all()
 
 
+def spoilt(result, what):
+    """A result in which the first model failed in the last fold."""
+    failed = result.predictions["model"].eq("a") & result.predictions["fold"].eq(len(result.folds) - 1)
+    of_scores = result.scores["model"].eq("a") & result.scores["fold"].eq(len(result.folds) - 1)
+    predictions, scores = result.predictions.copy(), result.scores.copy()
+    names = predictions.columns[predictions.columns.str.startswith("feature ")]
+    if what != "no score":
+        predictions.loc[failed, names] = what
+    scores.loc[of_scores, "r2_test"] = np.nan
+    return replace(result, predictions=predictions, scores=scores)
+
+
+@pytest.mark.parametrize("within_fold", [False, True])
+@pytest.mark.parametrize("what", [np.nan, np.inf, "no score"])
+def test_a_model_that_failed_in_a_fold_has_no_coverage(split, within_fold, what):
+    data, _ = split
+    models = {"a": LINEAR, "b": ReducedRankRegressor(None, 1.0, l1_ratio=0)}
+    result = cross_validate(data, models, folds="donor", within_fold=within_fold, progress=False)
+    whole, found = coverage_table(result, data), coverage_table(spoilt(result, what), data)
+    failed = found["model"] == "a"
+    pd.testing.assert_frame_equal(found[~failed], whole[~failed])
+    assert found.loc[failed, ["coverage", "width"]].isna().all(axis=None)
+    others = ["by", "name", "n_values", "class_coverage", "class_width"]  # of the same cells as for the other model
+    pd.testing.assert_frame_equal(found[failed][others], whole[failed][others])
+    without_scores = replace(spoilt(result, what), scores=pd.DataFrame())
+    if what != "no score":
+        pd.testing.assert_frame_equal(coverage_table(without_scores, data), found)
+
+
+def test_a_joined_result_has_the_models_with_predictions(split):
+    data, _ = split
+    settings = {"folds": "donor", "progress": False}
+    result = cross_validate(data, {"a": LINEAR}, **settings)
+    joined = cross_validate(data, {"without": LINEAR}, keep=[], **settings).join(result)
+    pd.testing.assert_frame_equal(coverage_table(joined, data), coverage_table(result, data))
+
+
+def test_a_cell_counts_for_each_fold_that_tests_it(split):
+    data, _ = split
+    once = coverage_table(cross_validate(data, {"a": LINEAR}, folds=KFold(3), progress=False), data)
+    repeated = RepeatedKFold(n_splits=3, n_repeats=2, random_state=0)
+    twice = coverage_table(cross_validate(data, {"a": LINEAR}, folds=repeated, progress=False), data)
+    assert once["n_values"][0] == (~np.isnan(data.Y)).sum()
+    assert twice["n_values"].tolist() == (2 * once["n_values"]).tolist()
+
+
+def test_unknown_is_no_family(split):
+    data, _ = split
+    families = np.where(np.arange(data.n_cells) < 9, "unknown", data.cell_families)
+    data = replace(data, cell_families=families, family_colors=None)
+    table = coverage_table(cross_validate(data, {"a": LINEAR}, folds="donor", progress=False), data)
+    families = table.loc[table["by"] == "family"]
+    assert families["name"].tolist() == sorted(set(data.cell_families) - {"unknown"})
+    assert families["n_values"].sum() == (~np.isnan(data.Y[9:])).sum()
+
+
+def test_what_a_result_cannot_tell_is_refused(split):
+    data, _ = split
+    two = cross_validate(data, {"a": [LINEAR, ReducedRankRegressor(2, 0.2)]}, folds="donor", progress=False)
+    with pytest.raises(ValueError, match="several times for 'a', which has several settings"):
+        coverage_table(two, data)
+    result = cross_validate(data, {"a": LINEAR}, folds="donor", within_fold=True, progress=False)
+    others = replace(data, features=data.features + np.random.default_rng(0).normal(0, 30, data.features.shape))
+    with pytest.raises(ValueError, match="give the data, with the counts and features, that were given"):
+        coverage_table(result, others)
+
+
 def test_what_has_no_coverage_is_refused(split, model):
     training, new = split
     counts = pd.DataFrame(new.counts.copy(), new.cell_names, new.gene_names)
     estimator = calibrate(clone(LINEAR).fit(training.X, training.Y), training.X, training.Y, training.donors, 2)
     result = cross_validate(new, {"a": LINEAR}, folds="donor", keep=["latents"])
     whole = cross_validate(new, {"a": LINEAR}, folds="all")
+    single = cross_validate(new, {"a": LINEAR}, folds=[(np.arange(50), np.arange(50, new.n_cells))])
     other = replace(new, feature_units=("V", "ms", None, "pA"))
     three = replace(
         new, Y=new.Y[:, :3], features=new.features[:, :3], feature_names=new.feature_names[:3], feature_units=None
@@ -174,8 +275,9 @@ def test_what_has_no_coverage_is_refused(split, model):
         (lambda: coverage_table(estimator, new, cells=counts), "cells are for a PairedModel"),
         (lambda: coverage_table(estimator, three), "the model predicts 4 features, but data has 3"),
         (lambda: coverage_table(result, new), r'no predictions: call cross_validate with keep=\["predictions"\]'),
-        (lambda: coverage_table(whole, new), "at least two folds with held-out cells"),
-        (lambda: coverage_table(whole, training), "the result is of other data"),
+        (lambda: coverage_table(whole, new), "result has no test cells"),
+        (lambda: coverage_table(single, new), "at least two folds with held-out cells"),
+        (lambda: coverage_table(whole, training), "result must be of these data"),
         (lambda: coverage_table(whole, new, training=training), "training and cells are for a model"),
     ]
     for call, message in cases:

@@ -19,7 +19,8 @@ from sbnn import (
 )
 from sbnn.data.preprocessing import fit_preprocessor
 from sbnn.models import gene_number
-from sbnn.models.gene_number import InnerFold, choose_number, inner_folds, numbers_within, one_standard_error
+from sbnn.models.gene_number import InnerFold, choose_number, numbers_within, one_standard_error
+from sbnn.models.inner_folds import inner_folds
 from sbnn.models.schedules import Schedule, Stage
 from sbnn.validation.folds import Fold, donors_of, make_folds, view_fold
 from sbnn.validation.gene_number import GeneNumber

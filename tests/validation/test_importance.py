@@ -389,8 +389,8 @@ def test_errors_name_the_argument(simulated, small):
         ({"n_bootstrap": 1.5}, "n_bootstrap must be a whole number"),
         ({"random_state": -1}, "random_state must be between 0"),
         ({"random_state": None}, "random_state must be a whole number"),
-        ({"level": 1}, "level must be between 0 and 1"),
-        ({"level": 0}, "level must be between 0 and 1"),
+        ({"level": 1}, "level must be a number between 0 and 1"),
+        ({"level": 0}, "level must be a number between 0 and 1"),
         ({"level": "a"}, "level must be a number"),
         ({"unit": "animal"}, "unknown unit 'animal': expected one of 'donor', 'cell'"),
     ):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.dummy import DummyRegressor
 from sklearn.exceptions import NotFittedError
@@ -15,8 +16,8 @@ from sklearn.model_selection import GroupKFold
 
 from sbnn import CrossConformal, ReducedRankRegressor, SparseBottleneckRegressor, cross_validate, simulate_patchseq
 from sbnn.models import training
+from sbnn.models.calibration_models import reduce_model
 from sbnn.models.cross_conformal import calibration_folds
-from sbnn.models.fold_models import reduce_model
 from sbnn.models.schedules import Schedule, Stage
 from sbnn.validation.baselines import ClassMean
 from sbnn.validation.intervals import calibrate, calibrate_paired
@@ -213,6 +214,9 @@ def test_any_regressor_can_be_wrapped(data):
         CrossConformal(Ridge()).fit(data.X.tolist(), data.Y, groups=data.donors).predict_interval(data.X).low,
         atol=1e-4,  # single precision of data.X
     )
+    for kind in (sparse.coo_matrix, sparse.csc_array, sparse.csr_matrix):
+        found = CrossConformal(Ridge()).fit(kind(data.X), data.Y, groups=data.donors).predict_interval(kind(data.X))
+        np.testing.assert_allclose(found.low, table.predict_interval(pd.DataFrame(data.X)).low, atol=1e-3)
     assert clone(CrossConformal(Ridge(2.0), n_folds=3)).estimator.alpha == 2.0
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sbnn.validation.significance import benjamini_hochberg, check_level, corrected_resampled_t, t_test_over_units
+from sbnn.validation.significance import benjamini_hochberg, corrected_resampled_t, t_test_over_units
 
 DIFFERENCES = np.array([0.02, -0.01, 0.05, 0.03, 0.01])
 
@@ -48,9 +48,9 @@ def test_what_cannot_be_tested_is_said():
         corrected_resampled_t(DIFFERENCES, [80], [20] * 5)
     with pytest.raises(ValueError, match="n_test must have one entry per fold"):
         corrected_resampled_t(DIFFERENCES, [80] * 5, [20])
-    for level in (0, 1, 1.5):
-        with pytest.raises(ValueError, match="level must be"):
-            check_level(level)
+    for level in (0, 1, 1.5, "0.9", True, None):
+        with pytest.raises(ValueError, match="level must be a number between 0 and 1, such as 0.9 for 90 %, got"):
+            corrected_resampled_t(DIFFERENCES, [80] * 5, [20] * 5, level)
 
 
 def test_the_t_test_over_animals_is_that_of_scipy_over_those_with_values():

@@ -153,9 +153,9 @@ def test_index_refuses_what_is_no_selection(selected):
         nogueira_index(selected)
 
 
-@pytest.mark.parametrize(("level", "message"), [(0, "more than 0"), (1, "less than 1"), (1.5, "at most 1")])
-def test_index_refuses_levels_out_of_range(level, message):
-    with pytest.raises(ValueError, match=f"level must be .*{message}"):
+@pytest.mark.parametrize("level", [0, 1, 1.5])
+def test_index_refuses_levels_out_of_range(level):
+    with pytest.raises(ValueError, match="level must be a number between 0 and 1"):
         nogueira_index(random_selection(), level)
 
 
