@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from sbnn._checks import check_matrix, check_whole, preview, warn

@@ -42,7 +42,6 @@ def honest_models(
     solver: str = "sklearn",
     shorten: float = 1.0,
     random_state: int = 0,
-    n_genes: int | None = None,
 ) -> dict[str, list[BaseEstimator]]:
     """Return the models of an honest comparison, for `sbnn.nested_cross_validate`.
 
@@ -70,10 +69,6 @@ def honest_models(
         Epochs of networks, and numbers of trees, are multiplied by it, for trials.
     random_state : int
         Of trees, principal components and networks.
-    n_genes : int, optional
-        Let each model select this many genes on its training cells, and return those that can: the genes with the
-        largest coefficients (ridge), the penalty nearest to this number (lasso, elastic net, sRRR), the genes with the
-        largest importances (extra trees), or the stage "pruned" (networks).
 
     Returns
     -------
