@@ -18,6 +18,7 @@ from sbnn.figures.cohort import plot_external_cohort
 from sbnn.figures.controls import plot_matched_controls
 from sbnn.figures.disagreement import plot_disagreement
 from sbnn.figures.gene_number import plot_gene_number
+from sbnn.figures.honest_scores import plot_honest_scores
 from sbnn.figures.importance import plot_gene_importance
 from sbnn.figures.learning_curve import plot_learning_curve
 from sbnn.figures.quick_look import plot_one_fold
@@ -318,6 +319,18 @@ def own_map():
     return PairedModel(ReducedRankRegressor(2, 0.2, relaxed=True)).fit(DATA).plot(DATA)
 
 
+def honest_scores(
+    models=("family mean", "type mean", "ridge", "sBNN-2, ten networks"),
+    endings=("", ", 25 genes", ", the networks' genes"),
+    unit="donor",
+):
+    """R2 with intervals, of models on all genes, their own and shared ones."""
+    names = [f"{name}{ending}" for ending in endings for name in models if not ending or "mean" not in name]
+    r2 = np.linspace(-0.1, 0.5, len(names))
+    table = pd.DataFrame({"model": names, "r2": r2, "low": r2 - 0.02, "high": r2 + 0.03})
+    return table.assign(unit=unit, n_units=266)
+
+
 #: Name of the function -> calls that draw its figure in its different forms.
 CASES = {
     "plot_training_curves": [
@@ -383,6 +396,11 @@ CASES = {
         lambda: plot_learning_curve(curve_of_sizes((100,), {"mine": (0.3, 5)}, 1)),
         lambda: plot_learning_curve(curve_of_sizes((150, 155, 160, 1092)), 0.0),
         lambda: plot_learning_curve(curve_of_sizes()),
+    ],
+    "plot_honest_scores": [
+        lambda: plot_honest_scores(honest_scores(("ridge",), ("",), "cell")),
+        lambda: plot_honest_scores(honest_scores(tuple(f"a model of a long name, {i}" for i in range(22)))),
+        lambda: plot_honest_scores(honest_scores()),
     ],
     "PairedModel.plot": [own_map],
     "plot_stability": [

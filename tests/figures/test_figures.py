@@ -165,6 +165,7 @@ def test_legends_lie_outside_the_axes(figure):
 SINGLE = (
     "plot_feature_scores", "plot_gene_frequencies", "plot_variable_genes", "plot_linear_path", "plot_type_legend",
     "plot_learning_curve",
+    "plot_honest_scores",
 )  # fmt: skip
 #: How many panels have letters; the README's picture is read from left to right without.
 N_PANELS = {
@@ -196,7 +197,7 @@ def colors_in(figure):
 WITH_MODELS = (
     "plot_training_curves", "plot_bottleneck_comparison", "plot_published_curves", "plot_feature_scores",
     "plot_gene_frequencies", "plot_linear_path", "plot_seeds", "plot_external_cohort", "plot_one_fold",
-    "plot_stability", "plot_beyond_class", "plot_matched_controls", "plot_learning_curve",
+    "plot_stability", "plot_beyond_class", "plot_matched_controls", "plot_learning_curve", "plot_honest_scores",
 )  # fmt: skip
 
 
