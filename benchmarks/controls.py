@@ -33,7 +33,7 @@ RESULT = FOLDER.parent / "KerasSavedModels/scala_2020/sbnn_stable.pickle"
 SELECTED_BY = {"model": "sBNN-2, 10 networks", "random_state": 0}
 MODELS = {
     "ridge": RidgeCV(np.geomspace(1, 1e4, 13)),
-    "extra trees": ExtraTreesRegressor(100, max_features=1 / 3, min_samples_leaf=2, random_state=0),
+    "extra trees": ExtraTreesRegressor(100, max_features=1 / 3, min_samples_leaf=2, n_jobs=-1, random_state=0),
     "sBNN-2": SparseBottleneckRegressor(2, 0.0, schedule=Schedule("pruned only", SCHEDULES["fast"].stages[-1:])),
 }
 

@@ -1,41 +1,61 @@
 """Check that `sbnn.beyond_class` finds what varies within cell types where there is something, and nothing elsewhere.
 
-Simulated cells (`sbnn.simulate_patchseq`) in which every gene follows the hidden map, so that a linear model reads a
-cell's type nearly without error: features differ within types only by noise (within_type=0), or with the place of the
-cell as well (within_type=1). The map is that of a linear model of rank 2 with a ridge penalty; five folds of donors.
+Simulated cells (`sbnn.simulate_patchseq`) in which every gene follows the hidden map, so that a model of all genes
+reads a cell's type nearly without error: features differ within types only by noise (within_type=0), or with the place
+of the cell as well (within_type=1). Five folds of donors. Models have fixed settings and read all genes: one that reads
+the type from a few noisy genes predicts differences within a type where there are none, and its R2 within types is
+below 0.
 
-Writes benchmarks/within_type.csv: for each draw R2 within types of the model's predictions and of the nearest
-neighbours in its map, and the gain of class and map over the class mean with its interval; found: its lower end is
-above 0. With fewer draws only what --output names.
+Writes benchmarks/within_type.csv: for each draw and model R2 within types of its predictions and, if it has a map, of
+the nearest neighbours there, and the gain of class and map over the class mean with its interval; found: its lower end
+is above 0. With fewer draws or models only what --output names.
 
-Usage: python benchmarks/within_type.py [--draws 20] [--within-type 0 1] [--output FILE]
+Usage: python benchmarks/within_type.py [--draws 20] [--within-type 0 1] [--models NAME ...] [--output FILE]
 """
 
 import argparse
+import os
 from pathlib import Path
 
-import pandas as pd
-from sklearn.model_selection import GroupKFold
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from sbnn import ReducedRankRegressor, beyond_class, cross_validate, simulate_patchseq
+import pandas as pd
+from earlier_rows import write_whole
+from sklearn.decomposition import PCA
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.model_selection import GroupKFold
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+
+from sbnn import ReducedRankRegressor, SparseBottleneckRegressor, beyond_class, cross_validate, simulate_patchseq
 
 FILE = Path(__file__).with_suffix(".csv")
 N_DRAWS, WITHIN_TYPES = 20, (0.0, 1.0)
 SIZES = {"n_cells": 400, "n_genes": 600, "n_informative": 600}
-MODELS = {"linear map": ReducedRankRegressor(2, 5.0, l1_ratio=0)}
+MODELS = {
+    "linear map": ReducedRankRegressor(2, 5.0, l1_ratio=0),
+    "ridge": ReducedRankRegressor(None, 5.0, l1_ratio=0),
+    "PCA + kNN": make_pipeline(PCA(2, random_state=0), KNeighborsRegressor(30)),
+    "kernel ridge": KernelRidge(kernel="rbf", gamma=1e-4, alpha=3.0),
+    "extra trees": ExtraTreesRegressor(100, min_samples_leaf=10, max_features=0.3, random_state=0),
+    "sBNN-2": SparseBottleneckRegressor(2, 0.01, n_selected=None, schedule="fast"),
+}
+BOUND = 0.02  # of R2 within types where there is nothing
 
 
-def one_draw(within_type, seed):
-    """Return R2 within types, and the gain, of one simulated data set."""
+def one_draw(within_type, seed, models):
+    """Return rows of R2 within types, and of the gain, of one simulated data set."""
     data, _ = simulate_patchseq(**SIZES, within_type=within_type, random_state=seed)
     folds = GroupKFold(5, shuffle=True, random_state=seed)
-    result = cross_validate(data, MODELS, folds=folds, progress=False)
+    result = cross_validate(data, models, folds=folds, progress=False)
     found = beyond_class(result, data, "cell_types", random_state=seed)
-    gain = found.overall.iloc[0]
-    within = found.within.drop_duplicates("predicted_by").set_index("predicted_by")["within_r2"]
-    scores = {"r2_class": gain["r2_class"], "within_r2_model": within["model"], "within_r2_map": within["map"]}
-    kept = {name: gain[name] for name in ("gain", "low", "high", "p")}
-    return {"within_type": within_type, "seed": seed, **scores, **kept, "found": bool(gain["low"] > 0)}
+    within = found.within.drop_duplicates(["model", "predicted_by"])
+    within = within.pivot(index="model", columns="predicted_by", values="within_r2").add_prefix("within_r2_")
+    gains = found.overall.set_index("model")[["r2_class", "gain", "low", "high", "p"]]
+    table = within.join(gains).reindex(list(models))
+    table["found"] = (table["low"] > 0).astype(float).where(table["low"].notna())
+    return table.reset_index().assign(within_type=within_type, seed=seed)
 
 
 def main():
@@ -43,22 +63,28 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--draws", type=int, default=N_DRAWS)
     parser.add_argument("--within-type", type=float, nargs="+", default=list(WITHIN_TYPES))
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--output", type=Path, help="another file for the table")
     arguments = parser.parse_args()
-    rows = []
+    models, tables = {name: MODELS[name] for name in arguments.models}, []
     for within_type in arguments.within_type:
         for seed in range(arguments.draws):
-            rows.append(one_draw(within_type, seed))
-            print({name: round(float(value), 4) for name, value in rows[-1].items()}, flush=True)
-    table = pd.DataFrame(rows)
-    print(table.groupby("within_type")[["within_r2_model", "within_r2_map", "gain"]].agg(["min", "max"]).round(4))
-    print(table.groupby("within_type")["found"].agg(["sum", "size"]))
-    whole = arguments.draws == N_DRAWS and tuple(arguments.within_type) == WITHIN_TYPES
+            tables.append(one_draw(within_type, seed, models))
+            print(within_type, seed, tables[-1].round(4).to_string(index=False), sep="\n", flush=True)
+    table = pd.concat(tables, ignore_index=True)
+    table = table[["within_type", "seed", *table.columns.drop(["within_type", "seed"])]]
+    groups = table.groupby(["within_type", "model"], sort=False)
+    print(groups[["within_r2_model", "within_r2_map", "gain"]].agg(["min", "max"]).round(4).to_string())
+    print(groups["found"].agg(["sum", "count"]).to_string())
+    nothing = table.loc[table["within_type"] == 0, ["within_r2_model", "within_r2_map"]]
+    beyond = int((nothing.abs() > BOUND).any(axis=1).sum())
+    print(f"within_type=0, R2 within types beyond ±{BOUND}: {beyond} of {len(nothing)} models and draws")
+    whole = (arguments.draws, tuple(arguments.within_type), arguments.models) == (N_DRAWS, WITHIN_TYPES, list(MODELS))
     output = arguments.output or (FILE if whole else None)
     if output is None:
         print("not everything was run: nothing is written without --output")
     else:
-        table.round(5).to_csv(output, index=False)
+        write_whole(table.round(5), output)
 
 
 if __name__ == "__main__":

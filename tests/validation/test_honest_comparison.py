@@ -50,7 +50,14 @@ def test_models_read_all_genes_their_own_and_shared_ones(data, result):
     assert np.isfinite(result.scores["r2_test"]).all() and len(result.folds) == 2
     assert result.protocol == "training cells" and not result.estimators
     latents = result.latents.groupby("model").size()
-    assert set(latents.index) == {"sRRR-2", "sBNN-2", "sBNN-2, ten networks", "sBNN-2, ten networks, 6 genes"}
+    assert set(latents.index) == {
+        "sRRR-2",
+        "sRRR-2, the networks' genes",
+        "sBNN-2",
+        "sBNN-2, ten networks",
+        "sBNN-2, ten networks, 6 genes",
+        "sBNN-2, ten networks, the networks' genes",
+    }
     networks = result.selected[result.selected["model"] == "sBNN-2, ten networks, 6 genes"]
     assert (networks.groupby("fold").size() == 6).all()
 
