@@ -28,7 +28,7 @@ M=10, no dropout, no L2 penalty, all cells in one batch; the dense network by Ad
 package estimates, 2 % larger at each step, at most 100 epochs a step, patience 10; an epoch counts as better if the
 objective on the inner validation cells falls by 1 %.
 
-Writes benchmarks/lassonet.csv, one row per model and fold: number of genes, R2 on the test cells, the genes of
+Writes benchmarks/compare_lassonet.csv, one row per model and fold: number of genes, R2 on the test cells, the genes of
 "LassoNet, 25 genes", and the seconds of the path, which both rows share. A trial with fewer folds writes nothing. The
 table is of an NVIDIA H200 with PyTorch 2.11.0; another processor may give slightly other numbers. Folds run one after
 another: in a trial of ten at a time on one GPU, none had made a step on its path after 50 seconds.
@@ -38,19 +38,15 @@ LassoNet is no dependency of sBNN. From the root of the repository, an environme
     python -m venv /tmp/lassonet
     /tmp/lassonet/bin/pip install . torch lassonet==0.0.21
 
-Usage: /tmp/lassonet/bin/python benchmarks/lassonet.py [--data FILE] [--folds N] [--device NAME] [--verbose N]
+Usage: /tmp/lassonet/bin/python benchmarks/compare_lassonet.py [--data FILE] [--folds N] [--device NAME] [--verbose N]
 
 On a machine without the files of scala_2020 give --data FILE, which another one wrote by
 joblib.dump(sbnn.load_dataset("scala_2020"), FILE).
 """
 
 import argparse
-import sys
 import time
 from pathlib import Path
-
-# This script is called as the package is: its folder must not be searched for it.
-sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != Path(__file__).resolve().parent]
 
 import joblib
 import pandas as pd
