@@ -61,7 +61,7 @@ N_GENES, HIDDEN_DIMS, SEED = 25, (512, 128), 0
 #: Seed of the inner folds, as in the honest comparison.
 INNER_SEED, N_INNER = 42, 5
 BEST, SMALL = "LassoNet", f"LassoNet, {N_GENES} genes"
-OUTPUT = Path(__file__).with_name("lassonet.csv")
+OUTPUT = Path(__file__).with_name("compare_lassonet.csv")
 
 
 def make_regressor(device, verbose):
