@@ -18,6 +18,7 @@ _PUBLIC = {
     "ReducedRankRegressor": "models.reduced_rank",
     "ClassMean": "validation.baselines",
     "PairedModel": "own_cells.paired_model",
+    "explore": "own_cells.explore",
     "default_network": "models.default_network",
     "load_model": "own_cells.paired_model",
     "cross_validate": "validation.cross_validation",
