@@ -10,6 +10,8 @@ class Panel {
     this.points = element("canvas", { className: "points", tabIndex: 0 });
     this.marks = element("canvas", { className: "marks" });
     this.tip = element("div", { className: "tip", hidden: true });
+    // Pixels are written by the processor, into memory that it reads.
+    for (const canvas of [this.points, this.marks]) canvas.getContext("2d", { willReadFrequently: true });
     this.points.setAttribute("role", "application");
     this.points.setAttribute("aria-roledescription", "cells");
     this.points.setAttribute("aria-describedby", "help");
