@@ -99,14 +99,14 @@ class Chromium:
             self.events.append(kind)
         return message
 
-    def open(self, path):
-        """Open a file and wait until it has drawn; returns the seconds that this took."""
+    def open(self, path, body="document.body"):
+        """Open a file and wait until the map in `body` is drawn; returns the milliseconds that its page took."""
         self.call("Page.navigate", url=path.resolve().as_uri())
         until = time.monotonic() + PATIENCE
-        while self.evaluate("document.body && document.body.dataset.ready") != "true":
+        while self.evaluate(f"{body}?.dataset.ready") != "true":
             assert time.monotonic() < until and not self.messages, self.messages
             time.sleep(0.02)
-        return self.evaluate("explorer.readyAfter / 1000")
+        return self.evaluate(f"{body}.ownerDocument.defaultView.explorer.readyAfter")
 
     def evaluate(self, expression):
         """Return the value of an expression of JavaScript."""

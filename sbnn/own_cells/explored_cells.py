@@ -17,6 +17,10 @@ from sbnn.validation.result import CrossValidation
 Z_SCORE = "z-score"
 #: Scales are the same if values differ by no more than this many SDs.
 _SAME_SCALE = 1e-3
+_OF_THE_MODEL = (
+    "Map and predictions are those of the model itself: of cells that it was fitted on, residuals are smaller than of "
+    "new ones."
+)
 
 
 class ExploredCells(NamedTuple):
@@ -73,24 +77,24 @@ def cells_of_model(model: PairedModel, data: PairedData) -> ExploredCells:
             "data has no features as measured (data.features), but the model predicts these in their units: give "
             "PairedData that holds them"
         )
-    measured = data.Y if model.features_measured_ is False or data.features is None else data.features
-    units = model.feature_units_ if model.features_measured_ is not False else None
-    if model.features_measured_ is False:
-        units = (Z_SCORE,) * len(model.feature_names_)
-    known = dict.fromkeys(data.feature_names.tolist()) | _by_name(data.feature_names, data.feature_units)
-    n_members = len(members) if (members := getattr(model.estimator_, "members_", None)) is not None else 0
+    units: dict[str, str | None]
+    if model.features_measured_ is False or data.features is None:
+        measured, units = data.Y, dict.fromkeys([*data.feature_names.tolist(), *model.feature_names_.tolist()], Z_SCORE)
+    else:
+        measured, units = data.features, _by_name(data.feature_names, data.feature_units)
+        units |= {name: unit for name, unit in _by_name(model.feature_names_, model.feature_units_).items() if unit}
+    is_ensemble = getattr(model.estimator_, "members_", None) is not None
     return ExploredCells(
-        data,
-        Z.to_numpy(),
-        _by_norm(model.estimator_, model.gene_names_),
-        _table(measured, data),
-        model.predict(data),
-        known | _by_name(model.feature_names_, units),
-        {},
-        model.transform_spread(data).to_numpy() if n_members else None,
-        None,
-        "Map and predictions are those of the model itself: of cells that it was fitted on, residuals are smaller than "
-        "of new ones.",
+        data=data,
+        coordinates=Z.to_numpy(),
+        genes=_by_norm(model.estimator_, model.gene_names_),
+        measured=_table(measured, data),
+        predicted=model.predict(data),
+        units=units,
+        notes={},
+        spread=model.transform_spread(data).to_numpy() if is_ensemble else None,
+        held_out=None,
+        about=_OF_THE_MODEL,
     )
 
 
@@ -105,21 +109,18 @@ def cells_of_estimator(estimator: Any, data: PairedData) -> ExploredCells:
     """
     Z, predicted = np.asarray(estimator.transform(data.X)), as_columns(estimator.predict(data.X), data.Y.shape)
     target, units = _features_of(data)
-    spread = None
-    if getattr(estimator, "members_", None) is not None:
-        spread = estimator.transform_spread(data.X)
+    is_ensemble = getattr(estimator, "members_", None) is not None
     return ExploredCells(
-        data,
-        Z.reshape(len(Z), -1).astype(np.float64),
-        _by_norm(estimator, data.gene_names),
-        _table(target, data),
-        _table(_rescaled(predicted, data.Y, target), data),
-        units,
-        {},
-        spread,
-        None,
-        "Map and predictions are those of the model itself: of cells that it was fitted on, residuals are smaller than "
-        "of new ones.",
+        data=data,
+        coordinates=Z.reshape(len(Z), -1).astype(np.float64),
+        genes=_by_norm(estimator, data.gene_names),
+        measured=_table(target, data),
+        predicted=_table(_rescaled(predicted, data.Y, target), data),
+        units=units,
+        notes={},
+        spread=estimator.transform_spread(data.X) if is_ensemble else None,
+        held_out=None,
+        about=_OF_THE_MODEL,
     )
 
 
@@ -152,16 +153,16 @@ def cells_of_result(result: CrossValidation, data: PairedData, model: str | None
     predicted, view, about = _predictions_of_result(alone, data, model, fold, target)
     held_out = np.isin(shown, split.test)
     return ExploredCells(
-        data.subset(shown),
-        coordinates[shown],
-        _genes_of_fold(result, model, fold),
-        _table(target, data).iloc[shown],
-        _table(predicted, data).iloc[shown],
-        units,
-        _notes_of(result, model),
-        _spread_of_fold(result, places[0], fold, view, shown),
-        held_out if held_out.any() else None,
-        about,
+        data=data.subset(shown),
+        coordinates=coordinates[shown],
+        genes=_genes_of_fold(result, model, fold),
+        measured=_table(target, data).iloc[shown],
+        predicted=_table(predicted, data).iloc[shown],
+        units=units,
+        notes=_notes_of(result, model),
+        spread=_spread_of_fold(result, places[0], fold, view, shown),
+        held_out=held_out if held_out.any() else None,
+        about=about,
     )
 
 

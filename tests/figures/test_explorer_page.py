@@ -339,7 +339,7 @@ def test_few_things_to_show_are_shown(browser, tmp_path):
 def test_fifty_thousand_cells_open_within_two_seconds(browser, tmp_path):
     path = tmp_path / "many.html"
     path.write_text(explorer_page(**some_cells(50_000, n_genes=25, n_features=16)), encoding="utf-8")
-    assert min(browser.open(path) for _ in range(2)) < 2
+    assert min(browser.open(path) for _ in range(2)) < 2000
     assert browser.messages == []
 
 
