@@ -238,5 +238,5 @@ def _classes_of(cells):
     if types is not None:
         classes.append(CellClasses("type", types, complete_colors(types, data.type_colors, "type_colors")))
     if cells.held_out is not None and cells.held_out.any():
-        classes.append(CellClasses("held out", np.where(cells.held_out, "held out", "training"), _HELD_OUT))
+        classes.append(CellClasses("in this fold", np.where(cells.held_out, "held out", "training"), _HELD_OUT))
     return classes

@@ -101,7 +101,7 @@ def test_the_map_of_a_model_is_what_the_model_says(cells, fitted, tmp_path):
     colors = {label: color.lower() for label, color in (cells.family_colors | cells.type_colors).items()}
     for one in header["classes"]:
         assert one["colors"] == [colors[label] for label in one["labels"]]
-    assert (CELLS, "uncertainty of the place") not in columns and ("class", "held out") not in columns
+    assert (CELLS, "uncertainty of the place") not in columns and ("class", "in this fold") not in columns
 
 
 def test_an_ensemble_shows_how_its_networks_disagree(cells, tmp_path):
@@ -141,7 +141,7 @@ def test_predictions_of_a_cross_validation_are_of_held_out_cells_in_units(cells,
     header, columns, _ = shown(result, cells, tmp_path, fold=1)
     table = result.latents.query("model == 'linear' and fold == 1").set_index("cell").loc[cells.cell_names]
     assert close(columns["map", "z1"], table["z1"]) and close(columns["map", "z2"], table["z2"])
-    assert ((columns["class", "held out"] == "held out") == table["held_out"]).all()
+    assert ((columns["class", "in this fold"] == "held out") == table["held_out"]).all()
     predictions = result.predictions.query("model == 'linear'")
     for place, name in enumerate(cells.feature_names):
         by_cell = pd.Series(0.0, cells.cell_names)
@@ -169,7 +169,7 @@ def test_several_predictions_of_a_cell_are_averaged_and_cells_outside_the_fold_l
     scale = np.nanstd(cells.features[:, 0]), np.nanmean(cells.features[:, 0])
     expected = both.reindex(names) * scale[0] + scale[1]
     assert expected.isna().sum() == 100 and close(columns[PREDICTED, "feature 1"], expected, 1 / 1000)
-    assert (columns["class", "held out"] == np.where(np.arange(180) < 50, "held out", "training")).all()
+    assert (columns["class", "in this fold"] == np.where(np.arange(180) < 50, "held out", "training")).all()
 
 
 def test_a_cross_validation_without_test_cells_shows_its_model(cells, tmp_path):
@@ -177,7 +177,7 @@ def test_a_cross_validation_without_test_cells_shows_its_model(cells, tmp_path):
     header, columns, _ = shown(result, cells, tmp_path, model="net")
     predicted = result.predictions.query("model == 'net'")["feature 2"].to_numpy()
     expected = predicted * np.nanstd(cells.features[:, 1]) + np.nanmean(cells.features[:, 1])
-    assert close(columns[PREDICTED, "feature 2"], expected, 1 / 1000) and ("class", "held out") not in columns
+    assert close(columns[PREDICTED, "feature 2"], expected, 1 / 1000) and ("class", "in this fold") not in columns
     assert (CELLS, "uncertainty of the place") in columns  # it still holds its models
     assert not any(one["note"] for one in header["values"] if one["group"] == PREDICTED)
     folds = [fold._asdict() for fold in result.folds]
