@@ -282,10 +282,10 @@ def test_dark_follows_the_system_until_the_reader_chooses(page):
     assert all(one != other for one, other in zip(light, dark, strict=True))
     page.evaluate("find('theme').click()")
     assert page.evaluate(PIXELS) == light
-    page.prefer(False)
-    page.prefer(True)
-    page.evaluate("new Promise((done) => setTimeout(done, 50))")
-    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    for dark in (False, True):
+        page.prefer(dark)
+        page.evaluate("new Promise((done) => setTimeout(done, 50))")
+        assert page.evaluate("document.documentElement.dataset.theme") == "light"
 
 
 @pytest.mark.parametrize("width", [360, 420, 800, 1100, 1400])
