@@ -109,7 +109,7 @@ class PairedShift:
         Parameters
         ----------
         cells, layer, fill_missing
-            As for `predict`. At most 1500 cells of either sample are compared, drawn at random.
+            As for `predict`. At most 1500 cells of either sample are compared: whole animals, drawn at random.
         donors : array or Series of str, or str, optional
             The animal of each new cell, or the column of `adata.obs` that names it; by default that of PairedData. If
             not known, new cells are compared with whole training animals of as many cells.
@@ -141,14 +141,20 @@ class PairedShift:
         used = aligned.present[self.estimator_.selected_]
         new, old = aligned.X[:, self.estimator_.selected_][:, used], self.training_genes_[:, used]
         donors = None if donors is None else donors[aligned.has_counts]
-        rows, training_rows = (_some(len(values), most_cells, random) for values in (new, old))
-        old_units = None if self.training_donors_ is None else self.training_donors_[training_rows]
-        if old_units is None:
+        if self.training_donors_ is None:
+            donors = None  # of no use
+        rows, training_rows = (
+            _some(np.arange(len(values)) if units is None else units, most_cells, random)
+            for values, units in ((new, donors), (old, self.training_donors_))
+        )
+        if self.training_donors_ is None:
             unit, groups = CELLS, exchange_units(rows, training_rows, n_permutations, random)
         elif donors is None:
-            unit, groups = TRAINING_ANIMALS, draw_old_units(len(rows), old_units, n_permutations, random)
+            of_training = self.training_donors_[training_rows]
+            unit, groups = TRAINING_ANIMALS, draw_old_units(len(rows), of_training, n_permutations, random)
         else:
-            unit, groups = ANIMALS, exchange_units(donors[rows], old_units, n_permutations, random)
+            each = donors[rows], self.training_donors_[training_rows]
+            unit, groups = ANIMALS, exchange_units(*each, n_permutations, random)
         p, distance, gene_p = compare_cells(new[rows], old[training_rows], groups)
         columns = {"difference": new.mean(axis=0, dtype=float) - old.mean(axis=0, dtype=float), "p": gene_p}
         genes = pd.DataFrame(columns, index=pd.Index(self.selected_genes_[used], name="gene"))
@@ -191,6 +197,12 @@ def _donors_of_new(cells, donors, names):
     return checked
 
 
-def _some(n_cells, most, random):
-    """Rows of at most so many cells, drawn at random."""
-    return np.arange(n_cells) if n_cells <= most else np.sort(random.choice(n_cells, most, replace=False))
+def _some(units, most, random):
+    """Rows of at most so many cells: whole animals, drawn at random, or some cells of one that has more."""
+    if len(units) <= most:
+        return np.arange(len(units))
+    names, places = np.unique(units, return_inverse=True)
+    order = random.permutation(len(names))
+    n_units = max(1, int(np.searchsorted(np.cumsum(np.bincount(places)[order]), most, side="right")))
+    rows = np.flatnonzero(np.isin(places, order[:n_units]))
+    return rows if len(rows) <= most else np.sort(random.choice(rows, most, replace=False))

@@ -244,8 +244,8 @@ def _of_depth(data):
         order = above[np.argsort(-r2[above])]
         message = (
             f"the depth of a cell alone predicts {len(above)} of {data.n_features} features with R2 above {DEPTH_R2:g} "
-            f"(best: {str(data.feature_names[order[0]])!r}, {r2[order[0]]:.2f}): their genes may stand for the quality or "
-            "the size of a cell. Leave shallow cells out of counts, or divide such features by a measure of size"
+            f"(best: {str(data.feature_names[order[0]])!r}, {r2[order[0]]:.2f}): their genes may stand for the quality "
+            "or the size of a cell. Leave shallow cells out of counts, or divide such features by a measure of size"
         )
         yield Finding("depth", "counts", message, {"r2": _by_name(data.feature_names[order], r2[order])})
 
