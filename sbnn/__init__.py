@@ -34,6 +34,7 @@ _PUBLIC = {
     "coverage_table": "validation.coverage",
     "matched_controls": "validation.controls",
     "learning_curve": "validation.learning_curve",
+    "check_data": "validation.guards",
     "save_results": "storage.results",
     "load_results": "storage.results",
     "find_author_results": "storage.author_results",

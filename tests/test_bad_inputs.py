@@ -80,8 +80,9 @@ def fit_linear(**settings):
     return ReducedRankRegressor(**{"rank": 2, "alpha": 0.1, **settings}).fit(X, Y)
 
 
-def validate(models=None, data=DATA, **settings):
-    return cross_validate(data, {"mean": DummyRegressor()} if models is None else models, progress=False, **settings)
+def validate(models=None, data=DATA, folds="paper", **settings):
+    models = {"mean": DummyRegressor()} if models is None else models
+    return cross_validate(data, models, folds, progress=False, **settings)
 
 
 def pair(counts=COUNTS, features=FEATURES, **settings):
@@ -195,7 +196,6 @@ STAGE_SETTINGS = [
 FOLDS = [
     ([], "folds must be .* got no fold at all"),
     (5, r"folds must be .* a splitter such as KFold\(5\), .* got 5"),
-    (None, "folds must be .* got None"),
     ("papers", "unknown folds 'papers'"),
     ([CELLS], "folds must be .* entry 0 is array"),
     ([3], "folds must be .* entry 0 is 3"),
@@ -419,6 +419,7 @@ CALLS = [
     ("too large a rank", lambda: validate({"a": ReducedRankRegressor(5)}), r"models\['a'\]: rank must be between 1 and 4, got 5"),
     ("within_fold as text", lambda: validate(within_fold="no"), "within_fold must be True or False, got 'no'"),
     ("classes unknown", lambda: make_folds(replace(DATA, cell_types=None), StratifiedKFold(2)), "StratifiedKFold needs data.cell_types"),
+    ("no folds", lambda: make_folds(DATA, None), "folds must be .* got None"),
     ("a splitter's class", lambda: make_folds(DATA, KFold), "folds must be"),
     ("a number of 400 digits", lambda: fit(ridge=10**400), "ridge must be finite and at least 0"),
     ("masked counts", lambda: normalise_counts(np.ma.masked_array(DATA.counts, DATA.counts > 3)), "counts is a masked array"),

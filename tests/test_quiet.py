@@ -12,7 +12,7 @@ data, _ = simulate_patchseq(n_cells=100, n_genes=30, n_features=4, n_informative
 model = SparseBottleneckRegressor(n_selected=5, hidden=(8, 4))
 if __name__ == "__main__":
     PairedModel(model).fit(data).predict(data)
-    result = cross_validate(data, {"sBNN-2": model}, n_jobs=2, progress=False)
+    result = cross_validate(data, {"sBNN-2": model}, folds="paper", n_jobs=2, progress=False)
     print(" ".join(result.summary().index.get_level_values("stage")))
 """
 

@@ -25,7 +25,9 @@ from sbnn._checks import (
 from sbnn._hints import Counts, Genes, Labels, Paired, Table, is_sparse
 from sbnn.data.accidents import split_units, warn_of_dates, warn_of_sentinels
 from sbnn.data.cell_labels import aligned_labels, check_labels, complete_colors
+from sbnn.data.count_kinds import warn_of_threshold
 from sbnn.data.count_tables import CountTable, standardise
+from sbnn.data.feature_transforms import take_logarithms
 from sbnn.data.named_tables import read_descriptions, read_table, require_named_rows
 from sbnn.data.variable_genes import gene_statistics, nearest_number, select_above_curve
 
@@ -39,7 +41,7 @@ _COLORS = {"cell_types": "type_colors", "cell_families": "family_colors"}
 #: What may be known about cells besides counts and features, and the column of `obs` in which `to_anndata` puts it.
 OBS_COLUMNS = {"cell_types": "cell_type", "cell_families": "cell_family", "donors": "donor"}
 #: What `pair` takes in addition to its named arguments.
-_SETTINGS = {*OBS_COLUMNS, *_COLORS.values(), "feature_units"}
+_SETTINGS = {*OBS_COLUMNS, *_COLORS.values(), "feature_units", "feature_transforms", "transform"}
 #: Fraction by which the number of variable genes may differ from the number requested.
 FARTHEST = 0.2
 #: Rows of a dense table on disk that are read at a time.
@@ -100,6 +102,8 @@ def pair_anndata(
         table = pd.DataFrame(_dense(table), index=adata.obs_names, columns=columns)
     if f"{features}_units" in adata.uns:
         settings.setdefault("feature_units", _units(_of_uns(adata, f"{features}_units", table.columns)))
+    if f"{features}_transforms" in adata.uns:
+        settings["feature_transforms"] = _units(_of_uns(adata, f"{features}_transforms", table.columns))
     return _pair_genes(adata, table, what, counts, genes, settings)
 
 
@@ -134,6 +138,8 @@ def pair_mudata(
     table = pd.DataFrame(_dense(features.X), index=features.obs_names, columns=features.var_names)
     if "unit" in features.var:
         settings.setdefault("feature_units", _units(features.var["unit"]))
+    if "transform" in features.var:
+        settings["feature_transforms"] = _units(features.var["transform"])
     return _pair_genes(mdata.mod[x], table, f"modality {y!r}", counts, genes, settings, f"mdata[{x!r}]")
 
 
@@ -212,7 +218,7 @@ def pair(table: CountTable, features: pd.DataFrame, genes: Genes = 1000, detecti
         As in `PairedData.from_tables`.
     **more
         `cell_types`, `cell_families`, `donors`: Series indexed by cell, or arrays in the order of `features`; colours
-        and units as in `PairedData`.
+        and units as in `PairedData`; `transform` as in `PairedData.from_tables`.
 
     Returns
     -------
@@ -249,6 +255,8 @@ def pair(table: CountTable, features: pd.DataFrame, genes: Genes = 1000, detecti
     feature_names: Labels = check_unique(features.columns, "features")
     if more.get("feature_units") is None:
         feature_names, more["feature_units"] = split_units(feature_names)
+    about = feature_names, more["feature_units"], more.pop("transform", None), more.get("feature_transforms")
+    values, feature_names, more["feature_units"], more["feature_transforms"] = take_logarithms(values, *about)
     for what in OBS_COLUMNS:
         if more.get(what) is not None:
             if not isinstance(more[what], pd.Series):
@@ -289,6 +297,7 @@ def _choose_genes(counts, gene_names, genes, detection_threshold):
             warn(f"genes={genes}: counts has {len(detected)} genes with any count, and all of them are taken")
         if genes is None or genes >= len(detected):
             return detected
+        warn_of_threshold(counts, detection_threshold)
         return _most_variable(counts, genes, detection_threshold)
     if isinstance(genes, (str, bytes)) or not np.iterable(genes):
         raise ValueError(f"genes must be a whole number, a list of names or None, got {genes!r}")
@@ -334,6 +343,8 @@ def make_anndata(data: Paired) -> AnnData:
     uns: dict[str, Any] = {"name": data.name}
     if data.feature_units is not None and data.features is not None:
         uns["features_units"] = np.array([unit or "" for unit in data.feature_units])
+    if data.feature_transforms is not None:
+        uns["features_transforms"] = np.array([transform or "" for transform in data.feature_transforms])
     for what, where in _COLORS.items():
         colors = getattr(data, where)
         if what in present and colors is not None:
@@ -363,8 +374,9 @@ def make_mudata(data: Paired) -> MuData:
     values, names = np.asarray(genes.obsm.pop("features")), data.feature_names
     obs, var = pd.DataFrame(index=data.cell_names), pd.DataFrame(index=names)
     genes.uns.pop("features_names", None)
-    if "features_units" in genes.uns:
-        var["unit"] = genes.uns.pop("features_units")
+    for column in ("unit", "transform"):
+        if f"features_{column}s" in genes.uns:
+            var[column] = genes.uns.pop(f"features_{column}s")
     features = import_extra("anndata").AnnData(values, obs, var)
     return mudata.MuData({"rna": genes, "ephys": features})
 

@@ -16,6 +16,7 @@ from sbnn._checks import check_counts, check_length, check_matrix, check_rows, c
 from sbnn._hints import Counts, Genes, Table
 from sbnn.data.cell_labels import UNKNOWN, UNKNOWN_COLOR, check_colors, check_labels
 from sbnn.data.containers import make_anndata, make_mudata, pair_anndata, pair_mudata, pair_tables
+from sbnn.data.feature_transforms import Transforms, check_transforms
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -48,6 +49,8 @@ class PairedData:
         Features as measured, in `feature_units`.
     feature_units : tuple of str or None, optional
         Unit of each feature; "log" marks the natural logarithm of a number without unit.
+    feature_transforms : tuple of str or None, optional
+        "log10" for each feature of which `transform` took logarithms (called "log10(...)"), None for the others.
     cell_types, cell_families : str arrays, shape (n_cells,), optional
         Transcriptomic types, and the families they belong to; "unknown" where missing. A Series is matched by the names
         of the cells, here and in `donors`.
@@ -78,6 +81,7 @@ class PairedData:
     family_colors: dict[str, str] | None = None
     donors: np.ndarray | None = None
     name: str = "unnamed"
+    feature_transforms: Transforms | None = None
 
     def __post_init__(self) -> None:
         """Check shapes, names and values."""
@@ -99,6 +103,7 @@ class PairedData:
             if getattr(self, name) is not None:
                 set_field(self, name, check_labels(getattr(self, name), self.cell_names, name))
         self._check_measured(n_cells, n_genes, n_features)
+        set_field(self, "feature_transforms", check_transforms(self.feature_transforms, self.feature_names))
         self._check_colors("cell_types", "type_colors")
         self._check_colors("cell_families", "family_colors")
 
@@ -224,7 +229,9 @@ class PairedData:
             What is known about the cells; their names are its index or one of its columns.
         **more
             `name`, `feature_units`, `type_colors`, `family_colors` as in `PairedData`; `cell_types`, `cell_families`,
-            `donors` as columns of `cells`, or as Series indexed by cell.
+            `donors` as columns of `cells`, or as Series indexed by cell; `transform`: "auto" takes logarithms (base 10)
+            of positive features that are skewed, and says of which in a warning and in `feature_transforms`; a list
+            names the features; None (default) changes nothing. `PairedModel` predicts in the features' own units.
 
         Returns
         -------
@@ -236,6 +243,11 @@ class PairedData:
         ValueError
             No cell in common, a transposed table, text among numbers, negative counts, a feature or a cell without
             any value.
+
+        Warns
+        -----
+        UserWarning
+            Cells are left out; features are skewed; `detection_threshold` does not fit reads, or UMIs.
         """
         settings = {"genes": genes, "detection_threshold": detection_threshold}
         return cls(**pair_tables(counts, features, genes_as_rows, cells, **settings, **more))

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
-from sbnn._checks import preview
+from sbnn._checks import check_counts, preview, warn, warn_of_fractions
 from sbnn.data.containers import counts_of
 from sbnn.data.named_tables import read_table
 from sbnn.data.paired_data import PairedData
+from sbnn.data.preprocessing import Preprocessor, align_genes
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+
+class ReadsGenes(Protocol):
+    """What is read of a fitted PairedModel."""
+
+    estimator_: Any
+    preprocessor_: Preprocessor
+    gene_names_: np.ndarray
+
+    @property
+    def selected_genes_(self) -> np.ndarray:
+        """Names of the genes that the model reads."""
 
 
 class AlignedCells(NamedTuple):
@@ -75,3 +89,61 @@ def values_and_names(
     raise ValueError(
         f"cells must be a DataFrame, an AnnData or PairedData, which name their genes, got {type(cells).__name__}"
     )
+
+
+def align_cells(
+    model: ReadsGenes, cells: pd.DataFrame | AnnData | PairedData, layer: str | None, fill_missing: bool
+) -> AlignedCells:
+    """Return cells as the estimator of a model takes them, in the order of its genes; arguments as for `predict`.
+
+    Parameters
+    ----------
+    model : PairedModel
+        Fitted.
+    cells, layer, fill_missing
+        See `PairedModel.predict`, also for the errors.
+
+    Returns
+    -------
+    AlignedCells
+    """
+    raw = model.preprocessor_.median_depth_ is not None
+    values, genes, names = values_and_names(cells, layer, raw)
+    columns, present = align_genes(model.gene_names_, genes)
+    if not present.any():
+        raise ValueError(
+            f"the cells have none of the {len(present)} genes of the model ({preview(model.gene_names_, 3)}); they "
+            f"have {preview(genes, 3)}: give cells as rows and genes as columns, with matching names"
+        )
+    if not present[model.estimator_.selected_].any():
+        raise ValueError(f"the cells lack every gene that the model reads: {preview(model.selected_genes_)}")
+    if not present.all():
+        _report_lacking(model, present, fill_missing)
+    chosen = values[:, columns]
+    chosen = chosen.toarray() if sparse.issparse(chosen) else np.asarray(chosen)
+    has_counts = np.ones(len(names), dtype=bool)
+    if raw:
+        chosen = check_counts(chosen, "cells")
+        warn_of_fractions(chosen, "cells")
+        has_counts = chosen.sum(axis=1) > 0
+    if not has_counts.any():
+        raise ValueError("none of the cells has a count of the model's genes")
+    if not has_counts.all():
+        empty = f"{int((~has_counts).sum())} of {len(names)} cells have no count of the model's genes"
+        warn(f"{empty} and are not predicted (NaN): {preview(names[~has_counts], 3)}")
+    measured = {"counts" if raw else "expression": chosen[has_counts]}
+    X = model.preprocessor_.transform_genes(**measured, present=present)
+    return AlignedCells(X, names, has_counts, present, measured)
+
+
+def _report_lacking(model, present, fill_missing):
+    """Warn of genes that cells lack if these may be filled; else raise ValueError."""
+    lacking = model.gene_names_[~present]
+    n_lost = int((model.estimator_.selected_ & ~present).sum())
+    report = (
+        f"the cells lack {len(lacking)} of the {len(present)} genes of the model, {n_lost} of the "
+        f"{int(model.estimator_.selected_.sum())} selected: {preview(lacking)}"
+    )
+    if not fill_missing:
+        raise ValueError(f"{report}; fill_missing=True sets them to their training mean")
+    warn(f"{report}; they are set to their training mean")

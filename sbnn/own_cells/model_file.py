@@ -15,12 +15,15 @@ from sklearn.base import BaseEstimator
 
 from sbnn._checks import check_number, check_unique
 from sbnn._hints import PathLike
+from sbnn.data.feature_transforms import Transforms, own_names
 from sbnn.data.preprocessing import Preprocessor
 from sbnn.models.cross_conformal import Calibration
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.reduced_rank import ReducedRankFit, ReducedRankRegressor, full_rank
 from sbnn.models.schedules import Schedule, Stage, get_schedule
 from sbnn.models.tasks import TrainedNetwork
+from sbnn.own_cells.cohort_file import pack_cohorts, unpack_cohorts
+from sbnn.own_cells.feature_file import pack_features, unpack_features
 from sbnn.own_cells.interval_file import NAME as INTERVALS
 from sbnn.own_cells.interval_file import pack_calibration, unpack_calibration
 from sbnn.own_cells.moments_file import pack_moments, unpack_moments
@@ -30,7 +33,7 @@ from sbnn.storage.writing import write_bytes
 
 _FORMAT = "sbnn model"
 #: Files of another major version are refused.
-FORMAT_VERSION = (2, 2)
+FORMAT_VERSION = (2, 3)
 _OF_ESTIMATOR = ("selected_", "gene_norms_", "x_mean_", "y_mean_")
 #: Settings that files lack if they cannot be written, or if an earlier version wrote them.
 _OPTIONAL = {"random_state", "n_networks"}
@@ -48,6 +51,9 @@ class FittedModel(Protocol):
     features_measured_: bool | None
     training_genes_: np.ndarray
     outlier_distance_: float
+    feature_transforms_: Transforms | None
+    training_donors_: np.ndarray | None
+    recalibration_: pd.DataFrame | None
     calibration_: Calibration | None
 
 
@@ -92,13 +98,12 @@ def write_model(model: FittedModel, path: PathLike) -> Path:
         "settings": _plain_settings(estimator),
         "median_depth": fitted.median_depth_,
         "outlier_distance": model.outlier_distance_,
-        "feature_units": None if model.feature_units_ is None else list(model.feature_units_),
-        "features_measured": model.features_measured_,
+        **pack_features(model),
     }
     if getattr(model, "calibration_", None) is not None:
         config[INTERVALS], more = pack_calibration(model.calibration_)  # type: ignore[arg-type]  # which is not None
         arrays |= more
-    content = pack(config, arrays)
+    content = pack(config, arrays | pack_cohorts(model))
     _rebuild(*unpack(content))  # raises an error if the file could not be loaded again
     write_bytes(Path(path), content)
     return Path(path)
@@ -113,9 +118,12 @@ class ModelParts(NamedTuple):
     feature_names: np.ndarray
     units: tuple[str | None, ...] | None
     features_measured: bool | None
+    transforms: Transforms | None
     training_genes: np.ndarray
+    training_donors: np.ndarray | None
     outlier_distance: float
     calibration: Calibration | None
+    recalibration: pd.DataFrame | None
 
 
 def read_model(path: PathLike) -> ModelParts:
@@ -214,17 +222,23 @@ def _rebuild(config, arrays):
         about = take, take.arrays, estimator, *names.values(), len(training_genes)
         with _content_checked():
             calibration = unpack_calibration(config[INTERVALS], *about)
-    units = _units(config.get("feature_units"), n_features)
+    with _content_checked():
+        units, measured, transforms = unpack_features(config, names["feature"])
+        of_cohorts = take, own_names(names["feature"], transforms), len(training_genes)
+        donors, recalibration = unpack_cohorts(set(take.arrays), *of_cohorts)
     parts = ModelParts(
         estimator,
         _preprocessor(take, config, n_genes, n_features),
         names["gene"],
         names["feature"],
         units,
-        _measured(config.get("features_measured"), units),
+        measured,
+        transforms,
         training_genes,
+        donors,
         _number(config, "outlier_distance"),
         calibration,
+        recalibration,
     )
     take.check_nothing_is_left()
     return parts
@@ -334,26 +348,6 @@ def _number(config, name):
     """Take a number from the JSON text."""
     with _content_checked():
         return check_number(config.get(name), name)
-
-
-def _units(units, n_features):
-    """Units of the features."""
-    if units is None:
-        return None
-    if not isinstance(units, list) or len(units) != n_features:
-        raise _DamagedError(f"its feature_units should be {n_features}, one per feature, got {str(units)[:80]}")
-    if not all(unit is None or isinstance(unit, str) for unit in units):
-        raise _DamagedError("its feature_units should be text")
-    return tuple(units)
-
-
-def _measured(measured, units):
-    """Whether features are those measured: they are if they have units; else, earlier files do not say."""
-    if measured is None:
-        return None if units is None else True
-    if not isinstance(measured, bool) or (units is not None and not measured):
-        raise _DamagedError(f"its features_measured is {str(measured)[:80]}, not true or false, or not true with units")
-    return measured
 
 
 def _plain_settings(estimator):

@@ -9,6 +9,7 @@ import pandas as pd
 
 from sbnn._checks import check_coverage
 from sbnn._hints import PathLike
+from sbnn.data.feature_transforms import Transforms, own_names, to_own_units
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.data.preprocessing import Preprocessor, fit_preprocessor
 from sbnn.models.cross_conformal import N_FOLDS, Calibration, Interval
@@ -29,6 +30,8 @@ class PairedIntervals:
     feature_names_: np.ndarray
     training_genes_: np.ndarray
     features_measured_: bool | None
+    feature_transforms_: Transforms | None
+    recalibration_: pd.DataFrame | None
     calibration_: Calibration | None
 
     def _check_fitted(self) -> None:
@@ -75,8 +78,8 @@ class PairedIntervals:
         Raises
         ------
         ValueError
-            Other cells than those that the model was fitted on, fewer than two folds, a feature without any value among
-            the training cells of a fold, training that diverges.
+            Other cells than those that the model was fitted on, a model that `recalibrate` returned, fewer than two
+            folds, a feature without any value among the training cells of a fold, training that diverges.
         NotFittedError
 
         Warns
@@ -86,6 +89,8 @@ class PairedIntervals:
         """
         self._check_fitted()
         check_paired(data)
+        if self.recalibration_ is not None:
+            raise ValueError("a recalibrated model has no training cells of its cohort: calibrate the original model")
         self._check_training_cells(data)
         self.calibration_ = calibrate_paired(data, self.estimator_, n_folds, random_state, store, n_jobs, progress)
         self.features_measured_ = data.features is not None  # which a model of an earlier file does not know
@@ -148,9 +153,11 @@ class PairedIntervals:
         if calibration is None:
             raise ValueError(
                 "this PairedModel has no intervals: call calibrate(data) with the cells that it was fitted on (and "
-                "save it again, if it comes from a file)"
+                "save it again, if it comes from a file); recalibrated models have none"
             )
         aligned = self._align(cells, layer, fill_missing)
         predictions = [fold.predict(aligned.measured, aligned.present) for fold in calibration.models]
         bounds = calibration.interval_around(predictions, coverage)
-        return Interval(*(aligned.table(bound, self.feature_names_.tolist()) for bound in bounds))
+        transforms = self.feature_transforms_
+        names = own_names(self.feature_names_, transforms).tolist()
+        return Interval(*(aligned.table(to_own_units(bound, transforms), names) for bound in bounds))

@@ -7,30 +7,33 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from sbnn._checks import check_counts, preview, warn, warn_of_fractions
+from sbnn._checks import warn
 from sbnn._hints import PathLike
 from sbnn.data.containers import put_in_obsm
+from sbnn.data.feature_transforms import own_names, to_own_units
 from sbnn.data.paired_data import PairedData, check_paired
-from sbnn.data.preprocessing import align_genes, fit_preprocessor
+from sbnn.data.preprocessing import fit_preprocessor
 from sbnn.models.default_network import default_network
 from sbnn.models.gene_number import chooses_number
-from sbnn.models.latent_regressor import LatentRegressorMixin
-from sbnn.own_cells.aligned_cells import AlignedCells, values_and_names
+from sbnn.models.latent_regressor import LatentRegressorMixin, is_network
+from sbnn.own_cells.aligned_cells import align_cells
+from sbnn.own_cells.cohort_shift import PairedShift
 from sbnn.own_cells.model_file import read_model, write_model
 from sbnn.own_cells.outliers import distances, outlier_distance
 from sbnn.own_cells.paired_intervals import PairedIntervals
+from sbnn.own_cells.recalibration import PairedRecalibration
 from sbnn.validation.folds import donors_of
+from sbnn.validation.guards import describe_many_genes
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.figure import Figure
 
 
-class PairedModel(PairedIntervals):
+class PairedModel(PairedShift, PairedRecalibration, PairedIntervals):
     """A network or linear model of paired data, with everything needed to apply it to other cells.
 
     Parameters
@@ -50,14 +53,21 @@ class PairedModel(PairedIntervals):
     selected_genes_ : str array
         The genes that it reads.
     feature_units_ : tuple of str or None
+    feature_transforms_ : tuple of str or None
+        "log10" for the features of which `transform` took logarithms: they are called "log10(...)" in `feature_names_`,
+        and predicted in their own units, under their own names (the median, not the mean, of a log-normal feature).
     features_measured_ : bool or None
         Whether it was fitted on features as measured, not on Y; None if its file is of a version that did not say.
     training_genes_ : array, shape (n_cells, n_selected)
         The training cells, z-scored.
+    training_donors_ : int array, shape (n_cells,), or None
+        Which training cells come from the same animal, for `shift`; None unless the donors of all are known.
     outlier_distance_ : float
         Distance above which a cell is far outside the training data.
     calibration_ : sbnn.models.cross_conformal.Calibration or None
         Set by `calibrate`, for `predict_interval`.
+    recalibration_ : DataFrame or None
+        What `recalibrate` changed.
     """
 
     def __init__(self, estimator: LatentRegressorMixin | None = None):
@@ -95,6 +105,8 @@ class PairedModel(PairedIntervals):
             self.estimator.check_settings(data.n_genes)
         preprocessor, X, Y = fit_preprocessor(data)
         estimator = default_network(data.n_cells) if self.estimator is None else clone(self.estimator)
+        if is_network(estimator) and (described := describe_many_genes(data.n_genes)):
+            warn(described)
         estimator.fit(X, Y, **({"groups": donors_of(data)} if chooses_number(estimator) else {}))
         if not estimator.selected_.any():
             raise ValueError("the model selects no gene: lower its penalty")
@@ -105,8 +117,11 @@ class PairedModel(PairedIntervals):
         units = None if data.features is None else data.feature_units
         self.feature_units_ = None if units is None else tuple(units)
         self.features_measured_ = data.features is not None
+        self.feature_transforms_ = data.feature_transforms
         self.training_genes_, self.outlier_distance_ = training_genes, threshold
-        self.calibration_ = None  # that of an earlier fit
+        donors = donors_of(data)
+        self.training_donors_ = None if donors is None else np.unique(donors, return_inverse=True)[1]
+        self.calibration_ = self.recalibration_ = None  # those of an earlier fit
         return self
 
     @property
@@ -140,12 +155,21 @@ class PairedModel(PairedIntervals):
             Cells of another kind, without the names, counts or layer; genes that are lacking (unless filled) or double;
             no cell with a count of the model's genes.
         NotFittedError
+
+        Warns
+        -----
+        UserWarning
+            The cells seem to come from another population than the training cells: see `shift`, of which this is a
+            quick form, and `recalibrate`.
         """
-        return self._predict(self._align(cells, layer, fill_missing))
+        aligned = self._align(cells, layer, fill_missing)
+        self._warn_of_shift(aligned, cells)
+        return self._predict(aligned)
 
     def _predict(self, aligned):
         Y = self.preprocessor_.inverse_transform_features(self.estimator_.predict(aligned.X))
-        return aligned.table(Y, self.feature_names_)
+        transforms = self.feature_transforms_
+        return aligned.table(to_own_units(Y, transforms), own_names(self.feature_names_, transforms))
 
     def transform(
         self, cells: pd.DataFrame | AnnData | PairedData, layer: str | None = None, fill_missing: bool = False
@@ -300,45 +324,7 @@ class PairedModel(PairedIntervals):
     def _align(self, cells, layer, fill_missing):
         """Return cells as the estimator takes them, in the order of its genes."""
         self._check_fitted()
-        raw = self.preprocessor_.median_depth_ is not None
-        values, genes, names = values_and_names(cells, layer, raw)
-        columns, present = align_genes(self.gene_names_, genes)
-        if not present.any():
-            raise ValueError(
-                f"the cells have none of the {len(present)} genes of the model ({preview(self.gene_names_, 3)}); they "
-                f"have {preview(genes, 3)}: give cells as rows and genes as columns, with matching names"
-            )
-        if not present[self.estimator_.selected_].any():
-            raise ValueError(f"the cells lack every gene that the model reads: {preview(self.selected_genes_)}")
-        if not present.all():
-            self._report_lacking(present, fill_missing)
-        chosen = values[:, columns]
-        chosen = chosen.toarray() if sparse.issparse(chosen) else np.asarray(chosen)
-        has_counts = np.ones(len(names), dtype=bool)
-        if raw:
-            chosen = check_counts(chosen, "cells")
-            warn_of_fractions(chosen, "cells")
-            has_counts = chosen.sum(axis=1) > 0
-        if not has_counts.any():
-            raise ValueError("none of the cells has a count of the model's genes")
-        if not has_counts.all():
-            empty = f"{int((~has_counts).sum())} of {len(names)} cells have no count of the model's genes"
-            warn(f"{empty} and are not predicted (NaN): {preview(names[~has_counts], 3)}")
-        measured = {"counts" if raw else "expression": chosen[has_counts]}
-        X = self.preprocessor_.transform_genes(**measured, present=present)
-        return AlignedCells(X, names, has_counts, present, measured)
-
-    def _report_lacking(self, present, fill_missing):
-        """Warn of genes that cells lack if these may be filled; else raise ValueError."""
-        lacking = self.gene_names_[~present]
-        n_lost = int((self.estimator_.selected_ & ~present).sum())
-        report = (
-            f"the cells lack {len(lacking)} of the {len(present)} genes of the model, {n_lost} of the "
-            f"{int(self.estimator_.selected_.sum())} selected: {preview(lacking)}"
-        )
-        if not fill_missing:
-            raise ValueError(f"{report}; fill_missing=True sets them to their training mean")
-        warn(f"{report}; they are set to their training mean")
+        return align_cells(self, cells, layer, fill_missing)
 
     def _check_fitted(self):
         if not hasattr(self, "outlier_distance_"):  # what `fit` sets last
@@ -384,7 +370,8 @@ def load_model(path: PathLike) -> PairedModel:
     model = PairedModel(clone((parts := read_model(path)).estimator))
     model.estimator_, model.preprocessor_ = parts.estimator, parts.preprocessor
     model.gene_names_, model.feature_names_, model.feature_units_ = parts.gene_names, parts.feature_names, parts.units
-    model.features_measured_ = parts.features_measured
+    model.features_measured_, model.feature_transforms_ = parts.features_measured, parts.transforms
     model.training_genes_, model.outlier_distance_ = parts.training_genes, parts.outlier_distance
-    model.calibration_ = parts.calibration
+    model.training_donors_ = parts.training_donors
+    model.calibration_, model.recalibration_ = parts.calibration, parts.recalibration
     return model

@@ -9,6 +9,7 @@ import pandas as pd
 
 from sbnn._checks import check_choice, check_coverage, preview
 from sbnn.data.cell_labels import UNKNOWN
+from sbnn.data.feature_transforms import from_own_units
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.cross_conformal import N_FOLDS, Interval, order_of_bound
 from sbnn.validation.baselines import CLASSES, ClassMean
@@ -121,7 +122,11 @@ def _held_of_model(model, data, coverage, training, of, cells, fill_missing):
         columns = _columns_of(model, data)
         measured = _check_measured(model, data)
         given = data if cells is None else cells
-        low, high = model.predict_interval(given, coverage, fill_missing=fill_missing)
+        transforms = model.feature_transforms_
+        low, high = (
+            pd.DataFrame(from_own_units(bound.to_numpy(), transforms), bound.index)
+            for bound in model.predict_interval(given, coverage, fill_missing=fill_missing)
+        )
         if list(low.index.astype(str)) != data.cell_names.tolist():
             raise ValueError("cells must be those of data, in their order, by name")
         Y, sds = _features(data, measured)[:, columns], model.preprocessor_.feature_sds_

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator
 
 from sbnn._checks import check_choice, check_flag, check_number, check_targets, check_whole, preview, warn
 from sbnn._hints import PathLike
+from sbnn.data.count_kinds import warn_of_threshold
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.clusters import fold_clusters
 from sbnn.models.latent_regressor import is_network
@@ -26,6 +27,7 @@ from sbnn.validation.packing import add_large_tables, pack_fit, unpack_fit
 from sbnn.validation.protocol import FoldProtocol, view_folds
 from sbnn.validation.provenance import Models, check_distinct, describe_models, list_runs
 from sbnn.validation.result import CrossValidation
+from sbnn.validation.shared_donors import describe_shared_donors
 from sbnn.validation.store import open_store
 from sbnn.validation.tables import COLUMNS, LARGE_TABLES, join_tables
 
@@ -33,7 +35,7 @@ from sbnn.validation.tables import COLUMNS, LARGE_TABLES, join_tables
 def cross_validate(
     data: PairedData,
     models: Models,
-    folds: FoldChoice = "paper",
+    folds: FoldChoice | None = None,
     store: PathLike | None = None,
     n_jobs: int | None = None,
     stack_size: int | None = None,
@@ -56,7 +58,8 @@ def cross_validate(
         (which reads classes of cells instead of genes), or any scikit-learn regressor. If Y has missing values,
         those three learn from the observed ones; other regressors see only cells without missing values.
     folds : "paper", "donor", "all", splitter, or list of (train, test)
-        See `sbnn.validation.folds.make_folds`.
+        See `sbnn.validation.folds.make_folds`. None is "paper", with a warning if donors are known: cells of one animal
+        are then in training and test cells.
     store : path-like, optional
         Folder for finished work, addressed by its content: data, fold, settings, and the code that trains. Each
         finished chunk (a stack of networks, or the linear models of a fold) is written, all or nothing: the same call
@@ -104,7 +107,7 @@ def cross_validate(
     UserWarning
         Training of a network diverged, or a model predicts values that are not finite: its R2 is NaN. The warning
         names model and fold. Or no curve selects exactly `n_variable_genes` genes in a fold: the nearest number is
-        taken.
+        taken. Or donors are known, and no folds were chosen; or `detection_threshold` does not fit the counts.
 
     References
     ----------
@@ -113,7 +116,13 @@ def cross_validate(
     check_paired(data)
     listed = checked_models(models, data)
     running = (store, n_jobs, stack_size, within_fold, keep, progress)
-    return fit_on_folds(data, listed, make_folds(data, folds), *running, n_variable_genes, detection_threshold)
+    splits = make_folds(data, "paper" if folds is None else folds)
+    if folds is None and (described := describe_shared_donors(data, splits)):
+        warn(f'{described}; folds="paper" says that this is what you want')
+    found = fit_on_folds(data, listed, splits, *running, n_variable_genes, detection_threshold)
+    if n_variable_genes is not None and data.counts is not None:
+        warn_of_threshold(data.counts, detection_threshold)
+    return found
 
 
 def fit_on_folds(

@@ -76,6 +76,8 @@ OTHER_CODE = (
     "models.compilation_cache",
     "models.cross_conformal",
     "data.containers",
+    "data.count_kinds",
+    "data.feature_transforms",
     "data.named_tables",
     "data.paired_data",
     "storage.plain_arrays",

@@ -1,0 +1,255 @@
+"""Checks of data before anything is fitted: where a user's numbers would mislead, and which argument to change."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import adjusted_mutual_info_score
+
+from sbnn._checks import check_flag, check_number, check_whole, preview, warn
+from sbnn.data.cell_labels import UNKNOWN
+from sbnn.data.count_kinds import count_kind, describe_threshold
+from sbnn.data.feature_transforms import describe_skewed, find_skewed
+from sbnn.data.paired_data import PairedData, check_paired
+from sbnn.validation.depth import depth_r2
+from sbnn.validation.folds import FoldChoice, make_folds
+from sbnn.validation.intervals import features_of
+from sbnn.validation.shared_donors import describe_shared_donors, share_of_known_donors
+
+#: Genes with which networks were tuned, and how many times as many are far more.
+TUNED_GENES, FAR_MORE = 1000, 2
+#: Classes with fewer cells are small.
+SMALL_CLASS = 5
+#: Adjusted mutual information of donors and classes above which they are confounded.
+CONFOUNDED = 0.5
+#: Correlation above which two features are the same.
+SAME = 0.999
+#: Cross-validated R2 of depth alone above which it predicts a feature.
+DEPTH_R2 = 0.1
+#: Cells below which depth is not assessed.
+DEPTH_CELLS = 40
+#: Cells per selected gene below which they are few.
+CELLS_PER_GENE = 4
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something in the data that misleads.
+
+    Attributes
+    ----------
+    name : str
+        Short: "skewed features", "detection threshold", "shared donors", "confounded donors", "constant features",
+        "duplicated features", "small classes", "many genes", "few cells" or "depth".
+    argument : str
+        The argument to change.
+    message : str
+        Plain words: what was found, what it does, what to do.
+    numbers : dict
+        What was measured.
+    """
+
+    name: str
+    argument: str
+    message: str
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return name, message and argument in one line."""
+        return f"{self.name}: {self.message} [{self.argument}]"
+
+
+def check_data(
+    data: PairedData,
+    folds: FoldChoice | None = None,
+    n_selected: int = 25,
+    detection_threshold: float | None = None,
+    depth: bool = True,
+    warns: bool = False,
+) -> list[Finding]:
+    """Look for what misleads in data, before anything is fitted.
+
+    Skewed or heavy-tailed features; a threshold of detection that does not fit reads or UMIs; folds that divide
+    animals; classes that come from single animals; constant or duplicated features; classes with fewer than five cells;
+    far more genes than the 1000 that networks were tuned with; few cells for the number of selected genes; depth that
+    predicts features by itself. ::
+
+        for finding in check_data(data, folds="donor"):
+            print(finding)
+
+    Parameters
+    ----------
+    data : PairedData
+    folds : as for `cross_validate`, optional
+        The folds to be used; not checked if None.
+    n_selected : int
+        Genes that models will read.
+    detection_threshold : float, optional
+        That with which variable genes were, or will be, chosen; not checked if None.
+    depth : bool
+        Whether to assess what depth predicts, which takes a few seconds.
+    warns : bool
+        Also give every finding as a warning.
+
+    Returns
+    -------
+    list of Finding
+        Empty if nothing was found.
+
+    Raises
+    ------
+    ValueError
+        Not PairedData, folds that cannot be made, an argument out of range.
+    """
+    check_paired(data)
+    check_whole(n_selected, "n_selected")
+    check_flag(depth, "depth")
+    check_flag(warns, "warns")
+    found = [*_of_features(data), *_of_classes(data), *_of_sizes(data, n_selected)]
+    if detection_threshold is not None:
+        found += _of_threshold(data, check_number(detection_threshold, "detection_threshold"))
+    if folds is not None:
+        found += _of_folds(data, folds)
+    if depth:
+        found += _of_depth(data)
+    if warns:
+        for finding in found:
+            warn(finding.message)
+    return found
+
+
+def describe_many_genes(n_genes: int) -> str | None:
+    """Say in plain words that there are far more genes than networks were tuned with; None if there are not."""
+    if n_genes <= FAR_MORE * TUNED_GENES:
+        return None
+    return (
+        f"{n_genes} genes, but penalties and schedules of networks were tuned with about {TUNED_GENES}: with many more "
+        f"they select other genes, or none, and training takes longer. Give genes={TUNED_GENES} (the most variable)"
+    )
+
+
+def _of_features(data):
+    """Skewed, constant and duplicated features."""
+    values, names = np.asarray(features_of(data), dtype=np.float64), data.feature_names
+    described = describe_skewed(values, names)
+    if described:
+        skewed = find_skewed(values)
+        either = skewed.log | skewed.other
+        numbers = {
+            "skewness": _by_name(names[either], skewed.skewness[either]),
+            "excess kurtosis": _by_name(names[either], skewed.kurtosis[either]),
+        }
+        yield Finding("skewed features", "transform", described, numbers)
+    table = pd.DataFrame(values)
+    constant = (table.nunique() <= 1).to_numpy()
+    if constant.any():
+        message = f"{preview(names[constant])} have one value in all cells and tell nothing: leave them out"
+        yield Finding("constant features", "features", message, {"features": names[constant].tolist()})
+    correlation = np.array(table.loc[:, ~constant].corr(min_periods=3), dtype=float)
+    first, second = np.nonzero(np.triu(np.abs(np.nan_to_num(correlation)) > SAME, k=1))
+    if len(first):
+        varying = names[~constant]
+        pairs = {f"{varying[i]} / {varying[j]}": float(correlation[i, j]) for i, j in zip(first, second, strict=True)}
+        message = (
+            f"features that are the same but for scale count more than once in every score and in the map: "
+            f"{preview(pairs)}. Leave one of each pair out"
+        )
+        yield Finding("duplicated features", "features", message, {"correlation": pairs})
+
+
+def _of_classes(data):
+    """Small classes, and classes that are confounded with donors."""
+    for what in ("cell_types", "cell_families"):
+        labels = getattr(data, what)
+        if labels is None:
+            continue
+        sizes = pd.Series(labels[labels != UNKNOWN]).value_counts()
+        small = sizes[sizes < SMALL_CLASS].sort_index()
+        if len(small):
+            message = (
+                f"{len(small)} of {len(sizes)} {what} have fewer than {SMALL_CLASS} cells ({preview(small.index, 3)}): "
+                "their means are noise, and folds may train on none of them. Merge them, or give cell_families"
+            )
+            yield Finding("small classes", what, message, {"n_cells": small.to_dict()})
+        yield from _of_donors(data, labels, what)
+
+
+def _of_donors(data, labels, what):
+    """Whether the class of a cell is told by its animal."""
+    if data.donors is None:
+        return
+    known = (labels != UNKNOWN) & (data.donors != UNKNOWN)
+    labels, donors = labels[known], data.donors[known]
+    if len(np.unique(labels)) < 2 or len(np.unique(donors)) < 2:
+        return
+    information = float(adjusted_mutual_info_score(labels, donors))
+    of_class = pd.DataFrame({"class": labels, "donor": donors}).groupby("class")["donor"].agg(["size", "nunique"])
+    single = of_class.index[(of_class["size"] >= SMALL_CLASS) & (of_class["nunique"] == 1)].tolist()
+    if information <= CONFOUNDED and not single:
+        return
+    parts = []
+    if single:
+        parts.append(f"{preview(single)} come from one animal each, so that no fold of donors trains and tests on them")
+    if information > CONFOUNDED:
+        parts.append(f"the animal of a cell tells most of its class (adjusted mutual information {information:.2f})")
+    message = (
+        f"{what} are confounded with donors: {'; '.join(parts)}. What differs between these classes may differ between "
+        f"animals: add animals, leave such classes out, or do not compare with means of {what}"
+    )
+    yield Finding("confounded donors", what, message, {"adjusted mutual information": information, "classes": single})
+
+
+def _of_sizes(data, n_selected):
+    """Too many genes, or too few cells."""
+    described = describe_many_genes(data.n_genes)
+    if described:
+        yield Finding("many genes", "genes", described, {"n_genes": data.n_genes})
+    if data.n_cells < CELLS_PER_GENE * n_selected:
+        fewer = max(1, data.n_cells // CELLS_PER_GENE)
+        message = (
+            f"{data.n_cells} cells are few for {n_selected} genes: others are selected with other cells. Give "
+            f"n_selected={fewer} or fewer, or a linear model (ReducedRankRegressor)"
+        )
+        yield Finding("few cells", "n_selected", message, {"n_cells": data.n_cells, "n_selected": n_selected})
+
+
+def _of_threshold(data, detection_threshold):
+    """Find a threshold that does not fit reads, or UMIs."""
+    if data.counts is None:
+        return
+    described = describe_threshold(data.counts, detection_threshold)
+    if described:
+        numbers = count_kind(data.counts)._asdict()
+        yield Finding("detection threshold", "detection_threshold", described, numbers)
+
+
+def _of_folds(data, folds):
+    """Folds that divide animals."""
+    splits = make_folds(data, folds)
+    described = describe_shared_donors(data, splits)
+    if described:
+        yield Finding("shared donors", "folds", described, {"share": share_of_known_donors(data, splits)})
+
+
+def _of_depth(data):
+    """Features that depth predicts."""
+    if data.counts is None or data.n_cells < DEPTH_CELLS:
+        return
+    donors = None if data.donors is None or UNKNOWN in data.donors else data.donors
+    n_donors = data.n_cells if donors is None else len(np.unique(donors))
+    r2 = depth_r2(data, n_folds=min(5, n_donors) if n_donors > 1 else 5)
+    above = np.flatnonzero(np.nan_to_num(r2, nan=-np.inf) > DEPTH_R2)
+    if len(above):
+        order = above[np.argsort(-r2[above])]
+        message = (
+            f"the depth of a cell alone predicts {len(above)} of {data.n_features} features with R2 above {DEPTH_R2:g} "
+            f"(best: {str(data.feature_names[order[0]])!r}, {r2[order[0]]:.2f}): their genes may stand for the quality "
+            "or the size of a cell. Leave shallow cells out of counts, or divide such features by a measure of size"
+        )
+        yield Finding("depth", "counts", message, {"r2": _by_name(data.feature_names[order], r2[order])})
+
+
+def _by_name(names, values):
+    """Numbers by name of the feature."""
+    return {str(name): float(value) for name, value in zip(names, values, strict=True)}

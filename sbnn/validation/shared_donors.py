@@ -1,0 +1,40 @@
+"""Animals whose cells are among the training and the test cells of one fold."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sbnn.data.paired_data import PairedData
+from sbnn.validation.folds import Fold, donors_of
+
+
+def share_of_known_donors(data: PairedData, folds: Sequence[Fold]) -> float:
+    """Return the share of test cells with a training cell of the same animal, over all folds.
+
+    Parameters
+    ----------
+    data : PairedData
+    folds : list of Fold
+
+    Returns
+    -------
+    float
+        0 if the donors of some cells are not known, or there is only one.
+    """
+    donors = donors_of(data)
+    if donors is None:
+        return 0.0
+    shared = [np.isin(donors[fold.test], donors[fold.train]) for fold in folds]
+    cells = np.concatenate(shared) if shared else np.empty(0, dtype=bool)
+    return float(cells.mean()) if len(cells) else 0.0
+
+
+def describe_shared_donors(data: PairedData, folds: Sequence[Fold]) -> str | None:
+    """Say in plain words that folds divide animals, and what to do; None if they do not, or donors are not known."""
+    share = share_of_known_donors(data, folds)
+    if share == 0:
+        return None
+    return (
+        f"for {share:.0%} of the test cells a cell of the same animal is among the training cells: scores are those "
+        'for further cells of these animals, and may be better than for other animals. Give folds="donor"'
+    )
