@@ -54,7 +54,7 @@ def with_states(model, random_states):
 def score(data, random_states, store):
     """Return R2 in every fold."""
     models = {name: with_states(model, random_states) for name, model in MODELS.items()}
-    scores = cross_validate(data, models, store=store, keep=[]).scores
+    scores = cross_validate(data, models, folds="paper", store=store, keep=[]).scores
     kept = ["model", "random_state", "fold", "stage", "n_selected", "r2_train", "r2_test"]
     return scores[~scores["stage"].eq("frozen")][kept]
 

@@ -35,7 +35,7 @@ def validate(store, n_jobs):
         "sBNN-2": [SparseBottleneckRegressor(group_lasso=penalty) for penalty in (0.01, 0.05, 0.1, 0.5)],
         "sRRR-2": [ReducedRankRegressor(2, alpha) for alpha in np.geomspace(0.01, 1, 10)],
     }
-    return cross_validate(load_dataset("scala_2020"), models, store=store, n_jobs=n_jobs, progress=False)
+    return cross_validate(load_dataset("scala_2020"), models, folds="paper", store=store, n_jobs=n_jobs, progress=False)
 
 
 def written(store):

@@ -107,7 +107,7 @@ def time_schedule(data, small):
     schedule = SCHEDULES["paper"].shortened(0.02 if small else 1)
     models = networks(schedule, PENALTIES[:1] if small else PENALTIES)
     start = time.perf_counter()
-    result = cross_validate(data, models, n_jobs=-1, keep=[], progress=False)
+    result = cross_validate(data, models, "paper", n_jobs=-1, keep=[], progress=False)
     seconds = time.perf_counter() - start
     n_networks = len(result.estimators)
     task = make_tasks(data, 1)[0]
