@@ -13,6 +13,7 @@ from sbnn._hints import PathLike
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.schedules import get_schedule
+from sbnn.validation.baselines import ClassMean
 from sbnn.validation.contestants import honest_models
 from sbnn.validation.folds import FoldChoice, make_folds
 from sbnn.validation.nested import nested_cross_validate
@@ -107,7 +108,7 @@ def honest_comparison(
     results = []
     if "any" in genes:
         models = honest_models(data, **settings)
-        asked = _unknown_names(names, [*models, *UNPRUNED])
+        asked = _asked_names(names, [*models, *UNPRUNED])
         singles = {name: models[name] for name in models if name not in TEN_OF.values()}
         needed = {name for name, ten in TEN_OF.items() if ten in asked}
         results.append(_score(data, folds, singles, asked | needed, running))
@@ -161,7 +162,7 @@ def _outer_folds(data, outer, random_state):
     return make_folds(data, outer)
 
 
-def _unknown_names(names, known):
+def _asked_names(names, known):
     """Return the names as a set, all that are known if None; ValueError if one is unknown."""
     asked = set(known) if names is None else set(names)
     unknown = sorted(asked - set(known))
@@ -246,4 +247,4 @@ def _genes_of_fold(result, model):
 
 def _reading_genes(models):
     """Models that read genes: all but the means of classes."""
-    return {name: candidates for name, candidates in models.items() if name not in ("family mean", "type mean")}
+    return {name: candidates for name, candidates in models.items() if not isinstance(_first(candidates), ClassMean)}

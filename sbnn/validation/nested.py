@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from sbnn._checks import check_choice, check_seed, check_whole, preview
 from sbnn._hints import PathLike
 from sbnn.data.paired_data import PairedData, check_paired
+from sbnn.models.gene_number import within_one_error
 from sbnn.models.inner_folds import inner_folds
 from sbnn.validation.cross_validation import check_keep, check_observed, checked_models, fit_on_folds
 from sbnn.validation.dispatch import hide_bar
@@ -200,26 +201,32 @@ def choose_candidate(r2: npt.ArrayLike, n_genes: npt.ArrayLike, rule: str = "one
     best = int(np.nanargmax(mean))
     if rule == "best":
         return Choice(best, best)
-    error = r2[best].std(ddof=1) / np.sqrt(r2.shape[1])
-    close = np.flatnonzero(mean >= mean[best] - error)  # NaN is not
+    close = np.flatnonzero(within_one_error(mean, r2.std(axis=1, ddof=1) / np.sqrt(r2.shape[1])))
     return Choice(int(min(close, key=lambda candidate: (n_genes[candidate].mean(), candidate))), best)
 
 
 def _contests(models, data, n_folds):
     """Candidates of every model, in each outer fold."""
-    by_fold = models if isinstance(models, (list, tuple)) else [models] * n_folds
-    if len(by_fold) != n_folds:
+    if not isinstance(models, (list, tuple)):
+        return [_contest(models, data)] * n_folds
+    if len(models) != n_folds:
         raise ValueError(
-            f"models is a list of {len(by_fold)}, and there are {n_folds} outer folds: give one dict for each"
+            f"models is a list of {len(models)}, and there are {n_folds} outer folds: give one dict for each"
         )
-    for number, own in enumerate(by_fold):
-        checked_models(own, data)
-        if list(own) != list(by_fold[0]):
+    contests = [_contest(own, data) for own in models]
+    for number, own in enumerate(models):
+        if list(own) != list(models[0]):
             raise ValueError(
-                f"models[{number}] has the names {preview(list(own))}, models[0] {preview(list(by_fold[0]))}: "
+                f"models[{number}] has the names {preview(list(own))}, models[0] {preview(list(models[0]))}: "
                 "they must be the same, in one order"
             )
-    return [[_candidates(name, estimators, data.n_features) for name, estimators in own.items()] for own in by_fold]
+    return contests
+
+
+def _contest(models, data):
+    """Candidates of every model, after checking that they can be fitted."""
+    checked_models(models, data)
+    return [_candidates(name, estimators, data.n_features) for name, estimators in models.items()]
 
 
 def _candidates(name, estimators, n_features):
