@@ -43,7 +43,7 @@ FOLDER, N_DRAWS = Path(__file__).parent, 3
 MODELS = {
     "sBNN-2": default_network,
     "sBNN-64": SparseBottleneckRegressor(64, 0.03, schedule="wide"),
-    "sRRR-2": SizedReducedRank(25),
+    "sRRR-2": SizedReducedRank(25, solver="glmnet"),
     "ridge": ReducedRankRegressor(None, 1.0, l1_ratio=0),
     "extra trees": ExtraTreesRegressor(100, max_features=1 / 3, min_samples_leaf=2, n_jobs=-1, random_state=0),
     "family mean": ClassMean("cell_families"),
