@@ -59,7 +59,7 @@ def row_per_feature(found):
 def main():
     """Fit, print, and write the table and the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=["ridge", "sBNN-2"])
     parser.add_argument("--sets", type=int, default=N_SETS)
     parser.add_argument("--store", type=Path, help="folder for finished fits, to resume an interrupted run")
     parser.add_argument("--n-jobs", type=int)

@@ -1,6 +1,6 @@
-"""Write the tables "paper / here" from the committed results and data/published_results.csv.
+"""Write the tables "paper / here", and of the nested comparisons, from the results and data/published_results.csv.
 
-All numbers go to KerasSavedModels/README.md, the most informative ten to README.md.
+All numbers go to KerasSavedModels/README.md, the most informative ten of each to README.md.
 
 Usage: python scripts/write_readme_table.py [--check]   (--check: change nothing, fail if a table is stale)
 """
@@ -19,6 +19,7 @@ from sbnn.validation.comparison import (
     neighbour_votes,
     relaxed_at,
 )
+from sbnn.validation.honest_comparison import split_name
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- table of results: written by `make table` -->", "<!-- end of table -->"
@@ -35,6 +36,20 @@ CHOSEN = {
     "sBNN-64, group lasso 0.1": ("sBNN-64, the paper's schedule", "25"),
     "sBNN-64, 10 networks, their mean": ('sBNN-64, schedule "wide", mean of ten networks', "25"),
     "sBNN-64, all genes, 10 networks, their mean": ("sBNN-64, mean of ten networks", "all 1000"),
+}
+HONEST_BEGIN = "<!-- honest table: written by `make table` -->"
+#: The same of the nested comparison.
+HONEST = {
+    "family mean": ("mean of the cell's RNA family (9)", "none: its label"),
+    "type mean": ("mean of the cell's RNA type (77)", "none: its label"),
+    "sRRR-2, 25 genes": ("linear map, sRRR-2", "about 25"),
+    "sBNN-2, 25 genes": ("**map, sBNN-2**", "25"),
+    "sBNN-2, ten networks, 25 genes": ("**map, sBNN-2, ten networks**", "25"),
+    "sBNN-64, ten networks, 25 genes": ("sBNN-64, ten networks", "25"),
+    "ridge": ("ridge regression", "all 1000"),
+    "extra trees": ("extra trees", "all 1000"),
+    "sBNN-64, all genes, ten networks": ("sBNN-64, ten networks", "all 1000"),
+    "type + genes": ("ridge on type and genes", "all 1000, and the label"),
 }
 INTRODUCTION = """# Results
 
@@ -173,14 +188,52 @@ def short_table(full):
     return "\n".join(lines)
 
 
+def interval(row, value):
+    """Return a value with its interval as text."""
+    numbers = (f"{number:.3f}".replace("-", "−") for number in (row[value], row["low"], row["high"]))
+    return "{} ({} to {})".format(*numbers)
+
+
+def honest_rows(dataset, chosen=None):
+    """Return the table of a nested comparison: R2, and its difference from a reference, with 95 % intervals."""
+    saved = load_results(ROOT / "KerasSavedModels" / dataset / "honest.pickle")
+    scores, differences = (saved[name].set_index("model") for name in ("intervals", "differences"))
+    reference = differences["reference"].iloc[0]
+    unit = {"donor": "animals", "cell": "cells"}[scores["unit"].iloc[0]]
+    lines = [
+        f"| predicted from | genes it reads | R² on held-out {unit} (95 %) | minus {reference} (95 %) |",
+        "|---|---|---|---|",
+    ]
+    for name in scores.sort_values("r2").index if chosen is None else chosen:
+        what, genes = split_name(name) if chosen is None else chosen[name]
+        known = name in differences.index
+        gain = interval(differences.loc[name], "difference") if known else "–"
+        lines.append(f"| {what} | {genes} | {interval(scores.loc[name], 'r2')} | {gain} |")
+    return "\n".join(lines)
+
+
+def honest_tables():
+    """Return the part of KerasSavedModels/README.md on nested comparisons."""
+    parts = ["\n## Nested comparisons\n\nSettings chosen on inner folds of training cells; intervals: bootstrap.\n"]
+    for path in sorted((ROOT / "KerasSavedModels").glob("*/honest.pickle")):
+        parts.append(f"### {path.parent.name}\n\n{honest_rows(path.parent.name)}\n")
+    return "\n".join(parts)
+
+
+def replaced(text, begin, content):
+    """Return a text with what stands between two marks replaced."""
+    before, rest = text.split(begin)
+    _, after = rest.split(END, 1)
+    return f"{before}{begin}\n{content}\n{END}{after}"
+
+
 def main():
     """Write the tables, or check them."""
     full, readme = table(), ROOT / "README.md"
-    before, rest = readme.read_text().split(BEGIN)
-    _, after = rest.split(END)
+    text = replaced(readme.read_text(), BEGIN, short_table(full))
     new = {
-        readme: f"{before}{BEGIN}\n{short_table(full)}\n{END}{after}",
-        ROOT / "KerasSavedModels" / "README.md": f"{INTRODUCTION}{full}\n",
+        readme: replaced(text, HONEST_BEGIN, honest_rows("scala_2020", HONEST)),
+        ROOT / "KerasSavedModels" / "README.md": f"{INTRODUCTION}{full}\n{honest_tables()}",
     }
     for path, text in new.items():
         if "--check" not in sys.argv:

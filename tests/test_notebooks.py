@@ -16,8 +16,8 @@ from sbnn.data.sources import data_folder, locate
 
 ROOT = Path(__file__).parent.parent
 PAPER = ("preprocess", "sBNN_training", "linear_models", "latent_visualisation")
-EXAMPLES = ("examples/your_own_cells", "examples/another_cohort", "examples/which_genes")
-NAMES = (*PAPER, *EXAMPLES)
+EXAMPLES = ("your_own_cells", "another_cohort", "which_genes", "honest_numbers")
+NAMES = (*PAPER, *(f"examples/{name}" for name in EXAMPLES))
 
 
 def execute(name, monkeypatch, folder=None, **environment):
@@ -77,6 +77,7 @@ def test_notebook_runs_on_simulated_data(name, runs):
         ("examples/your_own_cells", ["own_cells_tsne", "own_cells_map"], "own"),
         ("examples/another_cohort", ["external_cohort"], "external"),
         ("examples/which_genes", ["genes_number", "genes_importance"], "genes"),
+        ("examples/honest_numbers", ["honest_scores", "beyond_families", "beyond_types", "learning_curve"], "honest"),
     ],
 )
 def test_example_runs_on_simulated_data(name, figures, group, runs):

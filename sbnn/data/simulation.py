@@ -34,6 +34,7 @@ def simulate_patchseq(
     within_type: float = 1.0,
     missing: float = 0.0,
     random_state: int = 0,
+    noise: float = 0.5,
 ) -> tuple[PairedData, SimulationTruth]:
     """Simulate counts and features that both depend on two hidden coordinates of each cell.
 
@@ -52,6 +53,9 @@ def simulate_patchseq(
     missing : float
         Fraction of feature values that are removed (NaN).
     random_state : int
+    noise : float
+        SD of the noise that is added to features, whose signal has an SD of about 1. With 1, R2 of the type means is
+        about .5, as in scala_2020.
 
     Returns
     -------
@@ -67,6 +71,8 @@ def simulate_patchseq(
         raise ValueError(f"n_informative must be between 1 and n_genes={n_genes}, got {n_informative}")
     if not 0 <= missing < 1:
         raise ValueError(f"missing must be in [0, 1), got {missing}")
+    if not 0 <= noise < np.inf:
+        raise ValueError(f"noise must be a finite number of at least 0, got {noise}")
     if n_types > n_cells or n_donors > n_cells:
         raise ValueError(f"n_types={n_types} and n_donors={n_donors} must not exceed n_cells={n_cells}")
     random = np.random.default_rng(random_state)
@@ -80,7 +86,7 @@ def simulate_patchseq(
     informative[random.choice(n_genes, n_informative, replace=False)] = True
     counts = _simulate_counts(coordinates, informative, random)
     features = _smooth_functions(coordinates, n_features, random)
-    features += 0.5 * random.standard_normal(features.shape)
+    features += noise * random.standard_normal(features.shape)
     features[random.random(features.shape) < missing] = np.nan
 
     type_names = np.array([f"type {index + 1}" for index in range(n_types)])

@@ -11,8 +11,10 @@ from sbnn._checks import check_flag, check_matrix, check_number, check_same_cell
 from sbnn.models.elastic_net import check_solver
 from sbnn.models.reduced_rank import ReducedRankRegressor, reduced_rank_path
 
-#: Penalties that are tried, relative to the smallest one that selects no gene.
+#: Penalties that are tried, relative to the smallest one that selects no gene. The weaker one is, the more genes are
+#: selected: every STEP-th is tried until enough are, then those between the last two.
 STRENGTHS = tuple(np.geomspace(1, 0.02, 40).tolist())
+STEP = 4
 
 
 class SizedReducedRank(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -92,9 +94,15 @@ class SizedReducedRank(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if not largest > 0:
             raise ValueError("no gene of X varies with y: there is nothing to select")
         alphas = [float(largest * strength) for strength in STRENGTHS]
-        path = reduced_rank_path(X, Y, alphas, self.rank, self.l1_ratio, self.solver)
-        misses = [abs(int(fit.selected.sum()) - self.n_selected) for fit in path]
-        self.alpha_ = alphas[int(np.argmin(misses))]
+        numbers: dict[int, int] = {}
+        for coarse in range(0, len(alphas), STEP):
+            numbers[coarse] = self._count(X, Y, alphas[coarse])
+            if numbers[coarse] >= self.n_selected:
+                break
+        enough = numbers[coarse] >= self.n_selected
+        fine = range(max(0, coarse - STEP + 1), coarse) if enough else range(coarse + 1, len(alphas))
+        numbers |= {place: self._count(X, Y, alphas[place]) for place in fine}
+        self.alpha_ = alphas[min(numbers, key=lambda place: (abs(numbers[place] - self.n_selected), place))]
         self.fitted_ = self._with(self.alpha_).fit(X, Y)
         self.selected_, self.gene_norms_ = self.fitted_.selected_, self.fitted_.gene_norms_
         return self
@@ -103,6 +111,10 @@ class SizedReducedRank(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """Return predicted features of cells X (n_cells, n_genes), shape (n_cells, n_features)."""
         check_is_fitted(self, "fitted_")
         return self.fitted_.predict(X)
+
+    def _count(self, X, Y, alpha):
+        """Return how many genes a penalty selects."""
+        return int(reduced_rank_path(X, Y, [alpha], self.rank, self.l1_ratio, self.solver)[0].selected.sum())
 
     def _with(self, alpha):
         """Return the model with a penalty, unfitted."""
