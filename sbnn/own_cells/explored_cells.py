@@ -8,7 +8,6 @@ import pandas as pd
 from sbnn._checks import check_whole, preview
 from sbnn.data.paired_data import PairedData
 from sbnn.models.r2 import as_columns
-from sbnn.own_cells.paired_model import PairedModel
 from sbnn.validation.held_out import check_made_from, held_out_rows, maps_of_models, predictions_of_models
 from sbnn.validation.protocol import FoldProtocol, view_folds
 from sbnn.validation.result import CrossValidation
@@ -59,8 +58,8 @@ class ExploredCells(NamedTuple):
     about: str
 
 
-def cells_of_model(model: PairedModel, data: PairedData) -> ExploredCells:
-    """Return cells on the map of a PairedModel, in the units of its features.
+def cells_of_model(model: Any, data: PairedData) -> ExploredCells:
+    """Return cells on the map of a `sbnn.PairedModel`, in the units of its features.
 
     Raises
     ------
@@ -193,10 +192,9 @@ def _genes_of_fold(result, model, fold):
 
 def _notes_of(result, model):
     """How well each feature of held-out cells is predicted, the mean over folds."""
-    table = result.feature_scores
-    if not len(table):
+    if not len(result.feature_scores):
         return {}
-    scores = table[table["model"] == model].groupby("feature")["r2_test"].mean()
+    scores = result.by_feature()[model]
     return {name: f"R² {score:.2f} in held-out cells" for name, score in scores.items() if np.isfinite(score)}
 
 
