@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+import pandas as pd
+
 #: Assemblies as aligners write them in front of genes: "hg19_CD3E", "GRCh38_CD3E", "mm10___Cd3e".
 _ASSEMBLY = re.compile(
     r"(?:(?:hg|mm|rn|dm|ce|danRer|galGal|susScr|rheMac|macFas|calJac|panTro|Mmul|mRatBN|BDGP)|GRC[a-z])"
@@ -50,3 +52,8 @@ def shown_genes(names: Iterable[str], among: Iterable[str] | None = None) -> lis
     names = [str(name) for name in names]
     prefix = genome_prefix(names if among is None else among)
     return [name.removeprefix(prefix) for name in names]
+
+
+def with_shown_names(genes: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose columns are genes with the names that figures show; see `shown_genes`."""
+    return genes.set_axis(shown_genes(genes.columns), axis=1)
