@@ -16,6 +16,7 @@ from sbnn.figures.style import use_style
 from sbnn.models.latent_regressor import LatentRegressorMixin
 from sbnn.models.map_agreement import rotation_onto
 from sbnn.models.r2 import feature_r2, r2
+from sbnn.own_cells.gene_shares import chose_together
 from sbnn.own_cells.map_scores import MapScores
 
 
@@ -85,7 +86,7 @@ def features_held_out(scores: MapScores, own: ShownFeatures, cells: np.ndarray) 
     """
     names = own.measured.columns
     r2_by_feature = scores.r2.reindex(names)
-    of = f"held-out cells, mean of {scores.n_folds} folds"
+    of = f"held-out cells, {scores.n_folds} folds"
     shown = {"r2": r2_by_feature, "overall": scores.overall, "of": of, "hint": "; map: of all cells"}
     if scores.cells is None:
         about = f"{own.about} (training fit: the result has no predictions)"
@@ -179,10 +180,11 @@ def _genes_of(estimator, Z, gene_names):
     largest = np.argsort(-estimator.gene_norms_[selected], kind="stable")[:MOST_SHOWN]
     names = shown_genes(gene_names[selected][largest], gene_names)
     about = "those with the largest weights"
-    if getattr(estimator, "members_", None) is not None:
+    if chose_together(estimator):
         shares = estimator.gene_frequency_[selected][largest]
         names = [f"{name} {share:.0%}" for name, share in zip(names, shares, strict=True)]
-        about = f"largest weights; %: of {len(estimator.members_)} networks choose it"
+        n_networks = f"{estimator.n_networks} networks" if estimator.n_networks > 1 else "the networks"
+        about = f"%: of {n_networks} choose the gene"
     return pd.DataFrame(genes[:, largest], columns=names), about
 
 

@@ -14,6 +14,7 @@ from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.data.preprocessing import Preprocessor
 from sbnn.figures.gene_labels import shown_genes
 from sbnn.own_cells.aligned_cells import AlignedCells
+from sbnn.own_cells.gene_shares import chose_together, gene_shares
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,6 +40,11 @@ class PairedPicture:
     def _check_fitted(self) -> None:
         raise NotImplementedError
 
+    @property
+    def selected_genes_(self) -> np.ndarray:
+        """See `sbnn.PairedModel`."""
+        raise NotImplementedError
+
     def _align(self, cells: Any, layer: str | None, fill_missing: bool) -> AlignedCells:
         raise NotImplementedError
 
@@ -54,11 +60,7 @@ class PairedPicture:
         found again is what `sbnn.gene_stability` measures.
         """
         self._check_fitted()
-        selected = self.estimator_.selected_
-        shares = getattr(self.estimator_, "gene_frequency_", None)
-        shares = pd.Series(selected.astype(float) if shares is None else shares, index=self.gene_names_, name="share")
-        order = np.lexsort([-self.estimator_.gene_norms_, ~selected, -shares.to_numpy().round(6)])
-        return shares.iloc[order][lambda ordered: ordered > 0].rename_axis("gene")
+        return gene_shares(self.estimator_, self.gene_names_)
 
     def plot(
         self, data: PairedData, result: CrossValidation | None = None, *, model: str | None = None, fold: int = 0
@@ -139,20 +141,19 @@ class PairedPicture:
     def __repr__(self) -> str:
         """Describe the model in a few lines: what was fitted, and which genes it reads, with their frequencies."""
         if not hasattr(self, "outlier_distance_"):
-            return f"PairedModel({'' if self.estimator is None else self.estimator!r}), not fitted"
-        members = getattr(self.estimator_, "members_", None)
-        kind = "linear model" if members is None else f"ensemble of {len(members)} networks"
-        if members is None and hasattr(self.estimator_, "network_"):
-            kind = "network"
-        selected = set(self.gene_names_[self.estimator_.selected_].tolist())
-        frequency = self.gene_frequency_[lambda shares: shares.index.isin(selected)]
-        names = shown_genes(frequency.index, self.gene_names_)
-        if members is not None:
-            names = [f"{name} {share:.0%}" for name, share in zip(names, frequency, strict=True)]
-        shares = ", with the share of networks that choose them" if members is not None else ""
+            estimator = "" if self.estimator is None else repr(self.estimator)
+            return f"PairedModel({estimator}), not fitted"
+        together, n_networks = chose_together(self.estimator_), getattr(self.estimator_, "n_networks", 0)
+        kind = f"ensemble of {n_networks} networks" if n_networks > 1 else "network" if n_networks else "linear model"
+        shares = self.gene_frequency_[lambda found: found.index.isin(self.selected_genes_)]
+        names = shown_genes(shares.index, self.gene_names_)
+        if together:
+            names = [f"{name} {share:.0%}" for name, share in zip(names, shares, strict=True)]
+        listed = ", ".join([*names[:6], *(["..."] if len(names) > 6 else [])])
+        more = " (%: of the networks choose it)" if together else ""
         return (
             f"PairedModel: {kind}, {len(self.training_genes_)} cells, {len(self.gene_names_)} genes -> "
             f"{len(self.feature_names_)} features\n"
-            f"  reads {len(selected)} genes{shares}: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}\n"
+            f"  reads {len(self.selected_genes_)} genes{more}: {listed}\n"
             f"  features: {preview(self.feature_names_)}"
         )

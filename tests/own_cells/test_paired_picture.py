@@ -60,11 +60,11 @@ def closed():
     plt.close("all")
 
 
-def drawn(monkeypatch, model, *arguments, **settings):
+def drawn(monkeypatch, fitted, /, *arguments, **settings):
     """What a picture is made of: the panel, the table of cells, and the map of a fold."""
     calls = []
     monkeypatch.setattr(map_picture, "plot_cell_map", lambda *given: calls.append(given))
-    model.plot(*arguments, **settings)
+    fitted.plot(*arguments, **settings)
     return calls[0]
 
 
@@ -95,7 +95,7 @@ def test_with_a_cross_validation_features_are_chosen_by_its_r2(cells, fitted, re
     np.testing.assert_allclose(panel["r2"], expected)
     overall = result.scores.groupby("model")["r2_test"].mean()
     assert panel["title"] == f"120 cells, {len(fitted.selected_genes_)} genes: R² {overall['linear']:.2f}"
-    assert panel["about"] == "R²: held-out cells, mean of 4 folds; map: of all cells"
+    assert panel["about"] == "R²: held-out cells, 4 folds; map: of all cells"
     assert "each cell predicted by a model that had not seen it" in panel["about_features"]
     (note,) = panel["notes"]
     for name, value in overall.items():
@@ -163,7 +163,8 @@ def test_a_saved_model_knows_its_cells(cells, fitted, monkeypatch, tmp_path):
 
 
 def test_features_that_data_lacks_are_shown_as_predicted_only(cells, fitted, monkeypatch):
-    fewer = replace(cells, features=cells.features[:, :2], Y=cells.Y[:, :2], feature_names=cells.feature_names[:2])
+    two = {"feature_names": cells.feature_names[:2], "feature_units": None}
+    fewer = replace(cells, features=cells.features[:, :2], Y=cells.Y[:, :2], **two)
     panel = drawn(monkeypatch, fitted, fewer)[0]
     assert set(panel["r2"].index[:2]) == set(cells.feature_names[:2]) and panel["r2"][2:].isna().all()
     assert panel["measured"].iloc[:, 2:].isna().all(axis=None) and panel["predicted"].notna().all(axis=None)
