@@ -192,9 +192,10 @@ def _genes_of_fold(result, model, fold):
 
 def _notes_of(result, model):
     """How well each feature of held-out cells is predicted, the mean over folds."""
-    if not len(result.feature_scores):
+    table = result.feature_scores
+    if not len(table):
         return {}
-    scores = result.by_feature()[model]
+    scores = table[table["model"] == model].groupby("feature")["r2_test"].mean()
     return {name: f"R² {score:.2f} in held-out cells" for name, score in scores.items() if np.isfinite(score)}
 
 
