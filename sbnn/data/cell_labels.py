@@ -10,8 +10,8 @@ from sbnn._checks import UNKNOWN_LABELS, check_unique, preview
 
 #: What cells without a type, family or donor are called, and their colour.
 UNKNOWN, UNKNOWN_COLOR = "unknown", "#BBBBBB"
-#: Colour of cells without types.
-PLAIN_COLOR = "#4477AA"
+#: Colour of cells of data without types: grey, darker than that of few unknown cells among others.
+PLAIN_COLOR = "#8C8C8C"
 
 
 def known_or_not(values: npt.ArrayLike) -> np.ndarray:

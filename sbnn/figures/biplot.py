@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from sbnn.data.paired_data import PairedData
 from sbnn.figures.drawing import draw_bare_cells, family_handles
+from sbnn.figures.gene_labels import shown_genes
 from sbnn.figures.labels import axes_size, push_apart
 from sbnn.figures.style import FULL_WIDTH, MUTED, OUTLINE, axes_at, family_colors, freeze, panel_title
 
@@ -81,6 +82,7 @@ def plot_double_biplot(
     """
     figure = plt.figure(figsize=(FULL_WIDTH, 0.95 + _AXES[1]), layout="none")
     colors = cells["cell_family"].map(family_colors(cells)).to_numpy()
+    gene_arrows = gene_arrows.assign(name=shown_genes(gene_arrows["name"]))
     sides = (
         ("a", "cells from their genes, X W", ["x1", "x2"], gene_arrows, "italic"),
         ("b", "cells from their features, Y V", ["y1", "y2"], feature_arrows, "normal"),

@@ -11,10 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PathCollection
 from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
 from matplotlib.tri import Triangulation, TriContourSet
 from matplotlib.typing import ColorType
 from sklearn.neighbors import NearestNeighbors
 
+from sbnn.data.cell_labels import UNKNOWN
 from sbnn.figures.labels import axes_size, label_clusters
 from sbnn.figures.style import MUTED, family_colors, wrapped
 
@@ -113,7 +115,9 @@ def draw_cells(
     label_size: float | None = 6.5,
     color_by: str = "type",
 ) -> Axes:
-    """Draw cells with the names of families where these are densest; names do not overlap.
+    """Draw cells with the names of families where these are densest; names do not overlap (`label_clusters`).
+
+    Cells of the family "unknown" are not named.
 
     Parameters
     ----------
@@ -138,9 +142,14 @@ def draw_cells(
     colors = cells["type_color"] if of_family is None else cells["cell_family"].map(of_family)
     draw_bare_cells(axis, coordinates, colors.to_numpy(), size)
     if label_size:
-        rows = pd.Series(np.arange(len(cells))).groupby(cells["cell_family"].to_numpy())
-        label_clusters(axis, {name: coordinates[part] for name, part in rows if name}, label_size)
+        name_families(axis, coordinates, cells["cell_family"], label_size)
     return axis
+
+
+def name_families(axis: Axes, coordinates: np.ndarray, families: npt.ArrayLike, size: float = 6.5) -> list[Annotation]:
+    """Name families where they are densest, but for "unknown" and ""; see `label_clusters`."""
+    rows = pd.Series(np.arange(len(coordinates))).groupby(np.asarray(families))
+    return label_clusters(axis, {name: coordinates[part] for name, part in rows if name not in ("", UNKNOWN)}, size)
 
 
 def family_handles(cells: pd.DataFrame, numbers: bool = False) -> list[Line2D]:

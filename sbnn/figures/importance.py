@@ -14,6 +14,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 
 from sbnn._checks import check_whole
 from sbnn.figures.drawing import steady
+from sbnn.figures.gene_labels import shown_genes
 from sbnn.figures.labels import text_size
 from sbnn.figures.style import FULL_WIDTH, MUTED, axes_at, freeze, panel_title, text_at
 from sbnn.validation.transfer import ALL_FEATURES
@@ -55,7 +56,8 @@ def plot_gene_importance(importance: GeneImportance, n_genes: int = 25) -> Figur
     check_whole(n_genes, "n_genes")
     total = importance.total[:n_genes]
     names = importance.scores.set_index("feature")["r2_test"].drop(ALL_FEATURES)
-    left = 0.12 + max(text_size(gene, 6.5, style="italic")[0] for gene in total["gene"]) / 72
+    genes = shown_genes(total["gene"], importance.total["gene"])
+    left = 0.12 + max(text_size(gene, 6.5, style="italic")[0] for gene in genes) / 72
     room = FULL_WIDTH - left - _GAP - _BARS - _FOLDS
     drops, q = (_by_feature(importance.table, total["gene"], value) for value in ("importance", "q"))
     drops = _similar_together(_largest(drops, int(room / _NARROWEST)))
@@ -68,7 +70,7 @@ def plot_gene_importance(importance: GeneImportance, n_genes: int = 25) -> Figur
     axis = axes_at(figure, left, _TOP, width, height)
     mesh = _draw_drops(axis, drops, q[drops.columns])
     axis.set_xticks(np.arange(len(labels)) + 0.5, labels, rotation=90, fontsize=6)
-    axis.set_yticks(np.arange(len(drops)) + 0.5, drops.index, style="italic", fontsize=6.5)
+    axis.set_yticks(np.arange(len(drops)) + 0.5, genes, style="italic", fontsize=6.5)
     text_at(figure, 0.08, size[1] - 0.1, f"features, with R² of {importance.model} on held-out cells", va="baseline")
     panel_title(figure, 0.06, 0.17, "a", "drop in R² when a gene is permuted")
     _draw_scale(figure, mesh, left)

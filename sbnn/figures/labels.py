@@ -18,6 +18,7 @@ from sbnn.figures.style import OUTLINE
 
 _GAP = 1.0  # points between labels
 _FEW = 12  # names of clusters of at most this many points are written above them, to hide none
+_MOST_COVERED = 0.25  # of the axes, by names of clusters
 
 
 def text_size(
@@ -112,6 +113,9 @@ def label_clusters(
 ) -> list[Annotation]:
     """Name clusters of points where they are densest; names that would overlap are moved, with a thin line.
 
+    Where there is no room for all names, or they would cover more than a quarter of the axes, the smallest clusters
+    have none.
+
     Parameters
     ----------
     axis : Axes
@@ -125,6 +129,7 @@ def label_clusters(
     Returns
     -------
     list of Annotation
+        Of the clusters that are named.
     """
     if not clusters:
         return []
@@ -134,7 +139,8 @@ def label_clusters(
     anchors = (centres - limits[:, 0]) / (limits[:, 1] - limits[:, 0]) * box
     few = np.array([len(points) <= _FEW for points in clusters.values()])
     above = anchors + np.column_stack([np.zeros(len(few)), 0.9 * size * few])  # the few cells of a family stay visible
-    places = spread_boxes(above, [text_size(name, size, "bold") for name in clusters], box)
+    first, places = _places_with_room(above, np.array([text_size(name, size, "bold") for name in clusters]), box)
+    named, centres, anchors = list(clusters)[first:], centres[first:], anchors[first:]
     line = {"arrowstyle": "-", "linewidth": 0.5, "color": "0.25", "shrinkA": 0, "shrinkB": 0}
     look: dict[str, Any] = {
         "fontsize": size,
@@ -148,8 +154,26 @@ def label_clusters(
     return [
         axis.annotate(name, centre, shift, textcoords="offset points", **look,
                       arrowprops=line if np.hypot(*shift) > 1.5 * size else None)
-        for name, centre, shift in zip(clusters, centres, (places - anchors).round(3), strict=True)
+        for name, centre, shift in zip(named, centres, (places - anchors).round(3), strict=True)
     ]  # fmt: skip
+
+
+def _places_with_room(anchors, sizes, box):
+    """Return how many of the first boxes are left out, for the others to be apart, and where these are."""
+    areas = (sizes + _GAP).prod(axis=1)
+    for first in range(len(sizes)):
+        if areas[first:].sum() <= _MOST_COVERED * box.prod() or first == len(sizes) - 1:
+            places = spread_boxes(anchors[first:], sizes[first:], box)
+            if not _overlap(places, sizes[first:]):
+                break
+    return first, places
+
+
+def _overlap(places, sizes):
+    """Whether any two boxes overlap."""
+    apart = np.abs(places[:, None] - places[None])
+    overlapping = (apart < (sizes[:, None] + sizes[None]) / 2 - 1e-6).all(axis=2)
+    return bool(overlapping.sum() > len(places))
 
 
 def label_at_right(axis: Axes, labels: Sequence[tuple[float, str, ColorType]], size: float = 6.5) -> None:

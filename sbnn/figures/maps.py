@@ -21,6 +21,7 @@ from sbnn.figures.drawing import (
     masked_triangulation,
     name_overlay,
 )
+from sbnn.figures.gene_labels import with_shown_names
 from sbnn.figures.overview import plot_overview
 from sbnn.figures.plotting import draw_gene_frequencies
 from sbnn.figures.style import FULL_WIDTH, axes_at, freeze, panel_title, text_at, wrapped
@@ -62,6 +63,7 @@ def plot_latent_space(panels: Sequence[Mapping[str, Any]], cells: pd.DataFrame) 
     -------
     Figure
     """
+    panels = [{**panel, "genes": with_shown_names(panel["genes"])} for panel in panels]
     n_lines = [_lines_of_names(panel) for panel in panels]
     heights = [0.24 + _block_height(lines) + 0.36 for lines in n_lines]
     figure = plt.figure(figsize=(FULL_WIDTH, sum(heights)), layout="none")

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 from sbnn.figures.drawing import draw_cells, draw_contours, draw_z_scale, masked_triangulation, name_overlay
+from sbnn.figures.gene_labels import with_shown_names
 from sbnn.figures.style import FULL_WIDTH, MUTED, axes_at, freeze, text_at
 
 _HEIGHT = 3.7
@@ -38,7 +39,10 @@ def plot_overview(panel: Mapping[str, Any], cells: pd.DataFrame) -> Figure:
     text_at(figure, FULL_WIDTH / 2, 0.2, sentence, fontsize=9, fontweight="bold", ha="center", va="baseline")
     triangulation = masked_triangulation(panel["coordinates"], panel.get("n_longest", 20))
     left, right = 0.08, FULL_WIDTH - 0.08 - _SIDE
-    for start, values, style in ((left, panel["genes"], "italic"), (right, panel["features"], "normal")):
+    for start, values, style in (
+        (left, with_shown_names(panel["genes"]), "italic"),
+        (right, panel["features"], "normal"),
+    ):
         for number, name in enumerate(values.columns[:6]):
             row, column = divmod(number, 2)
             place = (start + column * (_SIDE - _SMALL), _TOP + 0.12 + row * _ROW)

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sbnn.data.variable_genes import variable_gene_curve
+from sbnn.figures.gene_labels import shown_genes
 from sbnn.figures.labels import spread_boxes, text_size
 from sbnn.figures.scores import plot_feature_scores, plot_linear_path
 from sbnn.figures.style import (
@@ -129,7 +130,7 @@ def plot_variable_genes(
     axis.plot(grid[curve <= 1.02], curve[curve <= 1.02], "k-", linewidth=0.9, label="threshold")
     axis.set(xlim=(low, high), ylim=(-0.02, 1.02), xlabel="mean log₂ count where detected")
     axis.set_ylabel("fraction of cells without the gene")
-    _name_points(axis, statistics, labels or {})
+    _name_points(axis, statistics, dict(zip(labels, shown_genes(labels.values()), strict=True)) if labels else {})
     place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.57, 0.935)}
     figure.legend(**place, ncols=3, markerscale=4, columnspacing=1, handlelength=1.2)
     figure.text(0.57, 0.945, title or "", ha="center", va="bottom")

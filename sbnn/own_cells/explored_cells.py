@@ -8,7 +8,6 @@ import pandas as pd
 from sbnn._checks import check_whole, preview
 from sbnn.data.paired_data import PairedData
 from sbnn.models.r2 import as_columns
-from sbnn.own_cells.paired_model import PairedModel
 from sbnn.validation.held_out import check_made_from, held_out_rows, maps_of_models, predictions_of_models
 from sbnn.validation.protocol import FoldProtocol, view_folds
 from sbnn.validation.result import CrossValidation
@@ -59,8 +58,8 @@ class ExploredCells(NamedTuple):
     about: str
 
 
-def cells_of_model(model: PairedModel, data: PairedData) -> ExploredCells:
-    """Return cells on the map of a PairedModel, in the units of its features.
+def cells_of_model(model: Any, data: PairedData) -> ExploredCells:
+    """Return cells on the map of a `sbnn.PairedModel`, in the units of its features.
 
     Raises
     ------

@@ -24,16 +24,16 @@ from sbnn.own_cells.cohort_shift import PairedShift
 from sbnn.own_cells.model_file import read_model, write_model
 from sbnn.own_cells.outliers import distances, outlier_distance
 from sbnn.own_cells.paired_intervals import PairedIntervals
+from sbnn.own_cells.paired_picture import PairedPicture
 from sbnn.own_cells.recalibration import PairedRecalibration
 from sbnn.validation.folds import donors_of
 from sbnn.validation.guards import describe_many_genes
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from matplotlib.figure import Figure
 
 
-class PairedModel(PairedShift, PairedRecalibration, PairedIntervals):
+class PairedModel(PairedShift, PairedRecalibration, PairedIntervals, PairedPicture):
     """A network or linear model of paired data, with everything needed to apply it to other cells.
 
     Parameters
@@ -293,33 +293,6 @@ class PairedModel(PairedShift, PairedRecalibration, PairedIntervals):
             del adata.obs["sbnn_spread"]
         adata.var["sbnn_selected"] = adata.var_names.isin(self.selected_genes_)
         adata.var["sbnn_norm"] = norms.reindex(adata.var_names).to_numpy()
-
-    def plot(self, data: PairedData) -> Figure:
-        """Draw cells on the map (its t-SNE if it has more than two dimensions), with genes and features over it.
-
-        Shown are the nine genes with the largest norms, and the nine features that the model predicts to vary most.
-
-        Parameters
-        ----------
-        data : PairedData
-            Its types and families, if any, colour and label the cells.
-
-        Returns
-        -------
-        Figure
-
-        Raises
-        ------
-        ValueError
-            A model with a single latent dimension is not a map.
-        """
-        from sbnn.own_cells.map_picture import draw_map
-
-        check_paired(data)
-        aligned = self._align(data, None, False)
-        return draw_map(
-            self.estimator_, aligned.X, data.subset(aligned.has_counts), self.selected_genes_, self.feature_names_
-        )
 
     def _align(self, cells, layer, fill_missing):
         """Return cells as the estimator takes them, in the order of its genes."""

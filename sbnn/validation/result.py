@@ -12,10 +12,9 @@ from sbnn._checks import preview
 from sbnn.validation.comparison import table_of_scores
 from sbnn.validation.folds import Fold
 from sbnn.validation.provenance import select_rows
+from sbnn.validation.summaries import means_by_feature, settings_that_differ, shares_of_fits, words_of_scores
 from sbnn.validation.tables import TABLES
 
-#: Columns of `scores` that are not hyperparameters.
-_NO_SETTINGS = ("model", "fold", "stage", "n_selected", "r2_train", "r2_test", "r2_test_best_epoch")
 #: Tables of a nested cross-validation only.
 CHOICE_TABLES = ("choices", "inner_scores")
 #: What `summary` shows where settings, or the last stage, differ between the folds of a nested model.
@@ -87,7 +86,8 @@ class CrossValidation:
         return (
             f"CrossValidation of {self.dataset!r}: {len(names)} models ({preview(names)}), {len(self.folds)} folds\n"
             f"  z-scores and clusters of {self.protocol}{nested}\n"
-            f"  rows: {rows or 'none'}; R2 is in .summary()"
+            f"{words_of_scores(self.final_summary(), self.models, self.folds)}"
+            f"  rows: {rows or 'none'}; stages are in .summary(), features in .by_feature()"
         )
 
     @property
@@ -99,9 +99,9 @@ class CrossValidation:
     def summary(self) -> pd.DataFrame:
         """Return mean and SD of R2 over folds, model by model, stages in the order of training.
 
-        The last stage of a network ("pruned", if it selects genes) is the final model; earlier stages show how it was
-        reached. A model whose settings were chosen in every fold (`sbnn.nested_cross_validate`) has one row: its final
-        models, over all folds.
+        The last stage of a network ("pruned", of an ensemble "ensemble") is the final model; earlier stages show how it
+        was reached: `sbnn.validation.summaries.STAGES` says what each is. A model whose settings were chosen in every
+        fold (`sbnn.nested_cross_validate`) has one row: its final models, over all folds.
 
         Returns
         -------
@@ -111,13 +111,50 @@ class CrossValidation:
         """
         nested = self.scores["model"].isin(self._nested_models())
         plain = self.scores[~nested]
-        kept = [column for column in plain if column not in _NO_SETTINGS and plain[column].nunique(dropna=False) > 1]
+        kept = settings_that_differ(plain)
         scores = self.scores
         if nested.any():
             final = self.scores[nested].groupby(["model", "fold"], sort=False).tail(1)
             final = _one_setting(final, kept)
             scores = pd.concat([plain, final]).sort_index() if len(plain) else final
         return table_of_scores(scores, by=["model", *kept, "stage"])
+
+    def final_summary(self) -> pd.DataFrame:
+        """Return mean and SD of R2 over folds of the final models: the last row of each in `summary`.
+
+        Returns
+        -------
+        DataFrame
+            As `summary`.
+        """
+        table = self.summary()
+        return table[~table.index.droplevel("stage").duplicated(keep="last")]
+
+    def by_feature(self) -> pd.DataFrame:
+        """Return R2 of each feature by model, mean over folds, the features that the first model predicts best first.
+
+        Returns
+        -------
+        DataFrame
+            Features x models; of models with several settings, one column for each of these. Folds without a score of
+            the feature are left out.
+        """
+        return means_by_feature(self.feature_scores)
+
+    def gene_frequency(self) -> pd.DataFrame:
+        """Return in which share of its fits (folds, and seeds or settings if there are several) a model selects a gene.
+
+        Genes that few folds select are interchangeable with others. `sbnn.gene_stability` measures the same over seeds
+        or animals; `PairedModel.gene_frequency_` has it for the networks of one ensemble.
+
+        Returns
+        -------
+        DataFrame
+            Genes x models that select genes, from 0 to 1; the most frequent of the first model come first.
+        """
+        n_fits = pd.Series([one["model"] for one in self.models]).value_counts()
+        n_fits = n_fits.where(~n_fits.index.isin(self._nested_models()), 1) * len(self.folds)
+        return shares_of_fits(self.selected, n_fits)
 
     def _nested_models(self):
         """Names of the models whose settings were chosen in every fold."""

@@ -7,13 +7,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+from sklearn.model_selection import KFold
 
 import sbnn
-from sbnn import PairedModel, ReducedRankRegressor, simulate_patchseq
+from sbnn import ClassMean, PairedModel, ReducedRankRegressor, cross_validate, simulate_patchseq
 from sbnn.data.variable_genes import find_variable_genes, gene_statistics
 from sbnn.figures import curves as curve_figures
 from sbnn.figures import maps, plotting
 from sbnn.figures.beyond_class import plot_beyond_class
+from sbnn.figures.cell_map import HeldOutMap, plot_cell_map
 from sbnn.figures.cohort import plot_external_cohort
 from sbnn.figures.controls import plot_matched_controls
 from sbnn.figures.disagreement import plot_disagreement
@@ -125,6 +127,26 @@ def panel(**more):
     genes = pd.DataFrame(DATA.X[:, :9], columns=DATA.gene_names[:9])
     features = pd.DataFrame(DATA.Y, columns=DATA.feature_names)
     return {"title": "map", "coordinates": TRUTH.coordinates, "genes": genes, "features": features} | more
+
+
+def cell_map(n_features=6, long="", table=None, held_out=False):
+    """Arguments of the figure of own cells: some cells not measured, some of unknown type."""
+    shown = panel()
+    names = [f"feature {number}{long}" for number in range(n_features)]
+    measured = pd.DataFrame(np.resize(DATA.Y, (DATA.n_cells, n_features)), columns=names)
+    about = {"about": "R²: training fit", "about_genes": "those with the largest weights", "about_features": "all"}
+    shown |= about | {"measured": measured.where(measured > -1), "predicted": 0.5 * measured}
+    shown |= {"r2": pd.Series(np.linspace(0.6, -0.3, n_features), names), "notes": ["R² of held-out cells: a 0.3."]}
+    table = cells() if table is None else table
+    turned = HeldOutMap(-TRUTH.coordinates, np.arange(DATA.n_cells) % 5 == 0, table, "held-out cells", "in colour: 30")
+    return shown, table, turned if held_out else None
+
+
+def many_families():
+    """Cells of as many families as have no room on a map, and some of unknown type."""
+    families = np.array([f"a long family {number % 45}" for number in range(DATA.n_cells)])
+    families[:20] = "unknown"
+    return cells().assign(cell_family=families)
 
 
 def seeds():
@@ -314,9 +336,12 @@ def disagreement(n_features=12):
     return {"coordinates": shown["coordinates"], "spread": spread, "feature_spread": features}
 
 
-def own_map():
-    """Map of a linear model of the simulated cells."""
-    return PairedModel(ReducedRankRegressor(2, 0.2, relaxed=True)).fit(DATA).plot(DATA)
+def own_map(held_out=False):
+    """Map of a linear model of the simulated cells, with the scores of two folds."""
+    model = ReducedRankRegressor(2, 0.2, relaxed=True)
+    models = {"linear": model, "family mean": ClassMean(), "ridge": ReducedRankRegressor(None, 1.0, l1_ratio=0)}
+    result = cross_validate(DATA, models, KFold(2), n_jobs=1, progress=False) if held_out else None
+    return PairedModel(model).fit(DATA).plot(DATA, result)
 
 
 def honest_scores(
@@ -367,6 +392,11 @@ CASES = {
         lambda: maps.plot_latent_space([panel()], cells()),
         lambda: maps.plot_latent_space([panel(), panel(gene_limit=1)], cells()),
     ],
+    "plot_cell_map": [
+        lambda: plot_cell_map(*cell_map(1)),
+        lambda: plot_cell_map(*cell_map(4, ", of a name that is much too long for one line", many_families(), True)),
+        lambda: plot_cell_map(*cell_map(9, held_out=True)),
+    ],
     "plot_seeds": [lambda: maps.plot_seeds(seeds(), cells(), {"sBNN-2": pd.Series([9, 2, 1])})],
     "plot_embeddings": [lambda: maps.plot_embeddings({"a": TRUTH.coordinates, "b": TRUTH.coordinates}, cells())],
     "plot_type_legend": [lambda: maps.plot_type_legend(cells())],
@@ -402,7 +432,7 @@ CASES = {
         lambda: plot_honest_scores(honest_scores(tuple(f"a model of a long name, {i}" for i in range(22)))),
         lambda: plot_honest_scores(honest_scores()),
     ],
-    "PairedModel.plot": [own_map],
+    "PairedModel.plot": [own_map, lambda: own_map(True)],
     "plot_stability": [
         lambda: plot_stability(stability("donor")),
         lambda: plot_stability([stability("seed", ("sBNN-2",)), stability("donor")]),

@@ -171,7 +171,8 @@ SINGLE = (
 N_PANELS = {
     "plot_training_curves": (2, 3), "plot_bottleneck_comparison": (0, 2), "plot_published_curves": (2,),
     "plot_feature_distributions": (2,), "plot_latent_space": (3, 2), "plot_seeds": (2,), "plot_embeddings": (2,),
-    "plot_double_biplot": (2,), "plot_external_cohort": (7,), "PairedModel.plot": (3,), "plot_overview": (0,),
+    "plot_double_biplot": (2,), "plot_external_cohort": (7,), "PairedModel.plot": (3, 4), "plot_overview": (0,),
+    "plot_cell_map": (3, 4, 4),
     "plot_one_fold": (2,), "plot_stability": (3, 4), "plot_gene_importance": (2, 2, 2), "plot_gene_number": (2, 2, 2),
     "plot_disagreement": (3, 3), "plot_beyond_class": (2, 1, 2), "plot_matched_controls": (3, 3, 3),
 }  # fmt: skip
@@ -245,7 +246,7 @@ def nudged(values, random):
     return values
 
 
-MAPS = ("plot_latent_space", "plot_seeds", "plot_embeddings", "plot_overview", "plot_one_fold")
+MAPS = ("plot_latent_space", "plot_cell_map", "plot_seeds", "plot_embeddings", "plot_overview", "plot_one_fold")
 
 
 @pytest.mark.parametrize("name", MAPS)
