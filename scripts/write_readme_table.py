@@ -199,6 +199,7 @@ def honest_rows(dataset, chosen=None):
     saved = load_results(ROOT / "KerasSavedModels" / dataset / "honest.pickle")
     scores, differences = (saved[name].set_index("model") for name in ("intervals", "differences"))
     reference = differences["reference"].iloc[0]
+    differences = differences[differences["reference"] == reference]
     unit = {"donor": "animals", "cell": "cells"}[scores["unit"].iloc[0]]
     lines = [
         f"| predicted from | genes it reads | R² on held-out {unit} (95 %) | minus {reference} (95 %) |",
