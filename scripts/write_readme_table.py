@@ -45,10 +45,10 @@ HONEST = {
     "sRRR-2, 25 genes": ("linear map, sRRR-2", "about 25"),
     "sBNN-2, 25 genes": ("**map, sBNN-2**", "25"),
     "sBNN-2, ten networks, 25 genes": ("**map, sBNN-2, ten networks**", "25"),
+    "extra trees, 25 genes": ("extra trees", "25"),
     "sBNN-64, ten networks, 25 genes": ("sBNN-64, ten networks", "25"),
     "ridge": ("ridge regression", "all 1000"),
     "extra trees": ("extra trees", "all 1000"),
-    "sBNN-64, all genes, ten networks": ("sBNN-64, ten networks", "all 1000"),
     "type + genes": ("ridge on type and genes", "all 1000, and the label"),
 }
 INTRODUCTION = """# Results
