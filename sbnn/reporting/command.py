@@ -61,7 +61,7 @@ def _parser():
         "report",
         help="from tables to an answer in plain words, one HTML file",
         description="Can the features of cells be told from their genes, better than from the class, with which genes, "
-        "and how sure? Writes one HTML file with the answer, scores, genes and an interactive map; tables as CSV beside.",
+        "and how sure? Writes one HTML file with the answer, scores, genes and an interactive map, and tables as CSV.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -158,7 +158,7 @@ def _modalities(text, container):
 
 
 def _threshold(parsed, counts):
-    """The threshold of detection that was given, or that fits the counts; and what to say about it."""
+    """Return the threshold of detection that was given, or that fits the counts, and what to say about it."""
     if parsed.threshold is not None:
         return parsed.threshold, ()
     if counts is None or not np.issubdtype(counts.dtype, np.number):
