@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from sbnn.data.paired_data import PairedData
-from sbnn.models.gene_number import within_one_error
 from sbnn.reporting.contest import BY_SIMPLICITY, CLASS_MEANS, LINEAR, Splits
 
 #: What is recommended if no model predicts better: R2 is 0 by definition.
@@ -150,11 +149,11 @@ def _alike(best, scores, differences):
     """Models that cannot be told apart from the best."""
     if best == MEAN:
         return tuple(name for name in scores.index if scores.loc[name, "high"] >= 0)
-    near = scores.index[within_one_error(scores["r2_mean"], scores["r2_se"])] if len(scores) > 1 else []
-    # The rule is about the best: if another has the larger mean over folds, only intervals count.
-    near = set(near) if scores["r2_mean"].idxmax() == best else set()
-    found = [name for name in scores.index if name != best]
-    found = [name for name in found if name in near or difference(differences, best, name)[1] <= 0]
+    least = scores.loc[best, "r2_mean"] - scores.loc[best, "r2_se"]
+    others = [name for name in scores.index if name != best]
+    found = [
+        name for name in others if scores.loc[name, "r2_mean"] >= least or difference(differences, best, name)[1] <= 0
+    ]
     return (*found, *((MEAN,) if scores.loc[best, "low"] <= 0 else ()))
 
 

@@ -190,6 +190,8 @@ def _genes_words(analysis):
 
 def _interval_words(analysis):
     """Say what the intervals of predictions are."""
+    if analysis.answer.best_of_genes is None:
+        return "No model that reads genes could be scored."
     return (
         f"For {analysis.answer.best_of_genes}: around the prediction of each held-out cell, the quantile of the errors "
         f"of the cells of the other folds. About {100 * COVERAGE:g} % of values should lie inside, for "

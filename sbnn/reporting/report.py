@@ -193,13 +193,14 @@ def write_report(
     start = time.monotonic()
     check_paired(data)
     check_enough_cells(data)
-    target, chosen = _check_path(path), get_mode(mode)
+    chosen = get_mode(mode)
     check_whole(random_state, "random_state", least=0, most=2**32 - 1)
     check_flag(progress, "progress")
     if detection_threshold is not None:
         check_number(detection_threshold, "detection_threshold")
     data = with_logarithms(data, transform)
     splits = outer_folds(data, folds, chosen.n_outer, random_state)
+    target = _check_path(path)
     steps = Progress(chosen, progress)
     try:
         analysis = analyse(data, splits, chosen, steps, detection_threshold, store, random_state, n_jobs, progress)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
+from sbnn.data.cell_labels import UNKNOWN
 from sbnn.data.paired_data import PairedData
 from sbnn.reporting.contest import CLASS_MEANS, Splits, networks_among
 from sbnn.reporting.modes import Mode
@@ -189,6 +190,10 @@ def within_class_table(
     parts = []
     shown = replace(only(result, [model]), latents=pd.DataFrame())
     for of in classes:
+        labels = getattr(data, of)
+        known = [np.isin(labels[fold.test], np.setdiff1d(labels[fold.train], [UNKNOWN])) for fold in splits.folds]
+        if not np.concatenate(known).any():  # no class is in training and test cells of a fold
+            continue
         found = beyond_class(shown, data, of, unit=splits.unit, n_bootstrap=n_bootstrap).within
         whole = found["family"].eq(ALL_CELLS) & found["feature"].eq(ALL_FEATURES) & found["predicted_by"].eq(BY_MODEL)
         parts.append(found[whole].assign(classes=of)[columns])
