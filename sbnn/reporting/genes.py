@@ -129,7 +129,8 @@ def stability_tables(stability: GeneStability) -> Tables:
     dict of DataFrame
     """
     models = stability.index["model"]
-    substitutes = [stability.substitutes(name, _N_SUBSTITUTES).assign(model=name) for name in models]
+    found = [stability.substitutes(name, _N_SUBSTITUTES).assign(model=name) for name in models]
+    substitutes = [table for table in found if len(table)] or found[:1]
     tables = {
         "stability": stability.index,
         "substitutes": pd.concat(substitutes, ignore_index=True),

@@ -95,7 +95,7 @@ def test_the_full_models(data):
 
 def test_classes_are_compared_with_where_there_are_some(data):
     assert classes_of(data) == ["cell_families", "cell_types"]
-    assert classes_of(replace(data, cell_types=None, cell_families=["one"] * 80)) == []
+    assert classes_of(replace(data, cell_types=None, cell_families=["one"] * 80, family_colors=None)) == []
     assert not {"family mean", "type mean"} & set(
         contestants(replace(data, cell_types=None, cell_families=None), MODES["quick"], 0)
     )
