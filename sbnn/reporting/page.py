@@ -88,7 +88,7 @@ def report_page(analysis: Analysis, circumstances: Circumstances) -> str:
         "answer": analysis.answer,
         "sentences": [_led(sentence) for sentence in analysis.answer.sentences],
         "data_words": _data_words(data),
-        "data_notes": [*_transform_words(data), *circumstances.notes],
+        "data_notes": [*_transform_words(data), *_beside(circumstances.notes)],
         "findings": analysis.findings,
         "of_whom": splits.of_whom,
         "units": splits.units,
@@ -125,6 +125,12 @@ def _style():
 def _file(name):
     """Text of a file of the page."""
     return (resources.files("sbnn.reporting") / "report_page" / name).read_text(encoding="utf-8")
+
+
+def _beside(notes):
+    """Return the notes but for that of logarithms, of which the page tells anyway, as sentences."""
+    kept = [note for note in notes if not note.startswith("logarithms to base 10")]
+    return [f"{note[:1].upper()}{note[1:]}." for note in kept]
 
 
 def _led(sentence):

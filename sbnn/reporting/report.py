@@ -75,11 +75,11 @@ def report(
     where these are known, with settings chosen inside of the training cells (nested); says in plain words which model
     is the best and which are as good; and shows genes, an interactive map, and prediction intervals. ::
 
-        from sbnn import PairedData, report
+        import sbnn
 
         files = {"counts": "counts.csv", "features": "features.csv", "cells": "cells.csv"}
-        data = PairedData.from_tables(**files, donors="Mouse", cell_types="Type")
-        print(report(data, "report.html"))
+        data = sbnn.PairedData.from_tables(**files, donors="Mouse", cell_types="Type")
+        print(sbnn.report(data, "report.html"))
 
     On the command line: ``sbnn report counts.csv features.csv --cells cells.csv --donors Mouse --types Type``.
 

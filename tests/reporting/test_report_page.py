@@ -8,7 +8,7 @@ from short_network import shorten
 
 from sbnn import report, simulate_patchseq
 
-MAP = "document.querySelector('iframe').contentDocument"
+MAP = "document.querySelector('iframe')?.contentDocument"
 
 
 @pytest.fixture(scope="module")
