@@ -35,6 +35,7 @@ _PUBLIC = {
     "matched_controls": "validation.controls",
     "learning_curve": "validation.learning_curve",
     "check_data": "validation.guards",
+    "report": "reporting.report",
     "save_results": "storage.results",
     "load_results": "storage.results",
     "find_author_results": "storage.author_results",

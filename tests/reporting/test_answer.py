@@ -1,0 +1,146 @@
+"""The answer in plain words, from tables whose message is known."""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sbnn import simulate_patchseq
+from sbnn.reporting.answer import LEADS, MEAN, answer_from, difference, number, with_interval
+from sbnn.reporting.contest import Splits, outer_folds
+
+DATA = simulate_patchseq(n_cells=60, n_genes=40, n_features=4, n_informative=5, n_types=3, random_state=0)[0]
+SPLITS = outer_folds(DATA, None, 5, 0)
+GENES = {"sRRR-2": 12, "ridge": 40, "sBNN-2": 25, "family mean": 0, "type mean": 0}
+
+
+def tables(r2, half=0.04, se=0.001, gap=0.02, n_units=40, within=None):
+    """Tables of a report: intervals of R2 reach `half`, those of differences `gap` to both sides."""
+    ordered = sorted(r2.items(), key=lambda item: -item[1])
+    scores = pd.DataFrame(
+        [(name, value, value - half, value + half, value, 0.05, se, GENES[name], n_units) for name, value in ordered],
+        columns=["model", "r2", "low", "high", "r2_mean", "r2_sd", "r2_se", "n_genes", "n_units"],
+    )
+    pairs = [(a, b, r2[a] - r2[b]) for a, b in combinations(r2, 2)]
+    differences = pd.DataFrame(
+        [(a, b, d, d - gap, d + gap) for a, b, d in pairs], columns=["model", "reference", "difference", "low", "high"]
+    )
+    found = {"scores": scores, "differences": differences}
+    if within is not None:
+        columns = ["classes", "model", "within_r2", "low", "high"]
+        found["within_class"] = pd.DataFrame([("cell_types", ordered[0][0], *within)], columns=columns)
+    return found
+
+
+def say(*arguments, **more):
+    return answer_from(DATA, SPLITS, tables(*arguments, **more))
+
+
+def test_genes_that_tell_more_than_the_class():
+    found = say({"sBNN-2": 0.5, "ridge": 0.4, "sRRR-2": 0.3, "type mean": 0.2}, within=(0.3, 0.2, 0.4))
+    assert (found.recommended, found.simplest, found.alike) == ("sBNN-2", "sBNN-2", ())
+    assert found.headline == "Genes tell these features, and better than the class does. Recommended: sBNN-2."
+    assert "Yes, in part: of the models that read genes, the network sBNN-2 predicts best" in found.text
+    assert "an R² of 0.50 (95 % interval 0.46 to 0.54)" in found.text
+    assert (
+        "Yes: R² is higher by 0.30 (95 % interval 0.28 to 0.32) than that of the mean of the cell's type" in found.text
+    )
+    assert "Among cells of one type, the R² of sBNN-2 is 0.30 (95 % interval 0.20 to 0.40)" in found.text
+    assert "genes tell something that the type does not" in found.text
+    assert "With 60 cells the network sBNN-2 predicts better than the linear model ridge, by +0.10" in found.text
+    assert "How many genes? sBNN-2 reads 25 of 40." in found.text
+    assert "Not told apart" not in found.text
+
+
+def test_the_linear_model_is_to_be_used_where_it_predicts_better():
+    found = say({"ridge": 0.4, "sBNN-2": 0.3, "sRRR-2": 0.2})
+    assert found.recommended == "ridge" and found.best_of_classes is None
+    assert found.headline == "Genes tell these features. Recommended: ridge."
+    assert "With 60 cells the linear model ridge predicts better than the network sBNN-2" in found.text
+    assert "use it." in found.text and "Better than from the class?" not in found.text
+    assert "ridge reads all 40; with few genes, sBNN-2 reads 25 and has an R² of 0.30" in found.text
+
+
+def test_a_class_that_predicts_better_is_recommended_and_the_best_of_the_genes_named():
+    found = say({"type mean": 0.6, "family mean": 0.3, "ridge": 0.4, "sBNN-2": 0.35}, within=(0.0, -0.1, 0.1))
+    assert found.recommended == "type mean" and found.best_of_classes == "type mean"
+    assert found.headline == "Genes tell these features, but the class tells them better. Recommended: type mean."
+    assert "No: R² is 0.20 (95 % interval 0.18 to 0.22) lower than that of the mean of the cell's type" in found.text
+    assert "it is not shown that genes tell anything more than the type" in found.text
+    assert "For cells without a class: the linear model ridge, 0.40" in found.text
+    assert "type mean reads none" in found.text
+
+
+def test_models_that_cannot_be_told_apart_are_named_and_the_simplest_of_them():
+    found = say({"sBNN-2": 0.41, "ridge": 0.40, "type mean": 0.395, "sRRR-2": 0.1})
+    assert found.recommended == "sBNN-2"
+    assert set(found.alike) == {"ridge", "type mean"} and found.simplest == "type mean"
+    assert "about as well as the class does" in found.headline
+    assert found.headline.endswith("type mean is simpler, and cannot be told apart from it.")
+    assert "Better than from the class? That cannot be told" in found.text
+    assert "Not told apart from it: ridge, +0.01 (−0.01 to +0.03), type mean" in found.text
+    assert "the linear model ridge predicts about as well, and is simpler" in found.text
+
+
+def test_within_one_standard_error_is_not_told_apart_either():
+    apart = {"sBNN-2": 0.45, "ridge": 0.40}
+    assert say(apart).alike == ()
+    assert say(apart, se=0.06).alike == ("ridge",)
+
+
+@pytest.mark.parametrize("half", [0.01, 0.1])
+def test_genes_that_tell_nothing(half):
+    found = say({"ridge": -0.05, "sBNN-2": -0.1, "type mean": -0.02}, half=half)
+    assert found.recommended == MEAN and found.simplest == MEAN
+    assert found.headline.startswith("Genes tell nothing about these features here")
+    assert "No model that reads genes is better than that" in found.text
+    assert "Recommended: no model." in found.text
+    assert "How many genes?" not in found.text and "With 60 cells" not in found.text
+    assert set(found.alike) == (set() if half == 0.01 else {"type mean", "ridge", "sBNN-2"})
+
+
+def test_an_interval_with_zero_is_not_clear():
+    found = say({"ridge": 0.02, "sBNN-2": -0.1})
+    assert found.recommended == "ridge" and MEAN in found.alike and found.simplest == MEAN
+    assert "is not clear" in found.headline and "That is not clear" in found.text
+    assert "it may be no better than the mean of all cells" in found.text
+
+
+def test_nothing_from_genes_and_something_from_classes():
+    found = say({"ridge": -0.1, "family mean": 0.3})
+    assert found.headline.startswith("Genes tell nothing about these features here, and the class predicts them better")
+    assert found.recommended == "family mean"
+
+
+def test_models_without_a_score_take_no_part():
+    some = tables({"ridge": 0.4, "sBNN-2": 0.3})
+    some["scores"].loc[some["scores"]["model"] == "ridge", "r2"] = np.nan
+    assert answer_from(DATA, SPLITS, some).recommended == "sBNN-2"
+
+
+def test_few_animals_and_how_cells_were_divided_are_said():
+    assert "With 8 animals they are rough" in say({"ridge": 0.4}, n_units=8).text
+    assert "they are rough" not in say({"ridge": 0.4}).text
+    assert SPLITS.words in say({"ridge": 0.4}).text
+    cells = Splits(SPLITS.folds, "cell", "5 random folds of cells", False)
+    text = answer_from(DATA, cells, tables({"ridge": 0.4})).text
+    assert "of held-out cells" in text and "from resampling cells" in text
+
+
+def test_every_sentence_with_a_lead_is_known_to_the_page():
+    found = say({"sBNN-2": 0.41, "ridge": 0.40, "type mean": 0.395})
+    assert all(any(sentence.startswith(lead) for sentence in found.sentences) for lead in LEADS)
+
+
+def test_differences_are_found_in_either_order():
+    some = tables({"ridge": 0.4, "sBNN-2": 0.3})["differences"]
+    assert difference(some, "ridge", "sBNN-2") == pytest.approx((0.1, 0.08, 0.12))
+    assert difference(some, "sBNN-2", "ridge") == pytest.approx((-0.1, -0.12, -0.08))
+    assert np.isnan(difference(some, "ridge", "trees")).all()
+
+
+def test_numbers_as_text():
+    assert [number(value) for value in (0.126, -0.126, -0.001, np.nan)] == ["0.13", "−0.13", "0.00", "–"]
+    assert [number(value, True) for value in (0.1, -0.1, 0.0)] == ["+0.10", "−0.10", "0.00"]
+    assert with_interval(0.1, -0.1, 0.3) == "0.10 (95 % interval −0.10 to 0.30)"
