@@ -178,7 +178,8 @@ def test_every_notebook_is_tested_and_executed_by_make():
     }
     assert found == set(NAMES)
     makefile = (ROOT / "Makefile").read_text()
-    assert f"PAPER := {' '.join(PAPER)}\n" in makefile and f"EXAMPLES := {' '.join(EXAMPLES)}\n" in makefile
+    assert f"PAPER := {' '.join(PAPER)}\n" in makefile
+    assert f"EXAMPLES := {' '.join(NAMES[len(PAPER) :])}\n" in makefile
 
 
 @pytest.mark.parametrize("name", NAMES)
