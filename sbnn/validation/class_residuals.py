@@ -115,7 +115,9 @@ def map_predictions(
 def centred_on_training_cells(
     predicted: np.ndarray, fitted: Sequence[np.ndarray], rows: HeldOutRows, folds: Sequence[Fold], labels: np.ndarray
 ) -> np.ndarray:
-    """Subtract from predictions their mean over the training cells of the class.
+    """Subtract from predictions their mean over the training cells of the class whose feature was observed.
+
+    These are the cells of the mean that is subtracted from the feature.
 
     Parameters
     ----------
@@ -131,7 +133,10 @@ def centred_on_training_cells(
     array, shape (n_rows, n_features)
         NaN for cells whose class has no training cell.
     """
-    means = [means_by_class(values, labels[fold.train]) for values, fold in zip(fitted, folds, strict=True)]
+    means = []
+    for number, (values, fold) in enumerate(zip(fitted, folds, strict=True)):
+        observed = ~np.isnan(rows.targets[number][fold.train])
+        means.append(means_by_class(np.where(observed, values, np.nan), labels[fold.train]))
     return predicted - look_up(means, labels, rows)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.base import BaseEstimator, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
@@ -166,6 +167,10 @@ def _columns_of(genes: Any, gene_names: np.ndarray) -> list[int]:
     """Return the positions of genes, in ascending order, from names, positions or a mask."""
     values = genes
     if np.iterable(genes) and not isinstance(genes, (str, bytes)):
+        if isinstance(genes, pd.Series) and genes.dtype == bool and list(genes.index) != list(gene_names):
+            raise ValueError("genes is a mask whose index is not the genes of the data, in their order: give names")
+        if np.ma.isMaskedArray(genes):
+            raise ValueError("genes is a masked array: leave out what is masked")
         values = np.asarray(genes if hasattr(genes, "dtype") else list(genes))
         if values.dtype.kind in "biu":
             columns = check_rows(values, len(gene_names), "genes")

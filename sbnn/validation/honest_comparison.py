@@ -100,15 +100,17 @@ def honest_comparison(
     if "shared" in genes and "own" not in genes:
         raise ValueError('genes has "shared", the genes that networks select in "own": ask for "own" as well')
     check_whole(n_genes, "n_genes")
-    if n_genes > data.n_genes:
+    if "own" in genes and n_genes > data.n_genes:
         raise ValueError(f"n_genes must be between 1 and the {data.n_genes} genes of the data, got {n_genes}")
     settings: dict[str, Any] = {"solver": solver, "shorten": shorten}
+    if names is not None:
+        names = _known_names(names, [*honest_models(data, **settings), *UNPRUNED])
     running = {"inner": inner, "store": store, "n_jobs": n_jobs, "random_state": random_state, "progress": progress}
     folds = _outer_folds(data, outer, random_state)
     results = []
     if "any" in genes:
         models = honest_models(data, **settings)
-        asked = _asked_names(names, [*models, *UNPRUNED])
+        asked = {*models, *UNPRUNED} if names is None else set(names)
         singles = {name: models[name] for name in models if name not in TEN_OF.values()}
         needed = {name for name, ten in TEN_OF.items() if ten in asked}
         results.append(_score(data, folds, singles, asked | needed, running))
@@ -162,10 +164,12 @@ def _outer_folds(data, outer, random_state):
     return make_folds(data, outer)
 
 
-def _asked_names(names, known):
-    """Return the names as a set, all that are known if None; ValueError if one is unknown."""
-    asked = set(known) if names is None else set(names)
-    unknown = sorted(asked - set(known))
+def _known_names(names, known):
+    """Return the names as a list; ValueError if one is unknown."""
+    if isinstance(names, str):
+        raise ValueError(f"names must be a list of names of models, got the text {names!r}")
+    asked = list(dict.fromkeys(names))
+    unknown = [name for name in asked if name not in known]
     if unknown:
         raise ValueError(f"names has {unknown[0]!r}: with these data there are {', '.join(map(repr, known))}")
     return asked

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.model_selection import GroupKFold, KFold
 
 from sbnn import (
@@ -58,7 +59,8 @@ def by_hand(result, data=DATA, labels=DATA.cell_types):
             name: np.nanmean(Y[fold.train[labels[fold.train] == name]], axis=0) for name in set(labels[fold.train])
         }
         fitted = result.estimators[number].predict(view.X).astype(float)
-        offsets = {name: fitted[fold.train[labels[fold.train] == name]].mean(axis=0) for name in means}
+        observed = np.where(np.isnan(Y), np.nan, fitted)
+        offsets = {name: np.nanmean(observed[fold.train[labels[fold.train] == name]], axis=0) for name in means}
         centre = np.nanmean(Y[fold.train], axis=0)
         for cell in fold.test:
             near = fold.train[np.argsort(np.linalg.norm(Z[fold.train] - Z[cell], axis=1), kind="stable")[:K]]
@@ -209,6 +211,30 @@ def test_perfect_predictions_explain_all_within_classes(result):
     np.testing.assert_allclose(found.within["within_r2"], 1)
     np.testing.assert_allclose(found.within[["low", "high"]], 1)
     assert len(found.gains) == len(found.overall) == len(found.by_feature) == 0
+
+
+class ReadsFeatures(RegressorMixin, BaseEstimator):
+    """Knows the features, which are among the genes: a perfect model of any that are observed."""
+
+    def fit(self, X, y):
+        self.lines_ = [np.polyfit(X[:, place], y[:, place], 1) for place in range(y.shape[1])]
+        return self
+
+    def predict(self, X):
+        return np.column_stack([np.polyval(line, X[:, place]) for place, line in enumerate(self.lines_)])
+
+
+def test_predictions_are_centred_on_the_cells_whose_feature_is_observed():
+    """Otherwise a perfect model would not explain all within classes where high values are missing."""
+    whole, _ = simulate_patchseq(120, 30, n_features=4, n_types=4, n_donors=15)
+    features = whole.features.copy()
+    features[features > np.quantile(features, 0.8, axis=0)] = np.nan
+    X = np.concatenate([whole.features, whole.X[:, 4:]], axis=1)
+    Y = np.where(np.isnan(features), np.nan, whole.Y)
+    seen = ~np.isnan(features).all(axis=1)
+    data = replace(whole, X=X, counts=None, features=features, Y=Y).subset(seen)
+    result = validated(data, {"perfect": ReadsFeatures()})
+    np.testing.assert_allclose(beyond_class(result, data, **QUICK).within["within_r2"], 1)
 
 
 def test_cells_without_a_class_mean_are_left_out_and_counted():

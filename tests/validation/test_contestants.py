@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
@@ -213,6 +214,8 @@ def test_networks_on_given_genes(data):
         (Ridge(), [3, 30], "genes must be rows between 0 and 29, got 3 to 30"),
         (Ridge(), np.zeros(30, dtype=bool), "genes is empty: give at least one"),
         (Ridge(), np.zeros(7, dtype=bool), "genes is a mask of shape"),
+        (Ridge(), pd.Series(True, index=[f"gene{row:02d}" for row in range(30)][::-1]), "genes is a mask whose index"),
+        (Ridge(), np.ma.masked_array([3, 4], [False, True]), "genes is a masked array"),
     ],
 )
 def test_bad_genes_are_refused(data, estimator, genes, message):

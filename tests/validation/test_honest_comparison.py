@@ -123,6 +123,8 @@ def test_names_say_which_genes(name, parts):
         ({"genes": ["some"]}, "unknown genes 'some'"),
         ({"genes": ["shared"]}, 'genes has "shared".*ask for "own" as well'),
         ({"names": ["rigde"]}, "names has 'rigde': with these data there are 'family mean'"),
+        ({"names": ["ridge", "rigde"], "genes": ["own"]}, "names has 'rigde': with these data there are 'family mean'"),
+        ({"names": "ridge"}, "names must be a list of names of models, got the text 'ridge'"),
         ({"names": ["type mean"], "genes": ["own"]}, "no model to score: none of names=.'type mean'. can be had"),
         ({"n_genes": 31}, "n_genes must be between 1 and the 30 genes"),
         ({"n_genes": 0}, "n_genes must be at least 1"),
@@ -131,6 +133,12 @@ def test_names_say_which_genes(name, parts):
 def test_bad_arguments_are_refused(data, change, message):
     with pytest.raises(ValueError, match=message):
         honest_comparison(data, **{"genes": GENES, **SETTINGS, **change})
+
+
+def test_names_may_be_any_iterable_and_few_genes_may_be_read_whole(data):
+    settings = {**SETTINGS, "inner": 2, "n_genes": 31}
+    found = honest_comparison(data, genes=["any"], **{**settings, "names": (name for name in ["ridge", "lasso"])})
+    assert set(found.scores["model"]) == {"ridge", "lasso"}
 
 
 def test_data_must_be_paired(data):
