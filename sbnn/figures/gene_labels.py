@@ -13,7 +13,7 @@ _ASSEMBLY = re.compile(
 
 
 def genome_prefix(names: Iterable[str]) -> str:
-    """Return the genome assembly that all names have in front, as in "hg19_CD3E", or "".
+    """Return the genome assembly that all names have in front, as in ``"hg19_CD3E"``, or "".
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def genome_prefix(names: Iterable[str]) -> str:
     Returns
     -------
     str
-        Such as "hg19_"; "" if the names have none, or not all the same, or if nothing else would be left of one.
+        Such as ``"hg19_"``; "" if the names have none, or not all the same, or if nothing else would be left of one.
     """
     names = [str(name) for name in names]
     found = _ASSEMBLY.match(names[0]) if names else None
