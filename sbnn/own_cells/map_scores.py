@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from sbnn._checks import check_whole, preview, warn
 from sbnn.data.paired_data import PairedData
 from sbnn.own_cells.explored_cells import ExploredCells, cells_of_result
-from sbnn.validation.held_out import check_made_from
+from sbnn.validation.held_out import check_holds_out
 from sbnn.validation.provenance import describe_models
 from sbnn.validation.result import CrossValidation
 
@@ -77,9 +77,7 @@ def scores_of_map(
     UserWarning
         The model in the result has other settings.
     """
-    check_made_from(result, data)
-    if not any(len(one.test) for one in result.folds):
-        raise ValueError('result has no test cells (folds="all"): call cross_validate with folds that hold cells out')
+    check_holds_out(result, data)
     check_whole(fold, "fold", least=0, most=len(result.folds) - 1)
     name, alone = _like(result, estimator, model, data.n_features)
     has_cells = len(alone.predictions) > 0 and len(alone.latents) > 0 and name in set(alone.latents["model"])

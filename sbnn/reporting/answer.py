@@ -127,12 +127,12 @@ def difference(differences: pd.DataFrame, model: str, reference: str) -> tuple[f
     return (np.nan, np.nan, np.nan)
 
 
-def number(value: float, signed: bool = False) -> str:
-    """Return an R2 as text: two decimals, a proper minus, "+" if asked for."""
+def number(value: float, signed: bool = False, decimals: int = 2) -> str:
+    """Return an R2 as text: a proper minus, "+" if asked for, zero without a sign."""
     if not np.isfinite(value):
         return "–"
-    text = f"{value:+.2f}" if signed else f"{value:.2f}"
-    return "0.00" if text.strip("+-") == "0.00" else text.replace("-", "−")
+    text, zero = f"{value:{'+' if signed else ''}.{decimals}f}", f"{0:.{decimals}f}"
+    return zero if text.strip("+-") == zero else text.replace("-", "−")
 
 
 def with_interval(value: float, low: float, high: float, signed: bool = False) -> str:

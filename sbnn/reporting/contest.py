@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GroupKFold, KFold
 
 from sbnn._checks import preview
+from sbnn.data.cell_labels import UNKNOWN
 from sbnn.data.paired_data import PairedData
 from sbnn.models.default_network import default_network
 from sbnn.models.latent_regressor import is_network
@@ -133,7 +134,7 @@ def _why_random(data, n_folds):
     if data.donors is None:
         why = "donors (the animal of each cell) were not given"
     else:
-        known = set(data.donors[data.donors != "unknown"].tolist())
+        known = set(data.donors[data.donors != UNKNOWN].tolist())
         why = f"there is one animal, {preview(known)}" if len(known) == 1 else "the animals of some cells are not known"
     return f"{n_folds} random folds of cells, because {why}; {_OPTIMISTIC}"
 

@@ -11,6 +11,7 @@ from sbnn.models.latent_regressor import is_network
 from sbnn.reporting.contest import Splits
 from sbnn.reporting.finished import Tables
 from sbnn.reporting.modes import Mode
+from sbnn.reporting.scores import fitted_models
 from sbnn.validation.importance import GeneImportance, gene_importance
 from sbnn.validation.result import CrossValidation
 from sbnn.validation.stability import GeneStability, gene_stability, nogueira_index
@@ -70,10 +71,7 @@ def frequency_table(result: CrossValidation, data: PairedData, models: list[str]
 
 def _frequency_in_ensembles(result, data, model):
     """Gene -> share of the networks of an ensemble that would select it, the mean over folds; empty for others."""
-    (place,) = (place for place, entry in enumerate(result.models) if entry["model"] == model)
-    n_folds = len(result.folds)
-    fitted = result.estimators[place * n_folds :][:n_folds]
-    shares = [getattr(one, "gene_frequency_", None) for one in fitted]
+    shares = [getattr(one, "gene_frequency_", None) for one in fitted_models(result, model)]
     if not shares or any(share is None for share in shares):
         return {}
     return dict(zip(data.gene_names, np.mean(shares, axis=0), strict=True))

@@ -203,7 +203,4 @@ def _width(value):
 
 def _three(value):
     """Drop in R2 with three decimals: those of single genes are small."""
-    if not np.isfinite(value):
-        return "–"
-    text = f"{value:.3f}"
-    return "0.000" if text.strip("-") == "0.000" else text.replace("-", "−")
+    return number(value, decimals=3)

@@ -72,6 +72,13 @@ def score_models(
     return found
 
 
+def fitted_models(result: CrossValidation, name: str) -> list[BaseEstimator]:
+    """Return the fitted estimators of a model, one per fold; empty if the result has none."""
+    (place,) = (place for place, entry in enumerate(result.models) if entry["model"] == name)
+    n_folds = len(result.folds)
+    return result.estimators[place * n_folds :][:n_folds]
+
+
 def only(result: CrossValidation, names: Sequence[str]) -> CrossValidation:
     """Return the rows of some models, with their fitted estimators.
 
@@ -85,14 +92,13 @@ def only(result: CrossValidation, names: Sequence[str]) -> CrossValidation:
     -------
     CrossValidation
     """
-    places = [place for place, entry in enumerate(result.models) if entry["model"] in names]
-    n_folds = len(result.folds)
-    estimators = [one for place in places for one in result.estimators[place * n_folds :][:n_folds]]
+    entries = [entry for entry in result.models if entry["model"] in names]
+    estimators = [one for entry in entries for one in fitted_models(result, entry["model"])]
     tables = {
         name: table[table["model"].isin(names)].reset_index(drop=True) if len(table) else table
         for name, table in result.tables.items()
     }
-    return replace(result, **tables, estimators=estimators, models=[result.models[place] for place in places])
+    return replace(result, **tables, estimators=estimators, models=entries)
 
 
 def score_table(result: CrossValidation, data: PairedData, splits: Splits, n_bootstrap: int) -> pd.DataFrame:

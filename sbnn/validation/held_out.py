@@ -57,6 +57,13 @@ class HeldOutRows(NamedTuple):
         return self.Y - self.centres[self.folds]
 
 
+def check_holds_out(result: CrossValidation, data: PairedData) -> None:
+    """Raise ValueError if it is no cross-validation of these data, or no cell was held out."""
+    check_made_from(result, data)
+    if not any(len(fold.test) for fold in result.folds):
+        raise ValueError('result has no test cells (folds="all"): call cross_validate with folds that hold cells out')
+
+
 def held_out_rows(result: CrossValidation, data: PairedData) -> HeldOutRows:
     """Return the features of the test cells of all folds as the models of their fold saw them.
 
@@ -76,10 +83,8 @@ def held_out_rows(result: CrossValidation, data: PairedData) -> HeldOutRows:
     ValueError
         Not a cross-validation, other data, or no test cells.
     """
-    check_made_from(result, data)
+    check_holds_out(result, data)
     tested = [fold.test for fold in result.folds]
-    if not sum(map(len, tested)):
-        raise ValueError('result has no test cells (folds="all"): call cross_validate with folds that hold cells out')
     views = view_folds(data, result.folds, FoldProtocol.read(result.protocol))
     targets = [view.Y.astype(np.float64) for view in views]
     return HeldOutRows(

@@ -103,13 +103,13 @@ def honest_comparison(
     if "own" in genes and n_genes > data.n_genes:
         raise ValueError(f"n_genes must be between 1 and the {data.n_genes} genes of the data, got {n_genes}")
     settings: dict[str, Any] = {"solver": solver, "shorten": shorten}
+    models = honest_models(data, **settings)
     if names is not None:
-        names = _known_names(names, [*honest_models(data, **settings), *UNPRUNED])
+        names = _known_names(names, [*models, *UNPRUNED])
     running = {"inner": inner, "store": store, "n_jobs": n_jobs, "random_state": random_state, "progress": progress}
     folds = _outer_folds(data, outer, random_state)
     results = []
     if "any" in genes:
-        models = honest_models(data, **settings)
         asked = {*models, *UNPRUNED} if names is None else set(names)
         singles = {name: models[name] for name in models if name not in TEN_OF.values()}
         needed = {name for name, ten in TEN_OF.items() if ten in asked}
