@@ -253,7 +253,7 @@ def warn_of_fractions(counts: Counts, name: str) -> None:
         warn(
             f"{name} holds fractions such as {example:.4g} but is treated as counts: depth is divided out "
             "and logarithms are taken. Right for estimated counts (RSEM, salmon); wrong for normalised values: give "
-            "raw counts, for example a layer of the AnnData"
+            "raw counts, for example a layer of the AnnData (counts= when data are read, layer= in predict)"
         )
 
 

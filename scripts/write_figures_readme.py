@@ -26,11 +26,17 @@ def caption(dataset, stem):
     if not names:
         sys.exit(f"scripts/captions.toml has no caption for {dataset}/{stem}")
     entry = CAPTIONS["figures"][max(names, key=len)]
-    made = f"`{entry['notebook']}.ipynb`" + ("" if dataset == "authors" else f', `DATASET = "{dataset}"`')
+    parameter = "" if dataset == "authors" else f', `{_parameter(entry, dataset)} = "{dataset}"`'
+    made = f"`{entry['notebook']}.ipynb`{parameter}"
     sentences = [entry["what"], f"Made by {made}."]
     sentences += [entry["parameters"]] if "parameters" in entry else []
     sentences += [f"*What to see:* {entry['see'][dataset]}"] if dataset in entry.get("see", {}) else []
     return " ".join(sentences)
+
+
+def _parameter(entry, dataset):
+    """Return the parameter of a notebook that names the data set: its second one, where the captions say so."""
+    return "SECOND" if dataset in entry.get("second", []) else "DATASET"
 
 
 def figures():

@@ -36,12 +36,16 @@ if TYPE_CHECKING:
     from mudata import MuData
 
 
+#: Layer of an AnnData that holds raw counts by convention of scanpy.
+COUNTS_LAYER = "counts"
 #: What has colours, and where PairedData keeps them.
 _COLORS = {"cell_types": "type_colors", "cell_families": "family_colors"}
 #: What may be known about cells besides counts and features, and the column of `obs` in which `to_anndata` puts it.
 OBS_COLUMNS = {"cell_types": "cell_type", "cell_families": "cell_family", "donors": "donor"}
 #: What `pair` takes in addition to its named arguments.
 _SETTINGS = {*OBS_COLUMNS, *_COLORS.values(), "feature_units", "feature_transforms", "transform"}
+#: Variable genes that are chosen if nobody asks for a number: of fewer genes, all are taken without a word.
+_DEFAULT_GENES = 1000
 #: Fraction by which the number of variable genes may differ from the number requested.
 FARTHEST = 0.2
 #: Rows of a dense table on disk that are read at a time.
@@ -188,12 +192,18 @@ def _present(names, table, where):
 
 
 def counts_of(adata: AnnData, layer: str | None, where: str = "adata") -> Counts:
-    """Return counts in memory: sparse if they are sparse already, or come from disk."""
-    if layer is not None and layer not in adata.layers:
-        raise ValueError(
-            f"{where}.layers lacks {layer!r} (counts); it has {preview(adata.layers)}; None stands for {where}.X"
-        )
-    counts = adata.X if layer is None else adata.layers[layer]
+    """Return counts in memory: sparse if they are sparse already, or come from disk.
+
+    Without `layer`, those of the layer "counts", where scanpy keeps raw counts, if there is one; "X" stands for X.
+    """
+    layers = adata.layers
+    if layer is None and COUNTS_LAYER in layers:
+        layer = COUNTS_LAYER
+    if layer == "X" and layer not in layers:
+        layer = None
+    if layer is not None and layer not in layers:
+        raise ValueError(f"{where}.layers lacks {layer!r} (counts); it has {preview(layers)}; 'X' stands for {where}.X")
+    counts = adata.X if layer is None else layers[layer]
     if counts is None:
         raise ValueError(f"{where}.X is empty: name the layer that holds counts, one of {preview(adata.layers)}")
     if sparse.issparse(counts) or isinstance(counts, np.ndarray):
@@ -250,6 +260,12 @@ def pair(table: CountTable, features: pd.DataFrame, genes: Genes = 1000, detecti
         )
         counts, cells = counts[~empty], cells[~empty]
     warn_of_sentinels(features)
+    varying = _which_vary(features.loc[cells])
+    for what in ("feature_units", "feature_transforms"):
+        given = more.get(what)
+        if isinstance(given, (list, tuple, np.ndarray)) and len(given) == len(varying) and not varying.all():
+            more[what] = tuple(one for one, kept in zip(given, varying, strict=True) if kept)
+    features = features.loc[:, varying]
     values = features.loc[cells].to_numpy(np.float64)
     check_targets(values, np.float64, features.columns, cells, name="features")
     feature_names: Labels = check_unique(features.columns, "features")
@@ -266,6 +282,21 @@ def pair(table: CountTable, features: pd.DataFrame, genes: Genes = 1000, detecti
                 more[_COLORS[what]] = complete_colors(more[what], more.get(_COLORS[what]), _COLORS[what])
     names = {"gene_names": gene_names[chosen], "feature_names": feature_names, "cell_names": cells}
     return standardise(counts, values, **names, name=name, **more)
+
+
+def _which_vary(features):
+    """Which features have more than one value, as a mask; warns of the others, which are left out."""
+    values = features.to_numpy(np.float64)
+    known = np.isfinite(values).any(axis=0)
+    with np.errstate(invalid="ignore"):
+        spans = np.nanmax(values[:, known], axis=0) - np.nanmin(values[:, known], axis=0)
+    constant = np.zeros(values.shape[1], dtype=bool)
+    constant[known] = spans == 0
+    if constant.all() or len(values) < 2:
+        return np.ones_like(constant)
+    if constant.any():
+        warn(f"features with one value in all cells are left out: {preview(features.columns[constant])}")
+    return ~constant
 
 
 def _match(cells, measured):
@@ -293,7 +324,7 @@ def _choose_genes(counts, gene_names, genes, detection_threshold):
         if genes is None and len(detected) < len(gene_names):
             silent = np.delete(gene_names, detected)
             warn(f"{len(silent)} of {len(gene_names)} genes have no count and are left out: {preview(silent, 3)}")
-        if genes is not None and check_whole(genes, "genes") > len(detected):
+        if genes is not None and check_whole(genes, "genes") > len(detected) and genes != _DEFAULT_GENES:
             warn(f"genes={genes}: counts has {len(detected)} genes with any count, and all of them are taken")
         if genes is None or genes >= len(detected):
             return detected

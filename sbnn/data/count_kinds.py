@@ -15,6 +15,8 @@ ZEROS_OF_READS = 0.1
 UMIS_TO = 3
 #: Thresholds of detection to suggest for each.
 READS_THRESHOLD, UMIS_THRESHOLD = 30, 0
+#: Fractions up to this value are logarithms: estimated counts (RSEM, salmon) of a whole table are larger somewhere.
+LOGARITHMS_TO = 20
 #: Values looked at.
 _ENOUGH = 2_000_000
 
@@ -24,9 +26,10 @@ class CountKind(NamedTuple):
 
     Attributes
     ----------
-    kind : {"reads", "UMIs", "unclear"}
-        "reads": the median of the counts above zero is at least 20, and yet at least a tenth of all is zero, as
-        amplification makes it. "UMIs": this median is at most 3.
+    kind : {"reads", "UMIs", "logarithms", "unclear"}
+        "logarithms": values with fractions, none above 20, as log-normalised expression has. "reads": the median of the
+        counts above zero is at least 20, and yet at least a tenth of all is zero, as amplification makes it. "UMIs":
+        this median is at most 3.
     median : float
         Of the counts above zero.
     zeros : float
@@ -59,6 +62,8 @@ def count_kind(counts: Counts) -> CountKind:
     positive = values[values > 0]
     if not len(positive):
         return CountKind("unclear", np.nan, 1.0)
+    if positive.max() <= LOGARITHMS_TO and (positive != np.rint(positive)).any():
+        return CountKind("logarithms", float(np.median(positive)), np.nan)
     median, zeros = float(np.median(positive)), 1 - len(positive) / (some.shape[0] * some.shape[1])
     if median >= READS_FROM and zeros >= ZEROS_OF_READS:
         return CountKind("reads", median, zeros)
@@ -90,6 +95,17 @@ def describe_threshold(counts: Counts, detection_threshold: float) -> str | None
             f"detected, give detection_threshold={UMIS_THRESHOLD}"
         )
     return None
+
+
+def describe_logarithms(counts: Counts) -> str | None:
+    """Say in plain words that counts look like logarithms; None if they do not."""
+    if count_kind(counts).kind != "logarithms":
+        return None
+    return (
+        f"counts holds fractions, and no value above {LOGARITHMS_TO}: it looks like log-normalised expression, whose "
+        "depth would be divided out, and logarithms taken, a second time. Give raw counts: a layer of the AnnData, "
+        "adata.raw, or the table before normalisation"
+    )
 
 
 def warn_of_threshold(counts: Counts, detection_threshold: float) -> None:

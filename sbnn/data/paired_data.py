@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
+#: Names that tables of results give to all features, and to all cells: no feature or family may be called so.
+RESERVED_NAMES = {"feature_names": "all features", "cell_families": "all cells"}
+
 
 def check_paired(data: object, name: str = "data") -> None:
     """Raise ValueError unless `data` is PairedData."""
@@ -102,6 +105,9 @@ class PairedData:
         for name in ("cell_types", "cell_families", "donors"):
             if getattr(self, name) is not None:
                 set_field(self, name, check_labels(getattr(self, name), self.cell_names, name))
+        for name, reserved in RESERVED_NAMES.items():
+            if getattr(self, name) is not None and reserved in getattr(self, name):
+                raise ValueError(f"{name} has {reserved!r}, by which tables of results name the whole: rename it")
         self._check_measured(n_cells, n_genes, n_features)
         set_field(self, "feature_transforms", check_transforms(self.feature_transforms, self.feature_names))
         self._check_colors("cell_types", "type_colors")
@@ -267,7 +273,7 @@ class PairedData:
             Key of `adata.obsm`, or columns of `adata.obs`. If `obsm` holds an array, `uns["<key>_names"]` names its
             columns; `uns["<key>_units"]` are units, "" for none.
         counts : str or None
-            Layer that holds counts; None for `adata.X`.
+            Layer that holds counts; None: the layer "counts" if there is one, else `adata.X`; "X" for `adata.X`.
         genes : int, str, sequence of str or None
             As in `from_tables`; or a bool column of `adata.var`, for example "highly_variable".
         **more
@@ -303,7 +309,7 @@ class PairedData:
         x, y : str
             Modalities of genes and of features.
         counts : str or None
-            Layer of modality `x` that holds counts; None for its X.
+            Layer of modality `x` that holds counts; None and "X" as in `from_anndata`.
         genes, **more
             As in `from_anndata`; columns of the obs of modality `x`.
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+#: Share of the genes of the model that cells may lack if it reads none of them: depth changes little.
+_FEW = 0.05
+
+
 class ReadsGenes(Protocol):
     """What is read of a fitted PairedModel."""
 
@@ -85,7 +89,8 @@ def values_and_names(
     if hasattr(cells, "mod") and hasattr(cells, "obs_names"):
         raise ValueError(f"cells is a MuData: give the modality that holds the genes, one of {preview(cells.mod)}")
     if hasattr(cells, "obs_names") and hasattr(cells, "var_names"):
-        return counts_of(cells, layer), cells.var_names.to_numpy(str), cells.obs_names.to_numpy(str)
+        layer = layer if raw or layer is not None else "X"
+        return counts_of(cells, layer, "cells"), cells.var_names.to_numpy(str), cells.obs_names.to_numpy(str)
     raise ValueError(
         f"cells must be a DataFrame, an AnnData or PairedData, which name their genes, got {type(cells).__name__}"
     )
@@ -137,13 +142,16 @@ def align_cells(
 
 
 def _report_lacking(model, present, fill_missing):
-    """Warn of genes that cells lack if these may be filled; else raise ValueError."""
+    """Warn of genes that cells lack if these may be filled, or are not read; else raise ValueError."""
     lacking = model.gene_names_[~present]
     n_lost = int((model.estimator_.selected_ & ~present).sum())
     report = (
         f"the cells lack {len(lacking)} of the {len(present)} genes of the model, {n_lost} of the "
         f"{int(model.estimator_.selected_.sum())} selected: {preview(lacking)}"
     )
+    if n_lost == 0 and not fill_missing and len(lacking) <= _FEW * len(present):
+        warn(f"{report}; the model reads none of these, and depth is estimated from the others")
+        return
     if not fill_missing:
         raise ValueError(f"{report}; fill_missing=True sets them to their training mean")
     warn(f"{report}; they are set to their training mean")

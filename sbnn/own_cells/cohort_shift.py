@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import pandas as pd
 from sbnn._checks import check_whole, preview, warn
 from sbnn.data.cell_labels import UNKNOWN, check_labels
 from sbnn.data.paired_data import PairedData
-from sbnn.own_cells.aligned_cells import AlignedCells
+from sbnn.own_cells.fitted_parts import FittedParts
 from sbnn.validation.cohort_tests import compare_cells, draw_old_units, exchange_units
 from sbnn.validation.significance import benjamini_hochberg
 
@@ -74,16 +74,8 @@ class CohortShift:
     __repr__ = __str__
 
 
-class PairedShift:
+class PairedShift(FittedParts):
     """The methods of `sbnn.PairedModel` that compare new cells with the training cells."""
-
-    estimator_: Any
-    selected_genes_: Any
-    training_genes_: np.ndarray
-    training_donors_: np.ndarray | None
-
-    def _align(self, cells: Any, layer: str | None, fill_missing: bool) -> AlignedCells:
-        raise NotImplementedError
 
     def shift(
         self,

@@ -15,6 +15,7 @@ from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.data.preprocessing import normalise_counts
 from sbnn.figures.embedding import tsne
 from sbnn.figures.explorer import CELLS, GENES, MEASURED, PREDICTED, CellClasses, CellValues, explorer_page
+from sbnn.figures.gene_labels import shown_genes
 from sbnn.own_cells.explored_cells import (
     Z_SCORE,
     ExploredCells,
@@ -171,7 +172,9 @@ def _shown_genes(cells, more):
     if isinstance(more, str):
         raise ValueError(f"genes must be a list of names, got the text {more!r}: give [{more!r}]")
     more = check_named(more, "genes").tolist() if len(more) else []
-    unknown = [gene for gene in more if gene not in set(cells.data.gene_names.tolist())]
+    names = cells.data.gene_names.tolist()
+    more = [dict(zip(shown_genes(names), names, strict=True)).get(gene, gene) for gene in more]
+    unknown = [gene for gene in more if gene not in set(names)]
     if unknown:
         raise ValueError(
             f"genes that data does not have: {preview(unknown)}; it has {preview(cells.data.gene_names, 3)}"
@@ -182,7 +185,8 @@ def _shown_genes(cells, more):
 def _values_of(cells: ExploredCells, genes: list[str]) -> list[CellValues]:
     """Return everything that has one number per cell."""
     expression, unit = _expression(cells.data, genes)
-    values = [CellValues(GENES, gene, column, unit) for gene, column in zip(genes, expression.T, strict=True)]
+    names = shown_genes(genes, cells.data.gene_names)
+    values = [CellValues(GENES, gene, column, unit) for gene, column in zip(names, expression.T, strict=True)]
     for group, table in ((MEASURED, cells.measured), (PREDICTED, cells.predicted)):
         for name, column in table.items():
             if column.notna().any():

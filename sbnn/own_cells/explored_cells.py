@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sbnn._checks import check_whole, preview
+from sbnn.data.feature_transforms import own_names, own_units, to_own_units
 from sbnn.data.paired_data import PairedData
 from sbnn.models.r2 import as_columns
 from sbnn.validation.held_out import check_made_from, held_out_rows, maps_of_models, predictions_of_models
@@ -78,16 +79,21 @@ def cells_of_model(model: Any, data: PairedData) -> ExploredCells:
         )
     units: dict[str, str | None]
     if model.features_measured_ is False or data.features is None:
-        measured, units = data.Y, dict.fromkeys([*data.feature_names.tolist(), *model.feature_names_.tolist()], Z_SCORE)
-    else:
-        measured, units = data.features, _by_name(data.feature_names, data.feature_units)
-        units |= {name: unit for name, unit in _by_name(model.feature_names_, model.feature_units_).items() if unit}
+        measured = _table(data.Y, data)
+        units = dict.fromkeys([*data.feature_names.tolist(), *model.feature_names_.tolist()], Z_SCORE)
+    else:  # in the units in which the model predicts: not as logarithms
+        names = own_names(data.feature_names, data.feature_transforms)
+        measured = _table(to_own_units(data.features, data.feature_transforms), data).set_axis(names, axis=1)
+        units = _by_name(names, own_units(data.feature_units, data.feature_transforms))
+        theirs = own_units(model.feature_units_, model.feature_transforms_)
+        own = _by_name(own_names(model.feature_names_, model.feature_transforms_), theirs)
+        units |= {name: unit for name, unit in own.items() if unit}
     is_ensemble = getattr(model.estimator_, "members_", None) is not None
     return ExploredCells(
         data=data,
         coordinates=Z.to_numpy(),
         genes=_by_norm(model.estimator_, model.gene_names_),
-        measured=_table(measured, data),
+        measured=measured,
         predicted=model.predict(data),
         units=units,
         notes={},
@@ -151,12 +157,13 @@ def cells_of_result(result: CrossValidation, data: PairedData, model: str | None
     target, units = _features_of(data)
     predicted, view, about = _predictions_of_result(alone, data, model, fold, target)
     held_out = np.isin(shown, split.test)
+    order = _best_first(result, model, data.feature_names)
     return ExploredCells(
         data=data.subset(shown),
         coordinates=coordinates[shown],
         genes=_genes_of_fold(result, model, fold),
-        measured=_table(target, data).iloc[shown],
-        predicted=_table(predicted, data).iloc[shown],
+        measured=_table(target, data).iloc[shown][order],
+        predicted=_table(predicted, data).iloc[shown][order],
         units=units,
         notes=_notes_of(result, model),
         spread=_spread_of_fold(result, places[0], fold, view, shown),
@@ -170,9 +177,7 @@ def _predictions_of_result(result, data, model, fold, target):
     if any(len(one.test) for one in result.folds):
         rows = held_out_rows(result, data)
         predicted = _mean_by_cell(predictions_of_models(result, data, rows)[model], rows, target)
-        about = (
-            f"Map: {model} in fold {fold} of {len(result.folds)}, counted from 0. Predictions are of held-out cells, "
-        )
+        about = f"Map: {model} in one of {len(result.folds)} folds (fold={fold}). Predictions are of held-out cells, "
         return predicted, rows.views[fold], f"{about}each by a model that had not seen it."
     view = view_folds(data, result.folds, FoldProtocol.read(result.protocol))[fold]
     table = result.predictions[(result.predictions["model"] == model) & (result.predictions["fold"] == fold)]
@@ -190,12 +195,21 @@ def _genes_of_fold(result, model, fold):
     return table.sort_values("norm", ascending=False, kind="stable")["gene"].tolist()
 
 
-def _notes_of(result, model):
-    """How well each feature of held-out cells is predicted, the mean over folds."""
+def _scores_of(result, model):
+    """R2 of each feature of held-out cells, the mean over folds; empty if there is none."""
     table = result.feature_scores
-    if not len(table):
-        return {}
-    scores = table[table["model"] == model].groupby("feature")["r2_test"].mean()
+    return table[table["model"] == model].groupby("feature")["r2_test"].mean() if len(table) else pd.Series(dtype=float)
+
+
+def _best_first(result, model, names):
+    """Names of features, the one that is predicted best first."""
+    scores = _scores_of(result, model).reindex(names)
+    return scores.sort_values(ascending=False, kind="stable").index.tolist()
+
+
+def _notes_of(result, model):
+    """How well each feature of held-out cells is predicted, in words."""
+    scores = _scores_of(result, model)
     return {name: f"R² {score:.2f} in held-out cells" for name, score in scores.items() if np.isfinite(score)}
 
 

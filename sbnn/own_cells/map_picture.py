@@ -213,7 +213,7 @@ def _held_out_map(scores, places):
         coordinates=coordinates @ turn,
         held_out=held_out,
         cells=_table_of(shown.data),
-        title=f"held-out cells, fold {scores.fold}",
+        title=f"held-out cells (fold={scores.fold})",
         about=f"in colour: {n_held_out} held-out cells; grey: {len(held_out) - n_held_out} training cells",
     )
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
 
 from sbnn._checks import check_coverage
 from sbnn._hints import PathLike
-from sbnn.data.feature_transforms import Transforms, own_names, to_own_units
+from sbnn.data.feature_transforms import own_names, to_own_units
 from sbnn.data.paired_data import PairedData, check_paired
-from sbnn.data.preprocessing import Preprocessor, fit_preprocessor
-from sbnn.models.cross_conformal import N_FOLDS, Calibration, Interval
-from sbnn.own_cells.aligned_cells import AlignedCells
+from sbnn.data.preprocessing import fit_preprocessor
+from sbnn.models.cross_conformal import N_FOLDS, Interval
+from sbnn.own_cells.fitted_parts import FittedParts
 from sbnn.own_cells.moments_file import same_moments
 from sbnn.validation.intervals import calibrate_paired
 
@@ -21,24 +21,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-class PairedIntervals:
+class PairedIntervals(FittedParts):
     """The methods of `sbnn.PairedModel` that concern prediction intervals."""
-
-    estimator_: Any
-    preprocessor_: Preprocessor
-    gene_names_: np.ndarray
-    feature_names_: np.ndarray
-    training_genes_: np.ndarray
-    features_measured_: bool | None
-    feature_transforms_: Transforms | None
-    recalibration_: pd.DataFrame | None
-    calibration_: Calibration | None
-
-    def _check_fitted(self) -> None:
-        raise NotImplementedError
-
-    def _align(self, cells: Any, layer: str | None, fill_missing: bool) -> AlignedCells:
-        raise NotImplementedError
 
     def calibrate(
         self,

@@ -140,7 +140,8 @@ class PairedModel(PairedShift, PairedRecalibration, PairedIntervals, PairedPictu
         cells : DataFrame (cells x genes), AnnData or PairedData
             Counts, or expression if the model was fitted without counts; genes are found by name, in any order.
         layer : str, optional
-            Layer of an AnnData that holds the counts; its X if None.
+            Layer of an AnnData that holds the counts; None: the layer "counts" if there is one, else its X; "X" for its
+            X. A model that was fitted without counts takes X.
         fill_missing : bool
             Set genes that `cells` lack to the mean of the training cells, instead of raising an error.
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from sklearn.neighbors import NearestNeighbors
 
 from sbnn._checks import preview
-from sbnn.data.feature_transforms import Transforms, own_names
+from sbnn.data.feature_transforms import own_names
 from sbnn.data.paired_data import PairedData, check_paired
-from sbnn.data.preprocessing import Preprocessor
 from sbnn.figures.gene_labels import shown_genes
-from sbnn.own_cells.aligned_cells import AlignedCells
+from sbnn.own_cells.fitted_parts import FittedParts
 from sbnn.own_cells.gene_shares import chose_together, gene_shares
 
 if TYPE_CHECKING:
@@ -25,31 +24,8 @@ if TYPE_CHECKING:
 _SAME_CELL = 1e-3
 
 
-class PairedPicture:
+class PairedPicture(FittedParts):
     """The methods of `sbnn.PairedModel` that draw and describe it."""
-
-    estimator: Any
-    estimator_: Any
-    preprocessor_: Preprocessor
-    gene_names_: np.ndarray
-    feature_names_: np.ndarray
-    training_genes_: np.ndarray
-    features_measured_: bool | None
-    feature_transforms_: Transforms | None
-
-    def _check_fitted(self) -> None:
-        raise NotImplementedError
-
-    @property
-    def selected_genes_(self) -> np.ndarray:
-        """See `sbnn.PairedModel`."""
-        raise NotImplementedError
-
-    def _align(self, cells: Any, layer: str | None, fill_missing: bool) -> AlignedCells:
-        raise NotImplementedError
-
-    def _measured_features(self, data: PairedData) -> np.ndarray:
-        raise NotImplementedError
 
     @property
     def gene_frequency_(self) -> pd.Series:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from sbnn._checks import check_same_cells, preview
-from sbnn.data.feature_transforms import Transforms, from_own_units, own_names, own_units, to_own_units
+from sbnn.data.feature_transforms import from_own_units, own_names, own_units, to_own_units
 from sbnn.data.paired_data import PairedData, check_paired
-from sbnn.data.preprocessing import Preprocessor
-from sbnn.own_cells.aligned_cells import AlignedCells
+from sbnn.own_cells.fitted_parts import FittedParts
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -94,20 +93,8 @@ def _shrunken(estimates, variances, used):
     return np.where(used, estimates * between / (between + np.maximum(variances, 1e-12)), 0)
 
 
-class PairedRecalibration:
+class PairedRecalibration(FittedParts):
     """The method of `sbnn.PairedModel` that adapts its predictions to another cohort."""
-
-    estimator_: Any
-    preprocessor_: Preprocessor
-    feature_names_: np.ndarray
-    feature_units_: tuple[str | None, ...] | None
-    features_measured_: bool | None
-    feature_transforms_: Transforms | None
-    calibration_: Any
-    recalibration_: pd.DataFrame | None
-
-    def _align(self, cells: Any, layer: str | None, fill_missing: bool) -> AlignedCells:
-        raise NotImplementedError
 
     def recalibrate(
         self,

@@ -4,7 +4,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,9 @@ from tqdm.auto import tqdm
 
 from sbnn._hints import PathLike
 from sbnn.data.paired_data import PairedData
-from sbnn.models.latent_regressor import LatentRegressorMixin
 from sbnn.own_cells.explore import explore
 from sbnn.reporting.answer import Answer, answer_from
-from sbnn.reporting.contest import CLASS_MEANS, Splits, classes_of, contestants, network_genes
+from sbnn.reporting.contest import LABELS_ONLY, Splits, class_of, classes_of, contestants, network_genes
 from sbnn.reporting.finished import Tables, finished
 from sbnn.reporting.genes import (
     frequency_table,
@@ -29,7 +28,14 @@ from sbnn.reporting.genes import (
     stability_tables,
 )
 from sbnn.reporting.modes import Mode
-from sbnn.reporting.scores import difference_table, feature_table, score_models, score_table, within_class_table
+from sbnn.reporting.scores import (
+    difference_table,
+    feature_table,
+    gain_table,
+    score_models,
+    score_table,
+    within_class_table,
+)
 from sbnn.validation.coverage import coverage_table
 from sbnn.validation.dispatch import hide_bar
 from sbnn.validation.guards import Finding, check_data
@@ -62,17 +68,18 @@ class Analysis:
     findings : list of Finding
         What misleads in the data.
     tables : dict of DataFrame
-        By name: `checks`, `folds`, `scores`, `differences`, `features`, `within_class`, `choices`, `genes`,
-        `stability`, `substitutes`, `frequencies`, `importance`, `importance_total`, `importance_scores`, `intervals`.
+        By name: `checks`, `folds`, `scores`, `differences`, `features`, `features_by_model`, `beyond_class`,
+        `within_class`, `choices`, `genes`, `stability`, `substitutes`, `frequencies`, `importance`, `importance_total`,
+        `importance_scores`, `intervals`.
     answer : Answer
     gene_model : str or None
         The model whose genes and map are shown; None if no model selects genes.
     map_html : str
         The page of the interactive map; empty without a map.
-    models : list of dict
-        Settings of all models (`CrossValidation.models`).
-    setting : estimator or None
-        The setting of the recommended model that most folds chose, if `sbnn.PairedModel` takes it.
+    result : CrossValidation
+        Of all models.
+    estimators : dict
+        Name of a model -> unfitted estimator with the settings that most folds chose.
     notes : list of str
         What could not be computed, and why.
     """
@@ -85,8 +92,8 @@ class Analysis:
     answer: Answer
     gene_model: str | None
     map_html: str
-    models: list[dict[str, Any]]
-    setting: BaseEstimator | None
+    result: CrossValidation
+    estimators: dict[str, BaseEstimator]
     notes: list[str] = field(default_factory=list)
 
 
@@ -157,8 +164,12 @@ def analyse(
     with steps.step("differences between models"):
         tables = finished(store, "scores", made_from, lambda: _score_tables(result, data, splits, mode))
         answer = answer_from(data, splits, tables)
+        tables["features_by_model"] = result.by_feature().reset_index()
         tables |= finished(store, "features", made_from, lambda: _of_best(result, data, splits, mode, answer))
-        answer = answer_from(data, splits, tables)
+        answer = answer_from(data, splits, tables, findings)
+        if mode.shorten != 1:
+            trial = f"A trial: networks were trained for {mode.shorten:g} times their epochs."
+            answer = replace(answer, sentences=(*answer.sentences, trial))
     notes = _notes(models, tables["scores"], mode)
     sparse = sparse_models(tables["scores"], result, data.n_genes)
     gene_model = sparse[0] if sparse else None
@@ -182,10 +193,8 @@ def analyse(
     with steps.step("map"):
         map_html = "" if gene_model is None else _map_of(result, data, gene_model)
     tables = _in_order({**tables, **_descriptions(result, data, findings)})
-    setting = None
-    if answer.recommended in models and isinstance(models[answer.recommended][0], LatentRegressorMixin):
-        setting = _most_often_chosen(result, models, answer.recommended)
-    return Analysis(data, splits, mode, findings, tables, answer, gene_model, map_html, result.models, setting, notes)
+    chosen = {name: _most_often_chosen(result, models, name) for name in models}
+    return Analysis(data, splits, mode, findings, tables, answer, gene_model, map_html, result, chosen, notes)
 
 
 def _fit(data, models, splits, mode, random_state, running, steps):
@@ -199,8 +208,9 @@ def _fit(data, models, splits, mode, random_state, running, steps):
 
 
 def _score_tables(result, data, splits, mode):
-    """Scores of all models, and differences between them."""
+    """Scores of all models, differences between them, and what genes add to the class."""
     return {
+        "beyond_class": gain_table(result, data, splits, mode.n_bootstrap),
         "scores": score_table(result, data, splits, mode.n_bootstrap),
         "differences": difference_table(result, data, splits, mode.n_bootstrap),
     }
@@ -208,8 +218,7 @@ def _score_tables(result, data, splits, mode):
 
 def _of_best(result, data, splits, mode, answer):
     """Scores by feature, and within classes, of the best model that reads genes; coverage of all."""
-    classes = {name: of for of, name in CLASS_MEANS.items()}
-    coverage = coverage_table(result, data, COVERAGE, of=classes.get(answer.best_of_classes, "cell_families"))
+    coverage = coverage_table(result, data, COVERAGE, of=class_of(answer.best_of_classes or "family"))
     if answer.best_of_genes is None:
         return {"intervals": coverage}
     settings = splits, answer.best_of_genes
@@ -246,8 +255,9 @@ def _descriptions(result: CrossValidation, data: PairedData, findings: Sequence[
 
 
 _ORDER = (
-    "checks", "folds", "scores", "differences", "features", "within_class", "choices", "genes", "stability",
-    "substitutes", "frequencies", "importance", "importance_total", "importance_scores", "intervals",
+    "checks", "folds", "scores", "differences", "features", "features_by_model", "beyond_class", "within_class",
+    "choices", "genes", "stability", "substitutes", "frequencies", "importance", "importance_total",
+    "importance_scores", "intervals",
 )  # fmt: skip
 
 
@@ -262,6 +272,6 @@ def _notes(models, scores, mode):
     notes = [f"{name} has no R² in every fold (its training diverged) and takes no part." for name in lost]
     if mode.more_models and "extra trees" not in models:
         notes.append("Extra trees were left out: they learn from cells without missing values, of which there are few.")
-    if not any(name in models for name in CLASS_MEANS.values()):
+    if not any(name in models for name in LABELS_ONLY):
         notes.append("No classes of cells (types, families) were given: genes cannot be compared with the class.")
     return notes

@@ -1,13 +1,14 @@
 """The answer in plain words: can features be told from genes, better than from the class, with which model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from sbnn.data.paired_data import PairedData
-from sbnn.reporting.contest import BY_SIMPLICITY, CLASS_MEANS, LINEAR, Splits
+from sbnn.reporting.contest import BY_SIMPLICITY, LABELS_ONLY, LINEAR, WITH_CLASS, Splits, alone_and_with_genes
+from sbnn.validation.guards import Finding
 
 #: What is recommended if no model predicts better: R2 is 0 by definition.
 MEAN = "mean of all cells"
@@ -19,14 +20,25 @@ CLASS_WORDS = {"cell_families": "family", "cell_types": "type"}
 LEADS = (
     "Can the features be told from genes?",
     "Better than from the class?",
+    "More than the class?",
+    "Careful:",
+    "Which features?",
     "Recommended:",
     "Not told apart from it:",
     "How many genes?",
     "How sure?",
 )
+#: Findings of `check_data` that cast doubt on the scores themselves.
+CASTS_DOUBT = ("normalised counts", "features made of counts", "depth")
+#: Features that the answer names.
+_BEST_TOLD, _NOT_TOLD = 3, 6
 _WORDS = {
     "family mean": "the mean of the cell's family",
+    "family mean, shrunken": "the mean of the cell's family, shrunken where it has few cells",
     "type mean": "the mean of the cell's type",
+    "type mean, shrunken": "the mean of the cell's type, shrunken where it has few cells",
+    "family + genes": "the linear model of family and genes",
+    "type + genes": "the linear model of type and genes",
     "sRRR-2": "the sparse linear model sRRR-2",
     "ridge": "the linear model ridge",
     "sBNN-2": "the network sBNN-2",
@@ -68,7 +80,9 @@ class Answer:
         return "\n".join([self.headline, *self.sentences])
 
 
-def answer_from(data: PairedData, splits: Splits, tables: Mapping[str, pd.DataFrame]) -> Answer:
+def answer_from(
+    data: PairedData, splits: Splits, tables: Mapping[str, pd.DataFrame], findings: Sequence[Finding] = ()
+) -> Answer:
     """Return the answer that the tables of a report give.
 
     Parameters
@@ -77,15 +91,18 @@ def answer_from(data: PairedData, splits: Splits, tables: Mapping[str, pd.DataFr
         For its numbers of cells, genes and features.
     splits : Splits
     tables : dict of DataFrame
-        `scores` and `differences`; with `within_class`, it is said what genes tell within classes.
+        `scores` and `differences`; with `within_class`, it is said what genes tell within classes, with `features`,
+        which features they tell.
+    findings : sequence of Finding
+        From `sbnn.check_data`: those that cast doubt on the scores themselves are repeated in the answer.
 
     Returns
     -------
     Answer
     """
     scores = tables["scores"].dropna(subset="r2").set_index("model")
-    means = [name for name in scores.index if name in CLASS_MEANS.values()]
-    readers = [name for name in scores.index if name not in means]
+    means = [name for name in scores.index if name in LABELS_ONLY]
+    readers = [name for name in scores.index if name not in (*means, *WITH_CLASS)]
     best = scores.index[0] if len(scores) and scores["r2"].iloc[0] > 0 else MEAN
     reader, of_class = (names[0] if names else None for names in (readers, means))
     alike = _alike(best, scores, tables["differences"])
@@ -96,8 +113,11 @@ def answer_from(data: PairedData, splits: Splits, tables: Mapping[str, pd.DataFr
     sentences = [
         *parts.from_genes(reader),
         *parts.beyond_class(reader, of_class),
+        *parts.more_than_class(tables.get("beyond_class", pd.DataFrame())),
+        *(f"Careful: {one.message}." for one in findings if one.name in CASTS_DOUBT),
+        *parts.features(reader, tables.get("features", pd.DataFrame())),
         *parts.recommendation(best, alike, simplest),
-        *parts.linear_or_network(),
+        *parts.linear_or_network({best, *alike}),
         *parts.genes(best),
         *parts.certainty(),
     ]
@@ -188,8 +208,16 @@ class _Parts:
         _, low, high = difference(self.differences, reader, of_class)
         return 1 if low > 0 else -1 if high < 0 else 0
 
+    def added(self):
+        """Gain of class and genes together over the class alone, with its interval; None without such models."""
+        pair = alone_and_with_genes(self.scores.index)
+        if pair is None or pair[0] not in self.scores.index:
+            return None
+        return difference(self.differences, pair[1], pair[0])
+
     def headline(self, reader, of_class, best, simplest):
         told, against = self.told(reader), self.against_class(reader, of_class)
+        adds = self.added() is not None and self.added()[1] > 0
         if told < 0:
             first = "Genes tell nothing about these features here"
             first += ", and the class predicts them better" if against == -1 else ""
@@ -198,8 +226,10 @@ class _Parts:
         else:
             first = {
                 1: "Genes tell these features, and better than the class does",
-                0: "Genes tell these features, about as well as the class does",
-                -1: "Genes tell these features, but the class tells them better",
+                0: f"Genes tell these features, about as well as the class does{', and add to it' if adds else ''}",
+                -1: "Genes tell these features; the class tells them better, but genes add to it"
+                if adds
+                else "Genes tell these features, but the class tells them better",
                 None: "Genes tell these features",
             }[against]
         chosen = f"Recommended: {best}" if best != MEAN else "No model is recommended: take the mean of all cells"
@@ -241,11 +271,51 @@ class _Parts:
             share = with_interval(row.within_r2, row.low, row.high)
             if not np.isfinite(row.within_r2):
                 continue
-            if row.low > 0:
-                more = f"genes tell something that the {kind} does not"
+            if self.added() is not None:  # that is the better test
+                more = ""
+            elif row.low > 0:
+                more = f": genes tell something that the {kind} does not"
             else:
-                more = f"it is not shown that genes tell anything more than the {kind}"
-            yield f"Among cells of one {kind}, the R² of {reader} is {share}: {more}."
+                more = f": it is not shown that genes tell anything more than the {kind}"
+            yield f"Among cells of one {kind}, the R² of {reader} is {share}{more}."
+
+    def more_than_class(self, by_feature):
+        gain = self.added()
+        if gain is None or not np.isfinite(gain[0]):
+            return
+        alone, both = alone_and_with_genes(self.scores.index)
+        start = f"{words_for(both)} has an R² of {self.score(both)}"
+        start = start[0].upper() + start[1:]
+        if gain[1] > 0:
+            yield (
+                f"More than the class? Yes. {start}, higher by {with_interval(*gain)} than {words_for(alone)}: "
+                "genes tell something that the class does not."
+            )
+        else:
+            yield (
+                f"More than the class? Not shown. {start}, which differs by {with_interval(*gain, signed=True)} from "
+                f"{words_for(alone)}."
+            )
+        more = by_feature[by_feature["low"] > 0] if len(by_feature) > 1 else by_feature
+        if len(by_feature) > 1 and len(more):
+            listed = ", ".join(
+                f"{row.feature} +{number(row.difference)} ({number(row.low)} to {number(row.high)})"
+                for row in more.head(_NOT_TOLD).itertuples()
+            )
+            yield (
+                f"Genes add to the class in {len(more)} of {len(by_feature)} features (interval above 0, each by "
+                f"itself): {listed}{', ...' if len(more) > _NOT_TOLD else ''}."
+            )
+
+    def features(self, reader, table):
+        if self.told(reader) < 0 or len(table) < 2:
+            return
+        best = [f"{row.feature} ({number(row.r2)})" for row in table[table["low"] > 0].head(_BEST_TOLD).itertuples()]
+        rest = table.loc[~(table["low"] > 0), "feature"].tolist()
+        told = f"{len(table) - len(rest)} of {len(table)} are told by {reader} (their interval is above 0)"
+        told += f", best of all {', '.join(best)}" if best else ""
+        shown = ", ".join(rest[:_NOT_TOLD]) + (f" and {len(rest) - _NOT_TOLD} more" if len(rest) > _NOT_TOLD else "")
+        yield f"Which features? {told}{f'; not shown to be told: {shown}' if rest else ''}."
 
     def recommendation(self, best, alike, simplest):
         if best == MEAN:
@@ -256,47 +326,51 @@ class _Parts:
             return
         n_models = len(self.scores)
         needs = ""
-        if best in CLASS_MEANS.values():
-            needs = " It needs the class of a cell, and reads no gene."
-            readers = [name for name in self.scores.index if name not in CLASS_MEANS.values()]
+        if best in (*LABELS_ONLY, *WITH_CLASS):
+            needs = " It needs the class of a cell" + (", and reads no gene." if best in LABELS_ONLY else " as well.")
+            readers = [name for name in self.scores.index if name not in (*LABELS_ONLY, *WITH_CLASS)]
             if self.told(readers[0] if readers else None) > 0:
                 needs += f" For cells without a class: {words_for(readers[0])}, {self.score(readers[0])}."
         yield (
             f"Recommended: {words_for(best)}. Of {n_models} models it has the best R² on {self.splits.of_whom}, "
-            f"{self.score(best)}, with all settings chosen inside of the training cells (nested).{needs}"
+            f"{self.score(best)}; models, and settings where there is a choice, are those of the training cells.{needs}"
         )
         others = [name for name in alike if name != MEAN]
         if others:
-            listed = ", ".join(f"{name}, {_short(*difference(self.differences, best, name))}" for name in others)
+            listed = ", ".join(f"{name}, {_lower(*difference(self.differences, best, name))}" for name in others)
             yield (
-                f"Not told apart from it: {listed} (the difference in R²; its interval includes 0, or R² is within one "
+                f"Not told apart from it: {listed} (R²; the interval of the difference includes 0, or R² is within one "
                 f"standard error). The simplest of them all is {words_for(simplest)}."
             )
         if MEAN in alike:
             yield f"The interval of its R² includes 0: it may be no better than {words_for(MEAN)}, the simplest of all."
 
-    def linear_or_network(self):
+    def linear_or_network(self, alike):
         linear = [name for name in self.scores.index if name in LINEAR]
         networks = [name for name in self.scores.index if name.startswith("sBNN")]
         if not linear or not networks or max(self.scores.loc[linear[0], "r2"], self.scores.loc[networks[0], "r2"]) <= 0:
             return
         gain = difference(self.differences, linear[0], networks[0])
-        start = f"With {self.data.n_cells} cells"
-        if gain[1] > 0:
+        start = f"Of models that read genes alone, with {self.data.n_cells} cells"
+        told_apart = not {linear[0], networks[0]} <= alike  # else the sentence before says that they are not
+        if told_apart and gain[1] > 0:
             yield (
-                f"{start} the linear model {linear[0]} predicts better than the network {networks[0]}, by "
-                f"{_short(*gain)}: use it."
+                f"{start} the linear model {linear[0]} predicts better than the network {networks[0]}, whose R² is "
+                f"{_lower(*gain)}: use it."
             )
-        elif gain[2] < 0:
+        elif told_apart and gain[2] < 0:
             yield (
-                f"{start} the network {networks[0]} predicts better than the linear model {linear[0]}, by "
-                f"{_short(-gain[0], -gain[2], -gain[1])}."
+                f"{start} the network {networks[0]} predicts better than the linear model {linear[0]}, whose R² is "
+                f"{_lower(-gain[0], -gain[2], -gain[1])}."
             )
         else:
-            more = "at least as well and is simpler: use it" if gain[0] >= 0 else "about as well, and is simpler"
+            worse, gain = (networks[0], gain) if gain[0] >= 0 else (linear[0], (-gain[0], -gain[2], -gain[1]))
+            more, use = ("at least as well as", ": use it") if worse == networks[0] else ("about as well as", "")
+            reads_all = self.scores.loc[linear[0], "n_genes"] >= self.data.n_genes
+            reads = f", although it reads all {self.data.n_genes} genes" if reads_all else ""
             yield (
-                f"{start} the linear model {linear[0]} predicts {more}. Its difference from the network {networks[0]} "
-                f"is {_short(*gain)}."
+                f"{start} the linear model {linear[0]} predicts {more} the network {networks[0]} (R² of {worse} is "
+                f"{_lower(*gain)}), and is simpler{reads}{use}."
             )
 
     def genes(self, best):
@@ -307,16 +381,16 @@ class _Parts:
             yield f"How many genes? {best} reads {_count(sparse.loc[best, 'n_genes'])} of {self.data.n_genes}."
             return
         start = f"How many genes? {best} reads all {self.data.n_genes}"
-        if best in CLASS_MEANS.values():
+        if best in LABELS_ONLY:
             start = f"How many genes? {best} reads none"
         if not len(sparse):
             yield f"{start}."
             return
         few = sparse.index[0]
-        gain = difference(self.differences, few, best)
+        gain = difference(self.differences, best, few)
         yield (
             f"{start}; with few genes, {few} reads {_count(sparse.loc[few, 'n_genes'])} and has an R² of "
-            f"{self.score(few)}, a difference of {_short(*gain)}."
+            f"{self.score(few)}, {_lower(*gain)}."
         )
 
     def certainty(self):
@@ -335,6 +409,6 @@ def _count(n_genes):
     return f"{n_genes:.0f}" if float(n_genes).is_integer() else f"about {n_genes:.0f}"
 
 
-def _short(value, low, high):
-    """Difference and its interval."""
-    return f"{number(value, True)} ({number(low, True)} to {number(high, True)})"
+def _lower(value, low, high):
+    """By how much an R2 is lower than the best, with the interval."""
+    return f"lower by {number(value)} ({number(low)} to {number(high)})"

@@ -89,7 +89,8 @@ def _parser():
     data.add_argument(
         "--transform",
         metavar="FEATURES",
-        help='"auto" takes logarithms of skewed features; or names, separated by commas (default: features as given)',
+        default="auto",
+        help='"auto" (default): logarithms of skewed features; or names, separated by commas; or "none"',
     )
     data.add_argument(
         "--genes-as-rows", action="store_true", help="counts have a row per gene, even if cells do not tell"

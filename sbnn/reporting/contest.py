@@ -1,5 +1,6 @@
 """What a report compares: the folds whose cells are predicted, and the models, from class means to networks."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +12,10 @@ from sbnn.data.cell_labels import UNKNOWN
 from sbnn.data.paired_data import PairedData
 from sbnn.models.default_network import default_network
 from sbnn.models.latent_regressor import is_network
+from sbnn.models.schedules import get_schedule
 from sbnn.reporting.modes import Mode
 from sbnn.validation.baselines import CLASSES, ClassMean
+from sbnn.validation.class_ridge import ClassRidge
 from sbnn.validation.contestants import honest_models
 from sbnn.validation.folds import Fold, FoldChoice, donors_of, make_folds
 from sbnn.validation.guards import CELLS_PER_GENE
@@ -26,11 +29,18 @@ N_GENES = 25
 NETWORK = "sBNN-2"
 #: Names of the means of classes.
 CLASS_MEANS = {"cell_families": "family mean", "cell_types": "type mean"}
+#: Models that read the class of a cell and no gene; "shrunken": drawn towards the mean of all cells (`ClassRidge`).
+LABELS_ONLY = ("family mean", "family mean, shrunken", "type mean", "type mean, shrunken")
+#: Linear models of class and genes: what genes add to the finest class.
+WITH_CLASS = ("family + genes", "type + genes")
 #: All models, the simplest first: labels, a few genes and a linear map, all genes and a linear model, networks, trees.
-BY_SIMPLICITY = (*CLASS_MEANS.values(), "sRRR-2", "ridge", NETWORK, "sBNN-64", "extra trees")
+BY_SIMPLICITY = (*LABELS_ONLY, "sRRR-2", "ridge", *WITH_CLASS, NETWORK, "sBNN-64", "extra trees")
+#: Penalties on the genes of a model of class and genes, strong ones first.
+_CLASS_ALPHAS = (100.0, 30.0, 10.0, 3.0, 1.0)
 #: Linear models.
 LINEAR = ("sRRR-2", "ridge")
-#: Trees learn from cells without missing values only; below this share of such cells they are left out.
+#: Trees, and models of class and genes, learn from cells without missing values only; below this share of such cells
+#: they are left out.
 _COMPLETE = 0.7
 
 
@@ -161,8 +171,13 @@ def contestants(data: PairedData, mode: Mode, random_state: int) -> dict[str, li
     """
     complete = np.isfinite(data.Y).all(axis=1).mean() >= _COMPLETE
     more = [*(["extra trees"] if complete else []), "sBNN-64"] if mode.more_models else []
-    known = honest_models(data, random_state=random_state)
+    known = honest_models(data, shorten=mode.shorten, random_state=random_state)
     found: dict[str, list[BaseEstimator]] = {CLASS_MEANS[of]: [ClassMean(of)] for of in classes_of(data)}
+    if complete and classes_of(data):
+        finest = classes_of(data)[-1]
+        kind = CLASS_MEANS[finest].removesuffix(" mean")
+        found[f"{kind} mean, shrunken"] = [ClassRidge(finest, columns=())]
+        found[f"{kind} + genes"] = [ClassRidge(finest, alpha) for alpha in _CLASS_ALPHAS]
     found |= {name: known[name] for name in (*LINEAR, *more) if name in known}  # one feature has no sRRR-2
     if not mode.every_penalty and "sRRR-2" in found:
         found["sRRR-2"] = found["sRRR-2"][::2]
@@ -170,11 +185,26 @@ def contestants(data: PairedData, mode: Mode, random_state: int) -> dict[str, li
     if "sBNN-64" in found:
         found["sBNN-64"] = [one for one in found["sBNN-64"] if one.n_selected <= max(number, N_GENES)]
     network = default_network(data.n_cells).set_params(random_state=random_state, n_selected=number)
+    if mode.shorten != 1:
+        network.set_params(schedule=get_schedule(network.schedule).shortened(mode.shorten))
     found[NETWORK] = [network]
     if mode.chooses_number:
         numbers = sorted({number, *(more for more in (10, 50, 100) if more <= min(data.n_genes, data.n_cells))})
         found[NETWORK] = [clone(network).set_params(n_selected=one) for one in numbers]
     return {name: found[name] for name in BY_SIMPLICITY if name in found}
+
+
+def class_of(model: str) -> str:
+    """Return which classes a model reads, "cell_families" or "cell_types", by its name."""
+    return "cell_types" if model.startswith("type") else "cell_families"
+
+
+def alone_and_with_genes(names: Iterable[str]) -> tuple[str, str] | None:
+    """Return the names of the shrunken mean of a class and of the model of class and genes; None if there is none."""
+    for name in names:
+        if name in WITH_CLASS:
+            return name.replace(" + genes", " mean, shrunken"), name
+    return None
 
 
 def network_genes(data: PairedData) -> int:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sbnn.data.containers import import_extra
+from sbnn._checks import preview
+from sbnn.data.containers import counts_of, import_extra
 from sbnn.data.count_kinds import READS_THRESHOLD, UMIS_THRESHOLD, count_kind
 from sbnn.data.named_tables import read_table
 from sbnn.data.paired_data import PairedData
@@ -66,11 +67,13 @@ def read_cells(parsed: Namespace) -> Read:
             raise FileNotFoundError(f"there is no file {path}")
     settings: dict[str, Any] = {"genes": _genes(parsed.genes)}
     settings |= {name: getattr(parsed, option) for option, name in _COLUMNS.items() if getattr(parsed, option)}
-    if parsed.transform:
+    if parsed.transform != "none":
         auto = parsed.transform == "auto"
         settings["transform"] = "auto" if auto else [name.strip() for name in parsed.transform.split(",")]
     if parsed.name:
         settings["name"] = parsed.name
+    elif paths[0].suffix.lower() not in _CONTAINERS:  # a container may have a name of its own
+        settings["name"] = paths[0].name.split(".")[0]
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
         if len(paths) == 1 and paths[0].suffix.lower() in _CONTAINERS:
@@ -128,11 +131,13 @@ def _read_container(path, parsed, settings):
     container = getattr(import_extra(package), read)(path)
     names = _modalities(parsed.modalities, container) if is_mudata else None
     of_genes = container.mod[names["x"]] if names else container
-    layer = parsed.counts or ("counts" if "counts" in of_genes.layers else None)
-    settings = {**settings, **({} if layer is None else {"counts": layer})}
-    if layer is not None and layer not in of_genes.layers:
+    layer = parsed.counts
+    if layer not in (None, "X", *of_genes.layers):
         raise ValueError(f"--counts {layer}: layers are {', '.join(of_genes.layers) or 'none'}")
-    values = of_genes.X if layer is None else of_genes.layers[layer]
+    settings = {**settings, **({} if layer is None else {"counts": layer})}
+    values = counts_of(of_genes, layer)
+    if "name" not in settings and "name" not in container.uns:
+        settings["name"] = path.stem
     threshold, said = _threshold(parsed, values)
     settings["detection_threshold"] = threshold
     if names:
@@ -141,8 +146,15 @@ def _read_container(path, parsed, settings):
         data, asked, kind = PairedData.from_mudata(container, **names, **settings), {**names, **settings}, "mudata"
     else:
         features = parsed.features or "features"
-        if features not in container.obsm and all(name in container.obs for name in features.split(",")):
-            features = features.split(",")
+        columns = [name.strip() for name in features.split(",")]
+        if features not in container.obsm and all(name in container.obs for name in columns):
+            features = columns
+        elif features not in container.obsm:
+            numeric = container.obs.select_dtypes("number").columns
+            raise ValueError(
+                f"--features must name a table of obsm, or columns of obs, got {features!r}: obsm has "
+                f"{preview(list(container.obsm), 12)}, numbers in obs are {preview(numeric, 12)}"
+            )
         data = PairedData.from_anndata(container, features, **settings)
         asked, kind = {"features": features, **settings}, "anndata"
     call = _call(f"PairedData.from_{kind}", [], asked).replace("(", f"({package}.{read}({str(path)!r}), ", 1)
@@ -165,7 +177,7 @@ def _threshold(parsed, counts):
         return float(UMIS_THRESHOLD), ()  # what is wrong with them is said where they are paired
     kind = count_kind(counts).kind
     found = float(READS_THRESHOLD if kind == "reads" else UMIS_THRESHOLD)
-    looks = "are not clearly reads or UMIs" if kind == "unclear" else f"look like {kind}"
+    looks = "are not clearly reads or UMIs" if kind in ("unclear", "logarithms") else f"look like {kind}"
     return found, (f"counts {looks}: a gene is detected with more than {found:g} (--threshold)",)
 
 

@@ -26,6 +26,8 @@ class Mode:
         Resamples of animals (or cells) for intervals.
     n_seeds : int
         Fits with other seeds, and as many on other animals, for the stability of genes; 0: none.
+    shorten : float
+        Epochs of networks and numbers of trees are multiplied by it.
     """
 
     name: str
@@ -37,9 +39,10 @@ class Mode:
     n_repeats: int
     n_bootstrap: int
     n_seeds: int
+    shorten: float = 1.0
 
 
-#: "quick" takes about a minute for 300 cells and 1000 genes on two cores, "full" about an hour.
+#: "quick" takes one to two minutes for 200 to 500 cells and 1000 genes on two idle cores, "full" an hour or more.
 MODES = {
     mode.name: mode
     for mode in (

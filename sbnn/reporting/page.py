@@ -17,6 +17,7 @@ from sbnn.data.feature_transforms import own_names
 from sbnn.figures.importance import plot_gene_importance
 from sbnn.figures.style import STYLE
 from sbnn.models.default_network import SMALL_DATA
+from sbnn.models.latent_regressor import LatentRegressorMixin
 from sbnn.reporting.analysis import COVERAGE, Analysis
 from sbnn.reporting.answer import LEADS, number
 from sbnn.reporting.charts import picture
@@ -29,6 +30,8 @@ from sbnn.storage.results import current_commit, package_versions
 _WIDTH_OF_MEAN = 3.29
 #: Size of figures on the page: their text of 6 to 7 points is then read without a glass.
 _PIXELS_PER_INCH = 140
+#: Notes that begin with an argument keep it as it is written.
+_ARGUMENT = re.compile(r"\w+=|(?:counts|features|cells|genes) (?:holds|has|lacks)\b|detection_threshold")
 _SECTIONS = {
     "answer": "Answer",
     "checks": "Checks of the data",
@@ -103,7 +106,7 @@ def report_page(analysis: Analysis, circumstances: Circumstances) -> str:
         "command": circumstances.command,
         "use": _use(analysis),
         "models": [(name, MODELS[name]) for name in names],
-        "settings": json.dumps(analysis.models, indent=1, ensure_ascii=False, default=_plain),
+        "settings": json.dumps(analysis.result.models, indent=1, ensure_ascii=False, default=_plain),
         "limits": limits(splits, analysis.mode, data.counts is not None),
         "glossary": list(GLOSSARY.items()),
         **score_rows(analysis),
@@ -130,7 +133,7 @@ def _file(name):
 def _beside(notes):
     """Return the notes but for that of logarithms, of which the page tells anyway, as sentences."""
     kept = [note for note in notes if not note.startswith("logarithms to base 10")]
-    return [f"{note[:1].upper()}{note[1:]}." for note in kept]
+    return [f"{note if _ARGUMENT.match(note) else note[:1].upper() + note[1:]}." for note in kept]
 
 
 def _led(sentence):
@@ -234,8 +237,8 @@ def _done(analysis, circumstances):
 
 def _use(analysis):
     """Python that fits the recommended model on all cells; empty if it is none that PairedModel takes."""
-    setting = analysis.setting
-    if setting is None:
+    setting = analysis.estimators.get(analysis.answer.recommended)
+    if not isinstance(setting, LatentRegressorMixin):
         return ""
     kind = type(setting).__name__
     return (

@@ -8,19 +8,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator
 
 from sbnn._checks import check_flag, check_number, check_whole
 from sbnn._hints import PathLike
 from sbnn.data.feature_transforms import Transform, take_logarithms
 from sbnn.data.paired_data import PairedData, check_paired
+from sbnn.data.preprocessing import Preprocessor
 from sbnn.reporting.analysis import Progress, analyse
 from sbnn.reporting.contest import check_enough_cells, outer_folds
 from sbnn.reporting.modes import get_mode
 from sbnn.reporting.page import Circumstances, report_page
 from sbnn.storage.writing import all_or_nothing, write_bytes
 from sbnn.validation.folds import FoldChoice
+from sbnn.validation.result import CrossValidation
 
 #: Name of the file, if none is given.
 DEFAULT_PATH = "report.html"
@@ -43,6 +45,11 @@ class Report:
         others; the same as the CSV files.
     folder : Path
         Where the CSV files are.
+    result : CrossValidation
+        The scores behind it, with predictions of held-out cells; for `PairedModel.plot` and `explore`.
+    estimators : dict
+        Name of a model -> unfitted estimator with the settings that most folds chose, for `PairedModel`; class means
+        and trees are none that it takes.
     """
 
     path: Path
@@ -50,6 +57,8 @@ class Report:
     answer: str
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     folder: Path = Path()
+    result: CrossValidation | None = None
+    estimators: dict[str, BaseEstimator] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Give the answer, and say where the report is."""
@@ -65,6 +74,7 @@ def report(
     transform: Transform = None,
     detection_threshold: float | None = None,
     store: PathLike | None = None,
+    shorten: float = 1.0,
     random_state: int = 42,
     n_jobs: int | None = None,
     progress: bool = True,
@@ -91,7 +101,7 @@ def report(
         The HTML file: one file, which opens in any browser without internet. Tables are written as CSV to a folder
         beside it, "report_tables" for "report.html". Both are replaced, all or nothing, when all is done.
     mode : {"quick", "full"}
-        "quick": about a minute for 300 cells and 1000 genes on two cores. "full", an hour or more: more folds, models,
+        "quick": one to two minutes for 200 to 500 cells on two cores. "full", an hour or more: more folds, models,
         settings (numbers of genes) and permutations, and genes of other seeds and of resampled animals.
     folds : as for `sbnn.cross_validate`, optional
         Outer folds. By default five (full: ten) of whole animals, or of random cells if animals are not known.
@@ -101,6 +111,8 @@ def report(
         That with which variable genes were chosen; only to check whether it fits the counts.
     store : path-like, optional
         Folder for finished fits and tables: after an interruption, the same call resumes from there.
+    shorten : float
+        Epochs of networks are multiplied by it, for trials; the answer says so.
     random_state : int
         Seed of folds and networks.
     n_jobs : int, optional
@@ -126,8 +138,9 @@ def report(
     has an interval that includes 0, or whose mean R2 is within one standard error, are named, and the simplest of them.
     """
     arguments = {"mode": mode, "transform": transform, "detection_threshold": detection_threshold, "store": store}
-    arguments["random_state"] = random_state
-    defaults = {"mode": "quick", "transform": None, "detection_threshold": None, "store": None, "random_state": 42}
+    arguments |= {"shorten": shorten, "random_state": random_state}
+    defaults = {"mode": "quick", "transform": None, "detection_threshold": None, "store": None, "shorten": 1.0}
+    defaults["random_state"] = 42
     shown = [f"{name}={_text(value)}" for name, value in arguments.items() if value != defaults[name]]
     snippet = [
         "from sbnn import PairedData, report",
@@ -145,6 +158,7 @@ def report(
         transform=transform,
         detection_threshold=detection_threshold,
         store=store,
+        shorten=shorten,
         random_state=random_state,
         n_jobs=n_jobs,
         progress=progress,
@@ -165,6 +179,7 @@ def write_report(
     n_jobs: int | None,
     progress: bool,
     snippet: str,
+    shorten: float = 1.0,
     command: str = "",
     notes: Sequence[str] = (),
 ) -> Report:
@@ -172,7 +187,7 @@ def write_report(
 
     Parameters
     ----------
-    data, path, mode, folds, transform, detection_threshold, store, random_state, n_jobs, progress
+    data, path, mode, folds, transform, detection_threshold, store, random_state, n_jobs, progress, shorten
         As for `report`.
     snippet : str
         Python that makes the same report.
@@ -194,6 +209,8 @@ def write_report(
     check_paired(data)
     check_enough_cells(data)
     chosen = get_mode(mode)
+    check_number(shorten, "shorten", above=True)
+    chosen = replace(chosen, shorten=float(shorten))
     check_whole(random_state, "random_state", least=0, most=2**32 - 1)
     check_flag(progress, "progress")
     if detection_threshold is not None:
@@ -215,7 +232,10 @@ def write_report(
             write_bytes(target, html.encode())
     finally:
         steps.close()
-    return Report(target, analysis.answer.recommended, analysis.answer.text, analysis.tables, folder)
+    answer = analysis.answer
+    return Report(
+        target, answer.recommended, answer.text, analysis.tables, folder, analysis.result, analysis.estimators
+    )
 
 
 def with_logarithms(data: PairedData, transform: Transform) -> PairedData:
@@ -244,8 +264,9 @@ def with_logarithms(data: PairedData, transform: Transform) -> PairedData:
             "PairedData that holds them, or leave transform out"
         )
     found = take_logarithms(data.features, data.feature_names, data.feature_units, transform, data.feature_transforms)
-    sds = np.nanstd(found.values, axis=0)
-    Y = (found.values - np.nanmean(found.values, axis=0)) / np.where(sds > 0, sds, 1)
+    scales = Preprocessor(allow_constant=True)
+    scales.fit(expression=data.X, features=found.values, gene_names=data.gene_names, feature_names=found.names)
+    Y = scales.transform_features(found.values)
     changed: dict[str, Any] = {"features": found.values, "feature_names": found.names, "feature_units": found.units}
     return replace(data, Y=Y, feature_transforms=found.transforms, **changed)
 

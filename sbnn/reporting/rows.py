@@ -10,10 +10,12 @@ from markupsafe import Markup
 from sbnn.reporting.analysis import Analysis
 from sbnn.reporting.answer import difference, number
 from sbnn.reporting.charts import Mark, draw_axis, draw_intervals, scale_for
-from sbnn.reporting.contest import CLASS_MEANS
+from sbnn.reporting.contest import LABELS_ONLY
 
 #: Rows of a table, or what else the page takes by name.
 Content = dict[str, Any]
+#: Correlation of the expression of two genes from which on one is listed as a substitute of the other.
+_LEAST_CORRELATION = 0.2
 #: Genes that are listed.
 N_LISTED = 30
 _RESAMPLED = {"fold": "folds", "seed": "other seeds", "donor": "other animals"}
@@ -167,7 +169,7 @@ def _substitutes(table, model):
         if len(chosen):
             break
     found: dict[str, list[Markup]] = {}
-    for row in chosen.itertuples():
+    for row in chosen[chosen["correlation"].abs() >= _LEAST_CORRELATION].itertuples():
         text = Markup('<span class="gene">{}</span> (r {})').format(row.substitute, number(row.correlation))
         found.setdefault(row.gene, []).append(text)
     return {gene: Markup(", ").join(texts) for gene, texts in found.items()}
@@ -175,7 +177,7 @@ def _substitutes(table, model):
 
 def _kind(model):
     """Class of the drawing of a model."""
-    return "class" if model in CLASS_MEANS.values() else "model"
+    return "class" if model in LABELS_ONLY else "model"
 
 
 def _interval(low, high, signed=False):

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 
 from sbnn.data.cell_labels import UNKNOWN
 from sbnn.data.paired_data import PairedData
-from sbnn.reporting.contest import CLASS_MEANS, Splits, networks_among
+from sbnn.reporting.contest import LABELS_ONLY, Splits, alone_and_with_genes, networks_among
 from sbnn.reporting.modes import Mode
 from sbnn.validation.beyond_class import BY_MODEL, beyond_class
 from sbnn.validation.class_scores import ALL_CELLS
@@ -124,7 +124,7 @@ def score_table(result: CrossValidation, data: PairedData, splits: Splits, n_boo
     by_fold["r2_se"] = by_fold["r2_sd"] / np.sqrt(len(result.folds))
     # A model that does not count its genes reads all of them.
     by_fold["n_genes"] = final["n_selected"].agg(lambda numbers: numbers.fillna(data.n_genes).mean())
-    by_fold.loc[by_fold.index.isin(CLASS_MEANS.values()), "n_genes"] = 0
+    by_fold.loc[by_fold.index.isin(LABELS_ONLY), "n_genes"] = 0
     table = table.merge(by_fold.reset_index(), on="model").assign(n_folds=len(result.folds))
     columns = ["model", "r2", "low", "high", "r2_mean", "r2_sd", "r2_se", "n_genes", "n_folds", "unit", "n_units"]
     return table.sort_values("r2", ascending=False, kind="stable", ignore_index=True)[columns]
@@ -135,6 +135,19 @@ def difference_table(result: CrossValidation, data: PairedData, splits: Splits, 
     if len(result.models) < 2:
         return pd.DataFrame(columns=["model", "reference", "difference", "low", "high"])
     return compare(result, data, unit=splits.unit, n_bootstrap=n_bootstrap)
+
+
+def gain_table(result: CrossValidation, data: PairedData, splits: Splits, n_bootstrap: int) -> pd.DataFrame:
+    """Return by how much class and genes together exceed the class alone, by feature, the largest gain first.
+
+    As `sbnn.compare`; empty if there is no model of class and genes.
+    """
+    pair = alone_and_with_genes(entry["model"] for entry in result.models)
+    if pair is None:
+        return pd.DataFrame()
+    settings: dict[str, Any] = {"unit": splits.unit, "by": "feature", "n_bootstrap": n_bootstrap}
+    found = compare(only(result, pair), data, reference=pair[0], **settings)
+    return found.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
 
 
 def feature_table(

@@ -7,6 +7,10 @@ from sbnn.reporting.modes import Mode
 MODELS = {
     "family mean": "the mean of the training cells of the same family; reads a label, no gene",
     "type mean": "the mean of the training cells of the same type; reads a label, no gene",
+    "family mean, shrunken": "the same, of a family with few cells drawn towards the mean of all cells",
+    "type mean, shrunken": "the same, of a type with few cells drawn towards the mean of all cells",
+    "family + genes": "a linear model of the family and of all genes; reads a label and genes",
+    "type + genes": "a linear model of the type and of all genes; reads a label and genes",
     "sRRR-2": "sparse reduced-rank regression: a few genes, combined linearly to a map of two dimensions",
     "ridge": "a linear model of all genes, with a penalty on large weights",
     "sBNN-2": "sparse bottleneck neural networks: a few genes, a map of two dimensions, features from the map; the "

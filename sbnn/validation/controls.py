@@ -21,6 +21,7 @@ from sbnn.validation.execution import Job, Plan
 from sbnn.validation.fit_keys import fit_keys
 from sbnn.validation.folds import Fold, FoldChoice, FoldView, make_folds, view_fold
 from sbnn.validation.given_genes import check_any_genes, named_positions
+from sbnn.validation.protocol import FoldProtocol
 from sbnn.validation.result import CrossValidation
 from sbnn.validation.significance import benjamini_hochberg
 from sbnn.validation.tables import join_tables
@@ -279,6 +280,12 @@ def _genes_of_result(data, result, folds):
         raise ValueError(f"genes must be a cross-validation of one model, got {preview(names)} (result.select)")
     if not len(result.selected):
         raise ValueError("genes is a cross-validation whose model selects no genes: give one with a table `selected`")
+    n_variable = FoldProtocol.read(result.protocol).n_variable_genes
+    if n_variable is not None:
+        warn(
+            f"genes were selected among the {n_variable} most variable of each fold (n_variable_genes), and controls "
+            f"are drawn from all {data.n_genes} genes of the data, less variable ones included: they may be too weak"
+        )
     return result.selected, result.folds
 
 
@@ -291,6 +298,9 @@ def _genes_by_fold(genes):
     missing = {"fold", "gene"} - set(genes)
     if missing:
         raise ValueError(f"genes is a table without the column(s) {preview(sorted(missing))}: it needs fold and gene")
+    if "model" in genes and genes["model"].nunique() > 1:
+        names = genes["model"].unique().tolist()
+        raise ValueError(f"genes is a table of {len(names)} models, {preview(names)}: give the rows of one of them")
     if genes.duplicated(["fold", "gene"]).any():
         raise ValueError("genes is a table with a gene twice in a fold: give the rows of one setting of one model")
     return {fold: part.tolist() for fold, part in genes.groupby("fold")["gene"]}

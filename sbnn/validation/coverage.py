@@ -82,7 +82,8 @@ def coverage_table(
     DataFrame
         `model`; `by` ("all", "feature" or "family", of the families that are known) and `name`: what a row is about;
         `n_values`, observed values of cells with bounds; `coverage`, the share of them inside; `width`, the mean width
-        in SDs of the feature in the training cells (of a result, in all its cells), infinite if one bound is;
+        in SDs of the feature in the training cells (of a result, in all its cells; in units of Y for an estimator
+        without `training`), infinite if one bound is;
         `class_coverage` and `class_width`, the same for the class means (NaN if there are none). In a result, a cell
         counts once for each fold that tests it, and a model without a score in some fold, which has no predictions
         there, has neither coverage nor width (NaN): those of the other folds would be of other cells.
@@ -136,7 +137,8 @@ def _held_of_model(model, data, coverage, training, of, cells, fill_missing):
             raise ValueError("cells are for a PairedModel: other models are given data.X")
         low, high = model.predict_interval(data.X, coverage)
         measured = False
-        Y, sds, names = _features(data, measured), np.ones(data.n_features), data.feature_names
+        Y, names = _features(data, measured), data.feature_names
+        sds = np.ones(data.n_features) if training is None else _sds_of(training)
     bounds = Interval(*(np.asarray(bound, dtype=np.float64).reshape(len(Y), -1) for bound in (low, high)))
     if bounds.low.shape != Y.shape:
         raise ValueError(f"the model predicts {bounds.low.shape[1]} features, but data has {Y.shape[1]}")
@@ -156,6 +158,13 @@ def _held_of_model(model, data, coverage, training, of, cells, fill_missing):
         _labels(training, of), _features(training, measured), groups=donors_of(training)
     )
     return held._replace(of_class=_between(means.predict_interval(_labels(data, of), coverage), Y, sds))
+
+
+def _sds_of(training):
+    """SDs of the features as they are modelled, of the training cells; 1 for constant ones."""
+    check_paired(training, "training")
+    sds = np.nanstd(training.Y, axis=0, dtype=np.float64)
+    return np.where(sds > 0, sds, 1.0)
 
 
 def _between(bounds, Y, sds):

@@ -219,7 +219,32 @@ def _foreign_hash(estimator):
     parts = [estimator, *estimator.get_params(deep=True).values()]
     modules = {base.__module__ for part in parts for base in type(part).__mro__}
     modules |= {str(getattr(part, "__module__", "")) for part in parts}  # of functions and classes
-    return joblib.hash((kind.__module__, code, settings, [_module_text(name) for name in sorted(modules)]))
+    texts = [_module_text(name) for name in sorted(_with_imported(modules))]
+    return joblib.hash((kind.__module__, code, settings, texts))
+
+
+def _with_imported(names):
+    """Add the modules that modules which are not installed import, those of the user that a model is made with."""
+    found, left = set(), list(names)
+    while left:
+        name = left.pop()
+        if name in found:
+            continue
+        found.add(name)
+        module = sys.modules.get(name)
+        if not _is_own(module) or name == "__main__" or name.partition(".")[0] == "sbnn":
+            continue
+        for value in list(vars(module).values()):
+            imported = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None)
+            if isinstance(imported, str) and imported.partition(".")[0] not in sys.stdlib_module_names:
+                left.append(imported)
+    return {name for name in found if name in names or _is_own(sys.modules.get(name))}
+
+
+def _is_own(module):
+    """Whether a module is a file that belongs to no installed package."""
+    file = getattr(module, "__file__", None)
+    return bool(file) and _INSTALLED.isdisjoint(Path(file).parts)
 
 
 def _module_text(name):
@@ -229,7 +254,7 @@ def _module_text(name):
         return name  # pickled by its code, or hashed already
     packages = _packages().get(name.partition(".")[0], [])
     versions = [f"{package} {metadata.version(package)}" for package in sorted(set(packages))]
-    if _INSTALLED.isdisjoint(Path(module.__file__).parts):
+    if _is_own(module):
         with suppress(OSError, TypeError):  # of what is compiled
             versions.append(inspect.getsource(module))
     return "\n".join([name, *versions])

@@ -1,5 +1,6 @@
 """Checks of data before anything is fitted: where a user's numbers would mislead, and which argument to change."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ from sklearn.metrics import adjusted_mutual_info_score
 
 from sbnn._checks import check_flag, check_number, check_whole, preview, warn
 from sbnn.data.cell_labels import UNKNOWN
-from sbnn.data.count_kinds import count_kind, describe_threshold
+from sbnn.data.count_kinds import count_kind, describe_logarithms, describe_threshold
 from sbnn.data.feature_transforms import describe_skewed, find_skewed
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.validation.depth import depth_r2
@@ -31,6 +32,14 @@ DEPTH_R2 = 0.1
 DEPTH_CELLS = 40
 #: Cells per selected gene below which they are few.
 CELLS_PER_GENE = 4
+#: Names that scanpy and Seurat give to what they compute from counts.
+_MADE_OF_COUNTS = re.compile(
+    r"(?:log1?p?_?)?(?:n_?counts|total_counts|n_?genes|n_genes_by_counts|n_umis?|ncount_rna|nfeature_rna|size_factors?)"
+    r"(?:_\w+)?|(?:s|g2m)[_.]score|pct_counts_\w+|percent[_.](?:mito?|mt|ribo)\w*|(?:x_)?(?:pca?|umap|tsne)_?\d+",
+    re.IGNORECASE,
+)
+#: Features that a message lists.
+_MOST_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,8 @@ class Finding:
     ----------
     name : str
         Short: "skewed features", "detection threshold", "shared donors", "confounded donors", "constant features",
-        "duplicated features", "small classes", "many genes", "few cells" or "depth".
+        "duplicated features", "small classes", "many genes", "few cells", "normalised counts", "features made of
+        counts" or "depth".
     argument : str
         The argument to change.
     message : str
@@ -70,7 +80,8 @@ def check_data(
 ) -> list[Finding]:
     """Look for what misleads in data, before anything is fitted.
 
-    Skewed or heavy-tailed features; a threshold of detection that does not fit reads or UMIs; folds that divide
+    Logarithms in place of counts; features whose names say that they are made of counts (n_counts, S_score, X_pca1);
+    skewed or heavy-tailed features; a threshold of detection that does not fit reads or UMIs; folds that divide
     animals; classes that come from single animals; constant or duplicated features; classes with fewer than five cells;
     far more genes than the 1000 that networks were tuned with; few cells for the number of selected genes; depth that
     predicts features by itself. ::
@@ -106,7 +117,7 @@ def check_data(
     check_whole(n_selected, "n_selected")
     check_flag(depth, "depth")
     check_flag(warns, "warns")
-    found = [*_of_features(data), *_of_classes(data), *_of_sizes(data, n_selected)]
+    found = [*_of_counts(data), *_of_features(data), *_of_classes(data), *_of_sizes(data, n_selected)]
     if detection_threshold is not None:
         found += _of_threshold(data, check_number(detection_threshold, "detection_threshold"))
     if folds is not None:
@@ -158,6 +169,20 @@ def _of_features(data):
         yield Finding("duplicated features", "features", message, {"correlation": pairs})
 
 
+def _of_counts(data):
+    """Logarithms in place of counts, and features that are made of the counts of the same cells."""
+    described = None if data.counts is None else describe_logarithms(data.counts)
+    if described:
+        yield Finding("normalised counts", "counts", described, {"max": float(data.counts.max())})
+    made = [name for name in data.feature_names.tolist() if _MADE_OF_COUNTS.fullmatch(name)]
+    if made:
+        message = (
+            f"{preview(made)}: features of these names are usually computed from the counts of the same cells, so that "
+            "genes predict them by construction. Leave them out, or leave out the genes that they are made of"
+        )
+        yield Finding("features made of counts", "features", message, {"features": made})
+
+
 def _of_classes(data):
     """Small classes, and classes that are confounded with donors."""
     for what in ("cell_types", "cell_families"):
@@ -190,7 +215,8 @@ def _of_donors(data, labels, what):
         return
     parts = []
     if single:
-        parts.append(f"{preview(single)} come from one animal each, so that no fold of donors trains and tests on them")
+        whose, which = ("come from one animal each", "them") if len(single) > 1 else ("comes from one animal", "it")
+        parts.append(f"{preview(single)} {whose}, so that no fold of donors trains and tests on {which}")
     if information > CONFOUNDED:
         parts.append(f"the animal of a cell tells most of its class (adjusted mutual information {information:.2f})")
     message = (
@@ -244,8 +270,9 @@ def _of_depth(data):
         order = above[np.argsort(-r2[above])]
         message = (
             f"the depth of a cell alone predicts {len(above)} of {data.n_features} features with R2 above {DEPTH_R2:g} "
-            f"(best: {str(data.feature_names[order[0]])!r}, {r2[order[0]]:.2f}): their genes may stand for the quality "
-            "or the size of a cell. Leave shallow cells out of counts, or divide such features by a measure of size"
+            f"({', '.join(f'{data.feature_names[one]} {r2[one]:.2f}' for one in order[:_MOST_NAMED])}"
+            f"{', ...' * (len(order) > _MOST_NAMED)}): their genes may stand for the quality or the size of a cell. "
+            "Leave shallow cells out of counts, divide such features by a measure of size, or leave out what is a depth"
         )
         yield Finding("depth", "counts", message, {"r2": _by_name(data.feature_names[order], r2[order])})
 

@@ -126,7 +126,7 @@ def open_store(path: PathLike | None) -> Iterator[FitStore | None]:
     if path is None:
         yield None
         return
-    if not isinstance(path, (str, os.PathLike)):
+    if not isinstance(path, (str, os.PathLike)) or path == "":
         raise ValueError(f"store must be the path of a folder, got {path!r}")
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
@@ -141,7 +141,11 @@ def open_store(path: PathLike | None) -> Iterator[FitStore | None]:
             f"store {folder} is in use by another process: wait until it ends, or choose another store"
         ) from None
     try:
-        _mark(folder)
+        try:
+            _mark(folder)
+        except ValueError:  # no store: nothing of ours stays in it
+            (folder / ".lock").unlink(missing_ok=True)
+            raise
         for unfinished in folder.glob(".chunk-*"):  # left by a process killed while writing
             shutil.rmtree(unfinished, ignore_errors=True)
         for unfinished in folder.glob(f".*.{_MARK}"):

@@ -253,7 +253,7 @@ def test_small_integers_do_not_overflow(tables):
 def test_what_an_anndata_lacks_is_named(small):
     adata = small[0].to_anndata()
     with pytest.raises(
-        ValueError, match=r"adata.layers lacks 'raw' \(counts\); it has 'counts'; None stands for adata.X"
+        ValueError, match=r"adata.layers lacks 'raw' \(counts\); it has 'counts'; 'X' stands for adata.X"
     ):
         PairedData.from_anndata(adata, "features", "raw")
     with pytest.raises(ValueError, match=r"adata.obsm lacks 'ephys' \(features\); it has 'features'"):
@@ -261,13 +261,36 @@ def test_what_an_anndata_lacks_is_named(small):
     with pytest.raises(ValueError, match=r"adata.obs lacks the column\(s\) 'age'"):
         PairedData.from_anndata(adata, ["age"])
     with pytest.raises(ValueError, match="counts must not be negative"):
-        PairedData.from_anndata(adata, "features")
+        PairedData.from_anndata(adata, "features", "X")
     adata.uns["features_units"] = "mV"
     with pytest.raises(ValueError, match=r"adata.uns\['features_units'\] must be a list, got 'mV'"):
         PairedData.from_anndata(adata, "features", "counts")
     adata.uns["features_units"] = ["mV"]
     with pytest.raises(ValueError, match=r"\['features_units'\] must have one entry per feature \(6\), got \['mV'"):
         PairedData.from_anndata(adata, "features", "counts")
+
+
+def test_counts_are_those_of_the_layer_counts_unless_x_is_asked_for(small):
+    adata = small[0].to_anndata()
+    total = np.asarray(adata.layers["counts"]).sum()
+    adata.X = 3 * np.asarray(adata.layers["counts"])
+    for layer, factor in ((None, 1), ("counts", 1), ("X", 3)):
+        found = PairedData.from_anndata(adata, "features", layer, genes=None)
+        assert np.asarray(found.counts).sum() == factor * total
+    del adata.layers["counts"]
+    assert np.asarray(PairedData.from_anndata(adata, "features", genes=None).counts).sum() == 3 * total
+
+
+def test_constant_features_are_left_out_with_their_units_and_said(small):
+    data = small[0]
+    counts = pd.DataFrame(np.asarray(data.counts), data.cell_names, data.gene_names)
+    features = pd.DataFrame(data.features, data.cell_names, data.feature_names)
+    features.insert(1, "holding", -65.0)
+    units = tuple(f"unit {place}" for place in range(features.shape[1]))
+    with pytest.warns(UserWarning, match="features with one value in all cells are left out: 'holding'"):
+        found = PairedData.from_tables(counts, features, genes=None, feature_units=units)
+    assert found.feature_names.tolist() == data.feature_names.tolist()
+    assert found.feature_units == (units[0], *units[2:])
 
 
 MEMORY = """

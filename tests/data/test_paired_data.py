@@ -61,6 +61,8 @@ def test_text_in_y_is_refused(data):
         ({"cell_families": None, "family_colors": "red"}, "family_colors must be a dict such as .* got str"),
         ({"feature_units": ("mV",)}, "feature_units must have one entry per feature"),
         ({"type_colors": {"type 1": "red"}}, "type_colors lacks a colour for 'type 2'"),
+        ({"feature_names": ["a", "all features", "b"]}, "feature_names has 'all features', by which tables"),
+        ({"cell_families": ["a"] * 39 + ["all cells"], "family_colors": None}, "cell_families has 'all cells', by"),
         ({"Y": np.zeros((39, 3))}, "Y must have one entry per cell of X"),
         ({"X": np.zeros(40)}, "X must be two-dimensional"),
     ],

@@ -104,6 +104,26 @@ def test_the_map_of_a_model_is_what_the_model_says(cells, fitted, tmp_path):
     assert (CELLS, "uncertainty of the place") not in columns and ("class", "in this fold") not in columns
 
 
+def test_features_with_logarithms_are_shown_in_own_units_with_residuals(cells, tmp_path):
+    """Measured as predicted, also if logarithms were taken before; and genes without the name of their assembly."""
+    positive = 10 ** ((cells.features - np.nanmean(cells.features, axis=0)) / np.nanstd(cells.features, axis=0))
+    tables = {"counts": pd.DataFrame(cells.counts, cells.cell_names, [f"hg19_{name}" for name in cells.gene_names])}
+    tables["features"] = pd.DataFrame(positive, cells.cell_names, ["a", "b", "c (ms)", "d"])
+    data = PairedData.from_tables(**tables, genes=None, transform=["a", "c"])
+    assert data.feature_names.tolist() == ["log10(a)", "b", "log10(c)", "d"]
+    model = PairedModel(LINEAR).fit(data)
+    header, columns, _ = shown(model, data, tmp_path)
+    assert [one["name"] for one in header["residuals"]] == ["a", "b", "c", "d"]
+    for place, name in enumerate("abcd"):
+        assert close(columns[MEASURED, name], positive[:, place])
+        assert close(columns[PREDICTED, name], model.predict(data)[name])
+    assert {one["unit"] for one in header["values"] if one["name"] == "c"} == {"ms"}
+    genes = [name for group, name in columns if group == GENES]
+    assert len(genes) and {f"hg19_{name}" for name in genes} <= set(data.gene_names)
+    unread = next(name.removeprefix("hg19_") for name in data.gene_names if name not in set(model.selected_genes_))
+    assert (GENES, unread) in shown(model, data, tmp_path, genes=[unread])[1]
+
+
 def test_an_ensemble_shows_how_its_networks_disagree(cells, tmp_path):
     model = PairedModel(ENSEMBLE).fit(cells)
     _, columns, _ = shown(model, cells, tmp_path)

@@ -109,7 +109,7 @@ def test_with_a_cross_validation_features_are_chosen_by_its_r2(cells, fitted, re
     np.testing.assert_allclose(panel["measured"][name], (cells.Y[:, column] - centre) / scale, atol=1e-4)
     test = result.folds[2].test
     np.testing.assert_array_equal(np.flatnonzero(held_out.held_out), np.sort(test))
-    assert held_out.title == "held-out cells, fold 2" and f"in colour: {len(test)} held-out cells" in held_out.about
+    assert held_out.title == "held-out cells (fold=2)" and f"in colour: {len(test)} held-out cells" in held_out.about
     # The map of the fold, turned but not deformed: distances are those of its latents.
     latents = result.latents.query("model == 'linear' and fold == 2").set_index("cell").loc[cells.cell_names]
     there = latents[["z1", "z2"]].to_numpy()

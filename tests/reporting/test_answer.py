@@ -9,10 +9,19 @@ import pytest
 from sbnn import simulate_patchseq
 from sbnn.reporting.answer import LEADS, MEAN, answer_from, difference, number, with_interval
 from sbnn.reporting.contest import Splits, outer_folds
+from sbnn.validation.guards import Finding
 
 DATA = simulate_patchseq(n_cells=60, n_genes=40, n_features=4, n_informative=5, n_types=3, random_state=0)[0]
 SPLITS = outer_folds(DATA, None, 5, 0)
-GENES = {"sRRR-2": 12, "ridge": 40, "sBNN-2": 25, "family mean": 0, "type mean": 0}
+GENES = {
+    "type + genes": 40,
+    "type mean, shrunken": 0,
+    "sRRR-2": 12,
+    "ridge": 40,
+    "sBNN-2": 25,
+    "family mean": 0,
+    "type mean": 0,
+}
 
 
 def tables(r2, half=0.04, se=0.001, gap=0.02, n_units=40, within=None):
@@ -48,7 +57,10 @@ def test_genes_that_tell_more_than_the_class():
     )
     assert "Among cells of one type, the R² of sBNN-2 is 0.30 (95 % interval 0.20 to 0.40)" in found.text
     assert "genes tell something that the type does not" in found.text
-    assert "With 60 cells the network sBNN-2 predicts better than the linear model ridge, by +0.10" in found.text
+    assert (
+        "with 60 cells the network sBNN-2 predicts better than the linear model ridge, whose R² is lower by 0.10"
+        in found.text
+    )
     assert "How many genes? sBNN-2 reads 25 of 40." in found.text
     assert "Not told apart" not in found.text
 
@@ -57,7 +69,7 @@ def test_the_linear_model_is_to_be_used_where_it_predicts_better():
     found = say({"ridge": 0.4, "sBNN-2": 0.3, "sRRR-2": 0.2})
     assert found.recommended == "ridge" and found.best_of_classes is None
     assert found.headline == "Genes tell these features. Recommended: ridge."
-    assert "With 60 cells the linear model ridge predicts better than the network sBNN-2" in found.text
+    assert "with 60 cells the linear model ridge predicts better than the network sBNN-2" in found.text
     assert "use it." in found.text and "Better than from the class?" not in found.text
     assert "ridge reads all 40; with few genes, sBNN-2 reads 25 and has an R² of 0.30" in found.text
 
@@ -79,14 +91,21 @@ def test_models_that_cannot_be_told_apart_are_named_and_the_simplest_of_them():
     assert "about as well as the class does" in found.headline
     assert found.headline.endswith("type mean is simpler, and cannot be told apart from it.")
     assert "Better than from the class? That cannot be told" in found.text
-    assert "Not told apart from it: ridge, +0.01 (−0.01 to +0.03), type mean" in found.text
-    assert "the linear model ridge predicts about as well, and is simpler" in found.text
+    assert "Not told apart from it: ridge, lower by 0.01 (−0.01 to 0.03), type mean" in found.text
+    assert (
+        "the linear model ridge predicts about as well as the network sBNN-2 (R² of ridge is lower by 0.01"
+        in found.text
+    )
 
 
 def test_within_one_standard_error_is_not_told_apart_either():
     apart = {"sBNN-2": 0.45, "ridge": 0.40}
     assert say(apart).alike == ()
     assert say(apart, se=0.06).alike == ("ridge",)
+    linear = {"ridge": 0.45, "sBNN-2": 0.40}
+    assert "the linear model ridge predicts better than the network" in say(linear).text
+    found = say(linear, se=0.06).text
+    assert "predicts better" not in found and "the linear model ridge predicts at least as well as the network" in found
 
 
 @pytest.mark.parametrize("half", [0.01, 0.1])
@@ -129,8 +148,35 @@ def test_few_animals_and_how_cells_were_divided_are_said():
 
 
 def test_every_sentence_with_a_lead_is_known_to_the_page():
-    found = say({"sBNN-2": 0.41, "ridge": 0.40, "type mean": 0.395})
-    assert all(any(sentence.startswith(lead) for sentence in found.sentences) for lead in LEADS)
+    found = tables({"sBNN-2": 0.41, "ridge": 0.40, "type mean": 0.395})
+    rows = [("a", 0.8, 0.7), ("b", 0.5, 0.4), ("c", 0.1, -0.1)]
+    found["features"] = pd.DataFrame(rows, columns=["feature", "r2", "low"])
+    doubt = [Finding("depth", "counts", "depth predicts a"), Finding("small classes", "cell_types", "they are small")]
+    both = {"type + genes": 0.38, "type mean, shrunken": 0.39}
+    found = tables({"sBNN-2": 0.41, "ridge": 0.40, "type mean": 0.395, **both}) | {"features": found["features"]}
+    sentences = answer_from(DATA, SPLITS, found, doubt).sentences
+    assert all(any(sentence.startswith(lead) for sentence in sentences) for lead in LEADS)
+    assert "Careful: depth predicts a." in sentences and "small" not in "".join(sentences)
+    told = "2 of 3 are told by sBNN-2 (their interval is above 0), best of all a (0.80), b (0.50)"
+    assert f"Which features? {told}; not shown to be told: c." in sentences
+
+
+def test_class_and_genes_together_say_whether_genes_add_to_the_class():
+    scores = {"type + genes": 0.45, "type mean": 0.4, "type mean, shrunken": 0.41, "ridge": 0.3, "sBNN-2": 0.25}
+    found = tables(scores, within=(0.0, -0.1, 0.1))
+    rows = [("a", 0.2, 0.1, 0.3), ("b", 0.0, -0.1, 0.1)]
+    found["beyond_class"] = pd.DataFrame(rows, columns=["feature", "difference", "low", "high"])
+    said = answer_from(DATA, SPLITS, found)
+    assert said.recommended == "type + genes" and said.best_of_genes == "ridge"
+    assert said.best_of_classes == "type mean, shrunken"
+    assert said.headline.startswith("Genes tell these features; the class tells them better, but genes add to it.")
+    assert "More than the class? Yes. The linear model of type and genes has an R² of 0.45" in said.text
+    assert "higher by 0.04 (95 % interval 0.02 to 0.06) than the mean of the cell's type, shrunken" in said.text
+    assert "Genes add to the class in 1 of 2 features (interval above 0, each by itself): a +0.20 (0.10 to" in said.text
+    assert "not shown that genes tell anything more" not in said.text  # the weaker test
+    assert "It needs the class of a cell as well. For cells without a class: the linear model ridge" in said.text
+    less = answer_from(DATA, SPLITS, tables({**scores, "type + genes": 0.40}))
+    assert "More than the class? Not shown." in less.text and "but the class tells them better" in less.headline
 
 
 def test_differences_are_found_in_either_order():

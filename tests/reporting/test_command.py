@@ -75,7 +75,8 @@ def test_logarithms_are_asked_for_by_name_or_found(tables):
     first = features.columns[0]
     found = read(tables["counts"], tables["features"], "--transform", first)
     assert found.data.feature_transforms[0] == "log10" and any("logarithms" in note for note in found.notes)
-    assert read(tables["counts"], tables["features"], "--transform", "auto").data.n_features == 4
+    assert read(tables["counts"], tables["features"]).data.feature_transforms is not None  # as are skewed ones
+    assert read(tables["counts"], tables["features"], "--transform", "none").data.feature_transforms is None
 
 
 def test_cells_left_out_are_told(tables):
@@ -139,7 +140,9 @@ def test_errors_about_containers(data, tmp_path, capsys):
     data.to_anndata().write(one)
     data.to_mudata().write(two)
     assert "are for tables" in complaint(capsys, one, "--cells", one)
-    assert "adata.obsm lacks 'ephys'" in complaint(capsys, one, "--features", "ephys")
+    assert "--features must name a table of obsm, or columns of obs, got 'ephys': obsm has 'features'" in complaint(
+        capsys, one, "--features", "ephys"
+    )
     assert "--counts raw: layers are counts" in complaint(capsys, one, "--counts", "raw")
     assert "--modalities must be two of rna, ephys" in complaint(capsys, two, "--modalities", "rna,adt")
     assert "in an .h5mu features are a modality" in complaint(capsys, two, "--features", "x")

@@ -9,7 +9,9 @@ from sklearn.model_selection import KFold
 from sbnn import simulate_patchseq
 from sbnn.reporting.contest import (
     BY_SIMPLICITY,
+    LABELS_ONLY,
     LEAST_CELLS,
+    WITH_CLASS,
     check_enough_cells,
     classes_of,
     contestants,
@@ -76,7 +78,13 @@ def test_too_few_cells_are_refused_with_the_number_needed(data):
 
 def test_the_quick_models(data):
     found = contestants(data, MODES["quick"], 3)
-    assert set(found) == {"family mean", "type mean", "ridge", "sRRR-2", "sBNN-2"}
+    shrunken = {"type mean, shrunken", "type + genes"}  # of the finest class
+    assert set(found) == {"family mean", "type mean", "ridge", "sRRR-2", "sBNN-2"} | shrunken
+    of_families = contestants(replace(data, cell_types=None, type_colors=None), MODES["quick"], 3)
+    assert {"family mean, shrunken", "family + genes"} <= set(of_families) and not shrunken & set(of_families)
+    missing = np.where(np.arange(data.n_cells)[:, None] < 40, np.nan, data.Y)
+    missing[:, 1:] = data.Y[:, 1:]  # every second cell is without a value
+    assert not shrunken & set(contestants(replace(data, Y=missing), MODES["quick"], 3))
     assert list(found) == [name for name in BY_SIMPLICITY if name in found]
     (network,) = found["sBNN-2"]
     assert (network.n_networks, network.n_selected, network.random_state) == (10, 20, 3)  # 80 cells, four for a gene
@@ -86,7 +94,7 @@ def test_the_quick_models(data):
 
 def test_the_full_models(data):
     found = contestants(data, MODES["full"], 3)
-    assert set(found) == set(BY_SIMPLICITY)
+    assert set(found) == set(BY_SIMPLICITY) - {"family mean, shrunken", "family + genes"}
     assert [one.n_selected for one in found["sBNN-2"]] == [10, 20]
     missing = data.Y.copy()
     missing[:30, 0] = np.nan
@@ -96,7 +104,7 @@ def test_the_full_models(data):
 def test_classes_are_compared_with_where_there_are_some(data):
     assert classes_of(data) == ["cell_families", "cell_types"]
     assert classes_of(replace(data, cell_types=None, cell_families=["one"] * 80, family_colors=None)) == []
-    assert not {"family mean", "type mean"} & set(
+    assert not {*LABELS_ONLY, *WITH_CLASS} & set(
         contestants(replace(data, cell_types=None, cell_families=None), MODES["quick"], 0)
     )
 

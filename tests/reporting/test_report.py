@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from short_network import shorten
+from matplotlib.text import Text
+from short_network import short_network, shorten
 
 import sbnn
-from sbnn import ReducedRankRegressor, nested_cross_validate, report, simulate_patchseq
-from sbnn.reporting.contest import outer_folds
+from sbnn import PairedModel, ReducedRankRegressor, nested_cross_validate, report, simulate_patchseq
+from sbnn.reporting.contest import LABELS_ONLY, outer_folds
 from sbnn.reporting.modes import MODES
 from sbnn.reporting.report import Report, with_logarithms
 from sbnn.reporting.scores import only, score_models
@@ -77,13 +78,32 @@ def test_the_best_of_the_scores_is_recommended(written):
     scores = found.tables["scores"]
     assert scores["r2"].is_monotonic_decreasing and scores["r2"].iloc[0] > 0
     assert found.recommended == scores["model"].iloc[0]
-    assert set(scores["model"]) == {"family mean", "type mean", "ridge", "sRRR-2", "sBNN-2"}
+    models = {*LABELS_ONLY, "type + genes", "ridge", "sRRR-2", "sBNN-2"}
+    assert set(scores["model"]) == models - {"family mean, shrunken"}
     assert f"<th>{found.recommended} (recommended)</th>" in page_of(found)
     assert repr(found).startswith(found.answer) and str(found.path) in repr(found)
 
 
 def test_every_cell_is_held_out_once(written, data):
     assert sorted(written[0].tables["folds"]["cell"]) == sorted(data.cell_names)
+
+
+def test_its_result_and_settings_make_a_model_and_its_picture(written, data):
+    found = written[0]
+    assert set(found.result.scores["model"]) == set(found.estimators)
+    setting = found.estimators["sBNN-2"]
+    assert setting.n_networks == 2 and not hasattr(setting, "selected_")  # that of short_network, not fitted
+    figure = PairedModel(setting).fit(data).plot(data, found.result)
+    assert any("held-out cells (fold=0)" in text.get_text() for text in figure.findobj(Text))
+
+
+def test_a_trial_with_fewer_epochs_says_so(data, short, tmp_path):
+    found = report(data, tmp_path / "trial.html", shorten=0.5, progress=False, n_jobs=1)
+    assert "A trial: networks were trained for 0.5 times their epochs" in found.answer
+    assert "shorten=0.5" in page_of(found)
+    asked, usual = found.estimators["sBNN-2"].schedule, short_network(data.n_cells).schedule
+    for one, other in zip(asked.stages, usual.stages, strict=True):
+        assert one.epochs == pytest.approx(other.epochs / 2, abs=1)
 
 
 def test_the_same_call_computes_nothing_again(written, data, short, tmp_path):

@@ -78,7 +78,10 @@ def test_estimators_are_compared_on_the_scale_of_y(split):
     pd.testing.assert_frame_equal(table, coverage_table(wrapped, new, training=training))
     low, high = estimator.predict_interval(new.X)
     measured = ~np.isnan(new.Y)
-    np.testing.assert_allclose(table["width"][0], (high - low)[measured].mean())
+    sds = np.nanstd(training.Y, axis=0)
+    np.testing.assert_allclose(table["width"][0], ((high - low) / sds)[measured].mean(), rtol=1e-6)
+    alone = coverage_table(estimator, new)  # without training cells, widths are in units of Y
+    np.testing.assert_allclose(alone["width"][0], (high - low)[measured].mean())
     np.testing.assert_allclose(table["coverage"][0], ((low <= new.Y) & (high >= new.Y))[measured].mean())
 
 

@@ -57,7 +57,19 @@ FIRES = {
     "small classes": (RARE, {}, "cell_types", "1 of 2 cell_types have fewer than 5 cells"),
     "many genes": (MANY_GENES, {"depth": False}, "genes", "Give genes=1000"),
     "few cells": (DATA, {"n_selected": 61}, "n_selected", "n_selected=60 or fewer"),
-    "depth": (with_feature(SIZE, "size"), {}, "counts", "'size'"),
+    "normalised counts": (
+        replace(DATA, counts=np.log1p(DATA.counts)),
+        {"depth": False},
+        "counts",
+        "it looks like log-normalised expression",
+    ),
+    "features made of counts": (
+        with_feature(RANDOM.standard_normal(240), "S_score"),
+        {"depth": False},
+        "features",
+        "'S_score': features",
+    ),
+    "depth": (with_feature(SIZE, "size"), {}, "counts", "(size 0.9"),
 }
 
 
@@ -101,7 +113,7 @@ def test_classes_of_a_single_animal_are_named():
     donors = np.where(DATA.cell_types == "type 2", "only one", DATA.donors)
     (found,) = check_data(with_donors(donors))
     assert found.name == "confounded donors" and found.numbers["classes"] == ["type 2"]
-    assert "'type 2' come from one animal each" in found.message
+    assert "'type 2' comes from one animal" in found.message
     unknown = np.where(DATA.cell_types == "type 2", "unknown", DATA.donors)
     assert check_data(with_donors(unknown)) == []
     assert check_data(with_donors(["m"] * 240)) == []  # one animal: nothing to confound

@@ -236,10 +236,14 @@ def test_functions_of_a_session_are_told_apart_by_their_code(small, tmp_path):
     assert [validate(small[0], tmp_path, model(factor)).n_fitted for factor in (1, 1, 100)] == [3, 0, 3]
 
 
-def write_modules(folder, base, function):
-    """Write modules of one's own: an estimator, and the base and the function that it is made of."""
+def write_modules(folder, base, function, helper=0):
+    """Write modules of one's own: an estimator, what it is made of, and a module that its module imports."""
+    (folder / "own_helper.py").write_text(f"def helped(X):\n    return X + {helper}\n")
     (folder / "own_base.py").write_text(f"from sklearn.linear_model import Ridge\n\nclass Base(Ridge):\n    {base}\n")
-    (folder / "own_model.py").write_text("from own_base import Base\n\nclass Model(Base):\n    pass\n")
+    (folder / "own_model.py").write_text(
+        "import own_helper\nfrom own_base import Base\n\nclass Model(Base):\n"
+        "    def fit(self, X, y):\n        return super().fit(own_helper.helped(X), y)\n"
+    )
     (folder / "own_function.py").write_text(f"def scaled(X):\n    return X * {function}\n")
 
 
@@ -247,15 +251,15 @@ def test_modules_of_ones_own_are_told_apart_by_their_code(small, tmp_path, monke
     """Edited between two sessions: pickled by name, their models look the same."""
     monkeypatch.syspath_prepend(tmp_path)
     n_fitted = []
-    for base, function in (("a = 1", 1), ("a = 1", 1), ("a = 100", 1), ("a = 100", 200)):
-        write_modules(tmp_path, base, function)
-        for name in ("own_base", "own_model", "own_function"):
+    for own in (("a = 1", 1), ("a = 1", 1), ("a = 100", 1), ("a = 100", 200), ("a = 100", 200, 3)):
+        write_modules(tmp_path, *own)
+        for name in ("own_base", "own_model", "own_function", "own_helper"):
             sys.modules.pop(name, None)
         importlib.invalidate_caches()
         function = importlib.import_module("own_function").scaled
         model = make_pipeline(FunctionTransformer(function), importlib.import_module("own_model").Model())
         n_fitted.append(validate(small[0], tmp_path / "store", {"a": model}).n_fitted)
-    assert n_fitted == [3, 0, 3, 3]
+    assert n_fitted == [3, 0, 3, 3, 3]
 
 
 def test_the_version_of_a_models_package_is_in_its_address(small, tmp_path, monkeypatch):
@@ -339,7 +343,9 @@ def test_a_folder_of_something_else_is_refused(small, tmp_path):
     (tmp_path / "thesis.tex").write_text("important")
     with pytest.raises(ValueError, match=r"is not a store but holds \['thesis.tex'\]"):
         validate(small[0], tmp_path)
-    assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == ["thesis.tex"]
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(ValueError, match="store must be the path of a folder, got ''"):
+        validate(small[0], "")
 
 
 def test_the_store_of_an_older_version_is_refused(small, tmp_path):

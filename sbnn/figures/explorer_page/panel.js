@@ -53,7 +53,7 @@ class Panel {
     const pad = this.radius + 4;
     const box = this.isMap
       ? { left: pad, right: width - pad, top: pad, bottom: height - pad }
-      : { left: 62, right: width - pad, top: pad, bottom: height - 46 };
+      : { left: 72, right: width - pad, top: pad, bottom: height - 46 };
     this.box = box;
     const [xs, ys] = [this.across.values, this.up.values];
     this.limits = [limitsOf(xs), limitsOf(ys)];
