@@ -1,16 +1,36 @@
-"""The data of the examples: another cohort, example tables in place of the user's own, simulated ones if missing."""
+"""The data of the examples: another cohort, example tables in place of the user's own; and the report of own cells."""
 
+import os
 from contextlib import chdir
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 import helpers
-from sbnn import simulate_patchseq
+from sbnn import CrossValidation, PairedModel, load_results, report, save_results, simulate_patchseq
 from sbnn.data.datasets import whole_transcriptomes
 from sbnn.data.published.scala import read_count_table
 from sbnn.data.sources import find_file
 from sbnn.storage.writing import all_or_nothing
+
+#: Tables of a report that the example shows.
+SHOWN = ("scores", "features", "beyond_class", "genes")
+
+
+class Answered(NamedTuple):
+    """A report: its answer in words, some of its tables, scores with predictions of the network; its page and model.
+
+    The page, and the folder for it, are in build/: it holds what was measured, and is not committed.
+    """
+
+    text: str
+    tables: dict[str, pd.DataFrame]
+    result: CrossValidation
+    page: Path
+    model: Path | None
 
 
 def load_cohorts(reference, cohort):
@@ -86,3 +106,47 @@ def _simulated_tables(folder):
         with all_or_nothing(paths[what]) as temporary:
             table.to_csv(temporary)
     return {what: str(path) for what, path in paths.items()}
+
+
+def report_of(dataset, data, mode="quick", shorten=1.0, retrain=False, fit=True):
+    """Write the report of paired data, and fit the network that it scored on all cells; or load both from disk.
+
+    Parameters
+    ----------
+    dataset : str
+        Folder of results.
+    data : PairedData
+    mode, shorten
+        See `sbnn.report`.
+    retrain : bool
+        Recompute, and replace what is on disk.
+    fit : bool
+        Whether the network is fitted and saved.
+
+    Returns
+    -------
+    Answered
+    """
+    asked = {"mode": mode, "epoch_factor": shorten}
+    place = helpers.find_result(dataset, "own_cells", asked, data, retrain, also=[".sbnn"][: int(fit)])
+    page = Path(os.path.relpath(helpers.ROOT / "build/reports" / dataset / "own_cells.html"))
+    page.parent.mkdir(parents=True, exist_ok=True)
+    model = place.path.with_suffix(".sbnn") if fit else None
+    if place.missing:
+        with chdir(page.parent):  # the page shows paths as they were given
+            store = os.path.relpath(place.store)
+            found = report(data, page.name, mode=mode, shorten=shorten, store=store)
+        if fit:
+            PairedModel(found.estimators["sBNN-2"]).fit(data).save(model)
+        large = {name: getattr(found.result, name) for name in ("predictions", "latents")}
+        kept = {name: table[table["model"] == "sBNN-2"] for name, table in large.items()}
+        extra = {f"report_{name}": found.tables[name] for name in SHOWN if name in found.tables}
+        about = {"settings": asked, "answer": found.answer, **helpers.identify(data)}
+        tables = ["scores", "feature_scores", "selected", "choices", *kept]
+        save_results(place.path, replace(found.result, **kept), tables, extra, **about)
+    helpers.finish(dataset, "own")
+    saved = load_results(place.path)
+    tables = {name: saved[f"report_{name}"] for name in SHOWN if f"report_{name}" in saved}
+    if not page.exists():
+        print(f"{page} is written when the report is made: RETRAIN = True")
+    return Answered(saved["answer"], tables, CrossValidation.from_results(saved), page, model)
