@@ -33,7 +33,9 @@ class Page {
     const genes = values.filter((one) => one.group === "Genes");
     const features = values.filter((one) => one.group.startsWith("Features"));
     const first = (...choices) => choices.flat().find((one) => one).key;
-    find("colour").value = first(classes.filter((one) => one.name === "family"), classes, genes, values, coordinates);
+    const ofCells = classes.filter((one) => one.name !== "in this fold");
+    const family = classes.filter((one) => one.name === "family");
+    find("colour").value = first(family, ofCells, features, classes, genes, values, coordinates);
     find("x").value = first(genes, features, coordinates);
     find("y").value = first(features, values.slice(1), coordinates[1]);
   }
