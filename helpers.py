@@ -3,10 +3,9 @@
 import ast
 import os
 import shutil
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from configparser import RawConfigParser
-from contextlib import chdir, contextmanager
+from contextlib import chdir
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -117,16 +116,6 @@ def load_if_available(dataset: str | None) -> PairedData | None:
     except FileNotFoundError as error:
         print(f"{dataset} CANNOT BE LOADED and is left out: {error}")
         return None
-
-
-@contextmanager
-def printed_warnings() -> Iterator[None]:
-    """Print what is warned of as a list: in a notebook, output rather than an alarm."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for warning in caught:
-        print(f"- {warning.message}")
 
 
 def result_path(dataset: str, what: str, trial: bool = False) -> Path:

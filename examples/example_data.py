@@ -1,7 +1,8 @@
 """The data of the examples: another cohort, example tables in place of the user's own; and the report of own cells."""
 
 import os
-from contextlib import chdir
+import warnings
+from contextlib import chdir, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -106,6 +107,16 @@ def _simulated_tables(folder):
         with all_or_nothing(paths[what]) as temporary:
             table.to_csv(temporary)
     return {what: str(path) for what, path in paths.items()}
+
+
+@contextmanager
+def printed_warnings():
+    """Print what is warned of as a list: in a notebook, output rather than an alarm."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        print(f"- {warning.message}")
 
 
 def report_of(dataset, data, mode="quick", shorten=1.0, retrain=False, fit=True):

@@ -126,6 +126,21 @@ def _stands_apart(number, values):
     return outside and (abs(number) > _FAR * np.abs(others).max() or twice or (number < 0 <= others.min()))
 
 
+def which_vary(features: pd.DataFrame) -> np.ndarray:
+    """Return which features have more than one value, as a mask; warn of the others, which are left out."""
+    values = features.to_numpy(np.float64)
+    known = np.isfinite(values).any(axis=0)
+    with np.errstate(invalid="ignore"):
+        spans = np.nanmax(values[:, known], axis=0) - np.nanmin(values[:, known], axis=0)
+    constant = np.zeros(values.shape[1], dtype=bool)
+    constant[known] = spans == 0
+    if constant.all() or len(values) < 2:
+        return np.ones_like(constant)
+    if constant.any():
+        warn(f"features with one value in all cells are left out: {preview(features.columns[constant])}")
+    return ~constant
+
+
 def split_units(names: Iterable[str]) -> tuple[list[str], tuple[str | None, ...] | None]:
     """Separate units from names such as "R_in (MOhm)".
 

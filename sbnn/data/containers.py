@@ -22,10 +22,11 @@ from sbnn._checks import (
     warn,
     warn_of_fractions,
 )
-from sbnn._hints import Counts, Genes, Labels, Paired, Table, is_sparse
-from sbnn.data.accidents import split_units, warn_of_dates, warn_of_sentinels
+from sbnn._hints import Genes, Labels, Paired, Table, is_sparse
+from sbnn.data.accidents import split_units, warn_of_dates, warn_of_sentinels, which_vary
 from sbnn.data.cell_labels import aligned_labels, check_labels, complete_colors
 from sbnn.data.count_kinds import warn_of_threshold
+from sbnn.data.count_layers import counts_of
 from sbnn.data.count_tables import CountTable, standardise
 from sbnn.data.feature_transforms import take_logarithms
 from sbnn.data.named_tables import read_descriptions, read_table, require_named_rows
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from mudata import MuData
 
 
-#: Layer of an AnnData that holds raw counts by convention of scanpy.
-COUNTS_LAYER = "counts"
 #: What has colours, and where PairedData keeps them.
 _COLORS = {"cell_types": "type_colors", "cell_families": "family_colors"}
 #: What may be known about cells besides counts and features, and the column of `obs` in which `to_anndata` puts it.
@@ -48,8 +47,6 @@ _SETTINGS = {*OBS_COLUMNS, *_COLORS.values(), "feature_units", "feature_transfor
 _DEFAULT_GENES = 1000
 #: Fraction by which the number of variable genes may differ from the number requested.
 FARTHEST = 0.2
-#: Rows of a dense table on disk that are read at a time.
-ROWS_AT_ONCE = 1000
 
 
 def _take_columns(settings, table, where):
@@ -191,29 +188,6 @@ def _present(names, table, where):
     return names
 
 
-def counts_of(adata: AnnData, layer: str | None, where: str = "adata") -> Counts:
-    """Return counts in memory: sparse if they are sparse already, or come from disk.
-
-    Without `layer`, those of the layer "counts", where scanpy keeps raw counts, if there is one; "X" stands for X.
-    """
-    layers = adata.layers
-    if layer is None and COUNTS_LAYER in layers:
-        layer = COUNTS_LAYER
-    if layer == "X" and layer not in layers:
-        layer = None
-    if layer is not None and layer not in layers:
-        raise ValueError(f"{where}.layers lacks {layer!r} (counts); it has {preview(layers)}; 'X' stands for {where}.X")
-    counts = adata.X if layer is None else layers[layer]
-    if counts is None:
-        raise ValueError(f"{where}.X is empty: name the layer that holds counts, one of {preview(adata.layers)}")
-    if sparse.issparse(counts) or isinstance(counts, np.ndarray):
-        return counts
-    if hasattr(counts, "to_memory"):  # a sparse matrix on disk
-        return counts.to_memory()
-    rows = (counts[start : start + ROWS_AT_ONCE] for start in range(0, counts.shape[0], ROWS_AT_ONCE))
-    return sparse.vstack([sparse.csr_matrix(block) for block in rows], format="csr")
-
-
 def pair(table: CountTable, features: pd.DataFrame, genes: Genes = 1000, detection_threshold: float = 0,
          name: str = "unnamed", **more: Any) -> dict[str, Any]:  # fmt: skip
     """Match counts and features by cell, choose genes, normalise, z-score.
@@ -260,7 +234,7 @@ def pair(table: CountTable, features: pd.DataFrame, genes: Genes = 1000, detecti
         )
         counts, cells = counts[~empty], cells[~empty]
     warn_of_sentinels(features)
-    varying = _which_vary(features.loc[cells])
+    varying = which_vary(features.loc[cells])
     for what in ("feature_units", "feature_transforms"):
         given = more.get(what)
         if isinstance(given, (list, tuple, np.ndarray)) and len(given) == len(varying) and not varying.all():
@@ -282,21 +256,6 @@ def pair(table: CountTable, features: pd.DataFrame, genes: Genes = 1000, detecti
                 more[_COLORS[what]] = complete_colors(more[what], more.get(_COLORS[what]), _COLORS[what])
     names = {"gene_names": gene_names[chosen], "feature_names": feature_names, "cell_names": cells}
     return standardise(counts, values, **names, name=name, **more)
-
-
-def _which_vary(features):
-    """Which features have more than one value, as a mask; warns of the others, which are left out."""
-    values = features.to_numpy(np.float64)
-    known = np.isfinite(values).any(axis=0)
-    with np.errstate(invalid="ignore"):
-        spans = np.nanmax(values[:, known], axis=0) - np.nanmin(values[:, known], axis=0)
-    constant = np.zeros(values.shape[1], dtype=bool)
-    constant[known] = spans == 0
-    if constant.all() or len(values) < 2:
-        return np.ones_like(constant)
-    if constant.any():
-        warn(f"features with one value in all cells are left out: {preview(features.columns[constant])}")
-    return ~constant
 
 
 def _match(cells, measured):

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from sbnn._checks import check_counts, preview, warn, warn_of_fractions
-from sbnn.data.containers import counts_of
+from sbnn.data.count_layers import counts_of
 from sbnn.data.named_tables import read_table
 from sbnn.data.paired_data import PairedData
 from sbnn.data.preprocessing import Preprocessor, align_genes

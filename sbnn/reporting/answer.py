@@ -8,6 +8,7 @@ import pandas as pd
 
 from sbnn.data.paired_data import PairedData
 from sbnn.reporting.contest import BY_SIMPLICITY, LABELS_ONLY, LINEAR, WITH_CLASS, Splits, alone_and_with_genes
+from sbnn.reporting.phrases import count_of_genes, lower, number, with_interval, words_for
 from sbnn.validation.guards import Finding
 
 #: What is recommended if no model predicts better: R2 is 0 by definition.
@@ -32,19 +33,6 @@ LEADS = (
 CASTS_DOUBT = ("normalised counts", "features made of counts", "depth")
 #: Features that the answer names.
 _BEST_TOLD, _NOT_TOLD = 3, 6
-_WORDS = {
-    "family mean": "the mean of the cell's family",
-    "family mean, shrunken": "the mean of the cell's family, shrunken where it has few cells",
-    "type mean": "the mean of the cell's type",
-    "type mean, shrunken": "the mean of the cell's type, shrunken where it has few cells",
-    "family + genes": "the linear model of family and genes",
-    "type + genes": "the linear model of type and genes",
-    "sRRR-2": "the sparse linear model sRRR-2",
-    "ridge": "the linear model ridge",
-    "sBNN-2": "the network sBNN-2",
-    "sBNN-64": "the wide network sBNN-64",
-    MEAN: "the mean of all cells",
-}
 
 
 @dataclass(frozen=True)
@@ -145,24 +133,6 @@ def difference(differences: pd.DataFrame, model: str, reference: str) -> tuple[f
             value, low, high = row[["difference", "low", "high"]].iloc[0]
             return (value, low, high) if sign == 1 else (-value, -high, -low)
     return (np.nan, np.nan, np.nan)
-
-
-def number(value: float, signed: bool = False, decimals: int = 2) -> str:
-    """Return an R2 as text: a proper minus, "+" if asked for, zero without a sign."""
-    if not np.isfinite(value):
-        return "–"
-    text, zero = f"{value:{'+' if signed else ''}.{decimals}f}", f"{0:.{decimals}f}"
-    return zero if text.strip("+-") == zero else text.replace("-", "−")
-
-
-def with_interval(value: float, low: float, high: float, signed: bool = False) -> str:
-    """Return an R2 and its interval as text."""
-    return f"{number(value, signed)} (95 % interval {number(low, signed)} to {number(high, signed)})"
-
-
-def words_for(model: str) -> str:
-    """Return a model in plain words."""
-    return _WORDS.get(model, model)
 
 
 def _alike(best, scores, differences):
@@ -337,7 +307,7 @@ class _Parts:
         )
         others = [name for name in alike if name != MEAN]
         if others:
-            listed = ", ".join(f"{name}, {_lower(*difference(self.differences, best, name))}" for name in others)
+            listed = ", ".join(f"{name}, {lower(*difference(self.differences, best, name))}" for name in others)
             yield (
                 f"Not told apart from it: {listed} (R²; the interval of the difference includes 0, or R² is within one "
                 f"standard error). The simplest of them all is {words_for(simplest)}."
@@ -356,12 +326,12 @@ class _Parts:
         if told_apart and gain[1] > 0:
             yield (
                 f"{start} the linear model {linear[0]} predicts better than the network {networks[0]}, whose R² is "
-                f"{_lower(*gain)}: use it."
+                f"{lower(*gain)}: use it."
             )
         elif told_apart and gain[2] < 0:
             yield (
                 f"{start} the network {networks[0]} predicts better than the linear model {linear[0]}, whose R² is "
-                f"{_lower(-gain[0], -gain[2], -gain[1])}."
+                f"{lower(-gain[0], -gain[2], -gain[1])}."
             )
         else:
             worse, gain = (networks[0], gain) if gain[0] >= 0 else (linear[0], (-gain[0], -gain[2], -gain[1]))
@@ -370,7 +340,7 @@ class _Parts:
             reads = f", although it reads all {self.data.n_genes} genes" if reads_all else ""
             yield (
                 f"{start} the linear model {linear[0]} predicts {more} the network {networks[0]} (R² of {worse} is "
-                f"{_lower(*gain)}), and is simpler{reads}{use}."
+                f"{lower(*gain)}), and is simpler{reads}{use}."
             )
 
     def genes(self, best):
@@ -378,7 +348,7 @@ class _Parts:
             return
         sparse = self.scores[(self.scores["n_genes"] > 0) & (self.scores["n_genes"] < self.data.n_genes)]
         if best in sparse.index:
-            yield f"How many genes? {best} reads {_count(sparse.loc[best, 'n_genes'])} of {self.data.n_genes}."
+            yield f"How many genes? {best} reads {count_of_genes(sparse.loc[best, 'n_genes'])} of {self.data.n_genes}."
             return
         start = f"How many genes? {best} reads all {self.data.n_genes}"
         if best in LABELS_ONLY:
@@ -389,8 +359,8 @@ class _Parts:
         few = sparse.index[0]
         gain = difference(self.differences, best, few)
         yield (
-            f"{start}; with few genes, {few} reads {_count(sparse.loc[few, 'n_genes'])} and has an R² of "
-            f"{self.score(few)}, {_lower(*gain)}."
+            f"{start}; with few genes, {few} reads {count_of_genes(sparse.loc[few, 'n_genes'])} and has an R² of "
+            f"{self.score(few)}, {lower(*gain)}."
         )
 
     def certainty(self):
@@ -402,13 +372,3 @@ class _Parts:
             f"do not include how a model would change with other training cells.{few} The best of several models is "
             "slightly flattered."
         )
-
-
-def _count(n_genes):
-    """Mean number of genes over folds in words."""
-    return f"{n_genes:.0f}" if float(n_genes).is_integer() else f"about {n_genes:.0f}"
-
-
-def _lower(value, low, high):
-    """By how much an R2 is lower than the best, with the interval."""
-    return f"lower by {number(value)} ({number(low)} to {number(high)})"

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sbnn._checks import preview
-from sbnn.data.containers import counts_of, import_extra
+from sbnn.data.containers import import_extra
 from sbnn.data.count_kinds import READS_THRESHOLD, UMIS_THRESHOLD, count_kind
+from sbnn.data.count_layers import counts_of
 from sbnn.data.named_tables import read_table
 from sbnn.data.paired_data import PairedData
 

@@ -19,9 +19,10 @@ from sbnn.figures.style import STYLE
 from sbnn.models.default_network import SMALL_DATA
 from sbnn.models.latent_regressor import LatentRegressorMixin
 from sbnn.reporting.analysis import COVERAGE, Analysis
-from sbnn.reporting.answer import LEADS, number
+from sbnn.reporting.answer import LEADS
 from sbnn.reporting.charts import picture
 from sbnn.reporting.genes import importance_of
+from sbnn.reporting.phrases import number
 from sbnn.reporting.rows import choice_rows, feature_rows, gene_rows, interval_rows, score_rows
 from sbnn.reporting.words import GLOSSARY, MODELS, limits
 from sbnn.storage.results import current_commit, package_versions

@@ -8,9 +8,10 @@ import pandas as pd
 from markupsafe import Markup
 
 from sbnn.reporting.analysis import Analysis
-from sbnn.reporting.answer import difference, number
+from sbnn.reporting.answer import difference
 from sbnn.reporting.charts import Mark, draw_axis, draw_intervals, scale_for
 from sbnn.reporting.contest import LABELS_ONLY
+from sbnn.reporting.phrases import number
 
 #: Rows of a table, or what else the page takes by name.
 Content = dict[str, Any]
@@ -19,8 +20,6 @@ _LEAST_CORRELATION = 0.2
 #: Genes that are listed.
 N_LISTED = 30
 _RESAMPLED = {"fold": "folds", "seed": "other seeds", "donor": "other animals"}
-#: q values below this are marked.
-_RATE = 0.05
 
 
 def score_rows(analysis: Analysis) -> Content:
@@ -62,9 +61,12 @@ def _difference_rows(analysis, models):
 
 
 def feature_rows(analysis: Analysis) -> Content:
-    """Return `features`, `feature_axis`, and of which models they are: `reader` and `reference`."""
+    """Return `features`, `feature_axis`, and of which models they are: `reader`, `reference` and `with_class`."""
     answer = analysis.answer
+    added = analysis.tables.get("beyond_class", pd.DataFrame())
+    with_class = added["model"].iloc[0] if len(added) else None
     found: Content = {"features": [], "reader": answer.best_of_genes, "reference": answer.best_of_classes}
+    found["with_class"] = with_class
     if "features" not in analysis.tables:
         return found
     table = analysis.tables["features"]
@@ -77,8 +79,10 @@ def feature_rows(analysis: Analysis) -> Content:
         entry = {"feature": row.feature, "r2": number(row.r2), "interval": _interval(row.low, row.high)}
         if beside:
             marks.append(Mark(row.r2_class, row.class_low, row.class_high, "class"))
-            star = " *" if np.isfinite(row.q) and row.q < _RATE else ""
-            gain = f"{number(row.gain, True)} ({number(row.gain_low, True)} to {number(row.gain_high, True)}){star}"
+            values = row.gain, row.gain_low, row.gain_high
+            if with_class is not None:
+                values = added.loc[added["feature"] == row.feature, ["difference", "low", "high"]].iloc[0]
+            gain = "{} ({} to {})".format(*(number(value, True) for value in values))
             entry |= {"of_class": number(row.r2_class), "gain": gain}
         rows.append(entry | {"drawing": draw_intervals(marks, scale)})
     return found | {"features": rows, "feature_axis": draw_axis(scale)}

@@ -20,7 +20,7 @@ from sbnn.validation.cross_validation import check_observed, checked_models, fit
 from sbnn.validation.execution import Job, Plan
 from sbnn.validation.fit_keys import fit_keys
 from sbnn.validation.folds import Fold, FoldChoice, FoldView, make_folds, view_fold
-from sbnn.validation.given_genes import check_any_genes, named_positions
+from sbnn.validation.given_genes import check_any_genes, genes_by_fold, named_positions
 from sbnn.validation.protocol import FoldProtocol
 from sbnn.validation.result import CrossValidation
 from sbnn.validation.significance import benjamini_hochberg
@@ -242,7 +242,7 @@ def _find_selection(data: PairedData, genes: SelectedGenes, folds: FoldChoice | 
     """Return folds and the genes of each, however they are given."""
     if isinstance(genes, CrossValidation):
         genes, folds = _genes_of_result(data, genes, folds)
-    by_fold = _genes_by_fold(genes)
+    by_fold = genes_by_fold(genes)
     if by_fold is None:
         splits = make_folds(data, "donor" if folds is None else folds)
         chosen = [named_positions(genes, data.gene_names)] * len(splits)
@@ -282,28 +282,11 @@ def _genes_of_result(data, result, folds):
         raise ValueError("genes is a cross-validation whose model selects no genes: give one with a table `selected`")
     n_variable = FoldProtocol.read(result.protocol).n_variable_genes
     if n_variable is not None:
-        warn(
-            f"genes were selected among the {n_variable} most variable of each fold (n_variable_genes), and controls "
-            f"are drawn from all {data.n_genes} genes of the data, less variable ones included: they may be too weak"
+        chosen = (
+            f"genes were selected among the {n_variable} most variable of each fold (n_variable_genes), and controls"
         )
+        warn(f"{chosen} are drawn from all {data.n_genes} genes, less variable ones included: they may be too weak")
     return result.selected, result.folds
-
-
-def _genes_by_fold(genes):
-    """Return {fold: genes}, or None if there is one list for all folds."""
-    if isinstance(genes, Mapping):
-        return dict(genes)
-    if not isinstance(genes, pd.DataFrame):
-        return None
-    missing = {"fold", "gene"} - set(genes)
-    if missing:
-        raise ValueError(f"genes is a table without the column(s) {preview(sorted(missing))}: it needs fold and gene")
-    if "model" in genes and genes["model"].nunique() > 1:
-        names = genes["model"].unique().tolist()
-        raise ValueError(f"genes is a table of {len(names)} models, {preview(names)}: give the rows of one of them")
-    if genes.duplicated(["fold", "gene"]).any():
-        raise ValueError("genes is a table with a gene twice in a fold: give the rows of one setting of one model")
-    return {fold: part.tolist() for fold, part in genes.groupby("fold")["gene"]}
 
 
 def _draw_by_fold(data, selection, n_sets, n_closest, detection_threshold, random_state):

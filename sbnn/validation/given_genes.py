@@ -1,8 +1,10 @@
 """Genes that are given instead of selected: their positions in the data, and models that read genes by position."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 
@@ -75,3 +77,33 @@ def _reads_positions(part: Any) -> bool:
     if not isinstance(part, ColumnTransformer):
         return False
     return any(not callable(columns) for _, _, columns in part.transformers)
+
+
+def genes_by_fold(genes: Any) -> dict[int, Sequence[str]] | None:
+    """Return the genes of each fold, from a dict or a table; None if there is one list for all folds.
+
+    Parameters
+    ----------
+    genes : dict, DataFrame with `fold` and `gene`, or anything else
+
+    Returns
+    -------
+    dict or None
+
+    Raises
+    ------
+    ValueError
+        A table without these columns, of several models, or with a gene twice in a fold.
+    """
+    if isinstance(genes, Mapping):
+        return dict(genes)
+    if not isinstance(genes, pd.DataFrame):
+        return None
+    missing = {"fold", "gene"} - set(genes)
+    if missing:
+        raise ValueError(f"genes is a table without the column(s) {preview(sorted(missing))}: it needs fold and gene")
+    if "model" in genes and genes["model"].nunique() > 1:
+        raise ValueError(f"genes is a table of the models {preview(genes['model'].unique())}: give the rows of one")
+    if genes.duplicated(["fold", "gene"]).any():
+        raise ValueError("genes is a table with a gene twice in a fold: give the rows of one setting of one model")
+    return {fold: part.tolist() for fold, part in genes.groupby("fold")["gene"]}

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from sbnn import simulate_patchseq
-from sbnn.reporting.answer import LEADS, MEAN, answer_from, difference, number, with_interval
+from sbnn.reporting.answer import LEADS, MEAN, answer_from, difference
 from sbnn.reporting.contest import Splits, outer_folds
+from sbnn.reporting.phrases import number, with_interval
 from sbnn.validation.guards import Finding
 
 DATA = simulate_patchseq(n_cells=60, n_genes=40, n_features=4, n_informative=5, n_types=3, random_state=0)[0]

@@ -441,7 +441,7 @@ def test_a_table_of_two_models_is_refused_and_a_choice_among_variable_genes_said
         pd.DataFrame({"model": name, "fold": [0, 1, 2], "gene": gene})
         for name, gene in zip("ab", genes[:2], strict=True)
     ]
-    with pytest.raises(ValueError, match="genes is a table of 2 models, 'a', 'b': give the rows of one of them"):
+    with pytest.raises(ValueError, match="genes is a table of the models 'a', 'b': give the rows of one"):
         matched_controls(data, pd.concat(tables), RIDGE, 2, FOLDS, 5, progress=False)
     choosing = {"within_fold": True, "n_variable_genes": 60, "keep": (), "progress": False}
     result = cross_validate(data, {"a": ReducedRankRegressor(2, 0.15)}, FOLDS, **choosing)

@@ -1,0 +1,45 @@
+"""Parts of the sentences of a report: models in plain words, numbers and intervals as text."""
+
+import numpy as np
+
+_WORDS = {
+    "family mean": "the mean of the cell's family",
+    "family mean, shrunken": "the mean of the cell's family, shrunken where it has few cells",
+    "type mean": "the mean of the cell's type",
+    "type mean, shrunken": "the mean of the cell's type, shrunken where it has few cells",
+    "family + genes": "the linear model of family and genes",
+    "type + genes": "the linear model of type and genes",
+    "sRRR-2": "the sparse linear model sRRR-2",
+    "ridge": "the linear model ridge",
+    "sBNN-2": "the network sBNN-2",
+    "sBNN-64": "the wide network sBNN-64",
+    "mean of all cells": "the mean of all cells",
+}
+
+
+def number(value: float, signed: bool = False, decimals: int = 2) -> str:
+    """Return an R2 as text: a proper minus, "+" if asked for, zero without a sign."""
+    if not np.isfinite(value):
+        return "–"
+    text, zero = f"{value:{'+' if signed else ''}.{decimals}f}", f"{0:.{decimals}f}"
+    return zero if text.strip("+-") == zero else text.replace("-", "−")
+
+
+def with_interval(value: float, low: float, high: float, signed: bool = False) -> str:
+    """Return an R2 and its interval as text."""
+    return f"{number(value, signed)} (95 % interval {number(low, signed)} to {number(high, signed)})"
+
+
+def words_for(model: str) -> str:
+    """Return a model in plain words."""
+    return _WORDS.get(model, model)
+
+
+def count_of_genes(n_genes: float) -> str:
+    """Mean number of genes over folds in words."""
+    return f"{n_genes:.0f}" if float(n_genes).is_integer() else f"about {n_genes:.0f}"
+
+
+def lower(value: float, low: float, high: float) -> str:
+    """By how much an R2 is lower than the best, with the interval."""
+    return f"lower by {number(value)} ({number(low)} to {number(high)})"
