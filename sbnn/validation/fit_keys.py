@@ -69,6 +69,7 @@ TRAINING_CODE = (
 OTHER_CODE = (
     "_checks",
     "_hints",
+    "data.count_layers",
     "data.count_tables",
     "data.accidents",
     "models.backend",
