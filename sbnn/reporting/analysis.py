@@ -209,9 +209,11 @@ def _fit(data, models, splits, mode, random_state, running, steps):
 
 def _score_tables(result, data, splits, mode):
     """Scores of all models, differences between them, and what genes add to the class."""
+    scores = score_table(result, data, splits, mode.n_bootstrap)
+    order = scores.dropna(subset="r2")["model"].tolist()
     return {
-        "beyond_class": gain_table(result, data, splits, mode.n_bootstrap),
-        "scores": score_table(result, data, splits, mode.n_bootstrap),
+        "beyond_class": gain_table(result, data, splits, mode.n_bootstrap, order),
+        "scores": scores,
         "differences": difference_table(result, data, splits, mode.n_bootstrap),
     }
 

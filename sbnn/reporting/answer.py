@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sbnn.data.paired_data import PairedData
-from sbnn.reporting.contest import BY_SIMPLICITY, LABELS_ONLY, LINEAR, WITH_CLASS, Splits, alone_and_with_genes
+from sbnn.reporting.contest import BY_SIMPLICITY, LABELS_ONLY, LINEAR, WITH_CLASS, Splits, with_class_and_best_mean
 from sbnn.reporting.phrases import count_of_genes, lower, number, with_interval, words_for
 from sbnn.validation.guards import Finding
 
@@ -179,15 +179,22 @@ class _Parts:
         return 1 if low > 0 else -1 if high < 0 else 0
 
     def added(self):
-        """Gain of class and genes together over the class alone, with its interval; None without such models."""
-        pair = alone_and_with_genes(self.scores.index)
-        if pair is None or pair[0] not in self.scores.index:
-            return None
-        return difference(self.differences, pair[1], pair[0])
+        """Gain of class and genes together over the best mean of a class, with its interval; None without such models.
+
+        The best: genes carry the class, and would make up for a shrunken mean that is shrunken too much.
+        """
+        both, alone = with_class_and_best_mean(self.scores.index)
+        return None if both is None or alone is None else difference(self.differences, both, alone)
+
+    def adds(self):
+        """Whether genes add to the class: class and genes predict, and better than any mean of a class."""
+        gain = self.added()
+        both = with_class_and_best_mean(self.scores.index)[0]
+        return gain is not None and gain[1] > 0 and self.scores.loc[both, "low"] > 0
 
     def headline(self, reader, of_class, best, simplest):
         told, against = self.told(reader), self.against_class(reader, of_class)
-        adds = self.added() is not None and self.added()[1] > 0
+        adds = self.adds()
         if told < 0:
             first = "Genes tell nothing about these features here"
             first += ", and the class predicts them better" if against == -1 else ""
@@ -253,10 +260,10 @@ class _Parts:
         gain = self.added()
         if gain is None or not np.isfinite(gain[0]):
             return
-        alone, both = alone_and_with_genes(self.scores.index)
+        both, alone = with_class_and_best_mean(self.scores.index)
         start = f"{words_for(both)} has an R² of {self.score(both)}"
         start = start[0].upper() + start[1:]
-        if gain[1] > 0:
+        if self.adds():
             yield (
                 f"More than the class? Yes. {start}, higher by {with_interval(*gain)} than {words_for(alone)}: "
                 "genes tell something that the class does not."

@@ -199,12 +199,11 @@ def class_of(model: str) -> str:
     return "cell_types" if model.startswith("type") else "cell_families"
 
 
-def alone_and_with_genes(names: Iterable[str]) -> tuple[str, str] | None:
-    """Return the names of the shrunken mean of a class and of the model of class and genes; None if there is none."""
-    for name in names:
-        if name in WITH_CLASS:
-            return name.replace(" + genes", " mean, shrunken"), name
-    return None
+def with_class_and_best_mean(names: Iterable[str]) -> tuple[str | None, str | None]:
+    """Return the model of class and genes, and the first mean of a class, of models in the order of their R2."""
+    names = list(names)
+    first = [next((name for name in names if name in kind), None) for kind in (WITH_CLASS, LABELS_ONLY)]
+    return first[0], first[1]
 
 
 def network_genes(data: PairedData) -> int:

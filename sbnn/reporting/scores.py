@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 
 from sbnn.data.cell_labels import UNKNOWN
 from sbnn.data.paired_data import PairedData
-from sbnn.reporting.contest import LABELS_ONLY, Splits, alone_and_with_genes, networks_among
+from sbnn.reporting.contest import LABELS_ONLY, Splits, networks_among, with_class_and_best_mean
 from sbnn.reporting.modes import Mode
 from sbnn.validation.beyond_class import BY_MODEL, beyond_class
 from sbnn.validation.class_scores import ALL_CELLS
@@ -137,16 +137,20 @@ def difference_table(result: CrossValidation, data: PairedData, splits: Splits, 
     return compare(result, data, unit=splits.unit, n_bootstrap=n_bootstrap)
 
 
-def gain_table(result: CrossValidation, data: PairedData, splits: Splits, n_bootstrap: int) -> pd.DataFrame:
-    """Return by how much class and genes together exceed the class alone, by feature, the largest gain first.
+def gain_table(
+    result: CrossValidation, data: PairedData, splits: Splits, n_bootstrap: int, order: Sequence[str]
+) -> pd.DataFrame:
+    """Return by how much class and genes together exceed the best mean of a class, by feature, the largest gain first.
+
+    `order` are the models by R2, the best first.
 
     As `sbnn.compare`; empty if there is no model of class and genes.
     """
-    pair = alone_and_with_genes(entry["model"] for entry in result.models)
-    if pair is None:
+    both, alone = with_class_and_best_mean(order)
+    if both is None or alone is None:
         return pd.DataFrame()
     settings: dict[str, Any] = {"unit": splits.unit, "by": "feature", "n_bootstrap": n_bootstrap}
-    found = compare(only(result, pair), data, reference=pair[0], **settings)
+    found = compare(only(result, [alone, both]), data, reference=alone, **settings)
     return found.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
 
 

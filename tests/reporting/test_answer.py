@@ -176,6 +176,11 @@ def test_class_and_genes_together_say_whether_genes_add_to_the_class():
     assert "Genes add to the class in 1 of 2 features (interval above 0, each by itself): a +0.20 (0.10 to" in said.text
     assert "not shown that genes tell anything more" not in said.text  # the weaker test
     assert "It needs the class of a cell as well. For cells without a class: the linear model ridge" in said.text
+    # Genes carry the class: what was shrunken too much may be undone by them, and says nothing beyond the class.
+    shrunken = answer_from(DATA, SPLITS, tables({**scores, "type mean": 0.5, "type + genes": 0.47}))
+    assert "More than the class? Not shown." in shrunken.text and "add to it" not in shrunken.headline
+    unsure = answer_from(DATA, SPLITS, tables(scores, half=0.5))
+    assert "More than the class? Not shown." in unsure.text
     less = answer_from(DATA, SPLITS, tables({**scores, "type + genes": 0.40}))
     assert "More than the class? Not shown." in less.text and "but the class tells them better" in less.headline
 
