@@ -139,7 +139,7 @@ def report_of(dataset, data, mode="quick", shorten=1.0, retrain=False, fit=True)
     Answered
     """
     asked = {"mode": mode, "epoch_factor": shorten}
-    place = helpers.find_result(dataset, "own_cells", asked, data, retrain, also=[".sbnn"][: int(fit)])
+    place = helpers.find_result(dataset, "own_cells", asked, data, retrain, also=[".sbnn"] if fit else [])
     page = Path(os.path.relpath(helpers.ROOT / "build/reports" / dataset / "own_cells.html"))
     page.parent.mkdir(parents=True, exist_ok=True)
     model = place.path.with_suffix(".sbnn") if fit else None

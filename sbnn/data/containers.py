@@ -234,12 +234,7 @@ def pair(table: CountTable, features: pd.DataFrame, genes: Genes = 1000, detecti
         )
         counts, cells = counts[~empty], cells[~empty]
     warn_of_sentinels(features)
-    varying = which_vary(features.loc[cells])
-    for what in ("feature_units", "feature_transforms"):
-        given = more.get(what)
-        if isinstance(given, (list, tuple, np.ndarray)) and len(given) == len(varying) and not varying.all():
-            more[what] = tuple(one for one, kept in zip(given, varying, strict=True) if kept)
-    features = features.loc[:, varying]
+    features = _without_constant(features, cells, more)
     values = features.loc[cells].to_numpy(np.float64)
     check_targets(values, np.float64, features.columns, cells, name="features")
     feature_names: Labels = check_unique(features.columns, "features")
@@ -256,6 +251,16 @@ def pair(table: CountTable, features: pd.DataFrame, genes: Genes = 1000, detecti
                 more[_COLORS[what]] = complete_colors(more[what], more.get(_COLORS[what]), _COLORS[what])
     names = {"gene_names": gene_names[chosen], "feature_names": feature_names, "cell_names": cells}
     return standardise(counts, values, **names, name=name, **more)
+
+
+def _without_constant(features, cells, more):
+    """Leave out features with one value in all cells, and their units and transforms among the settings."""
+    varying = which_vary(features.loc[cells])
+    for what in ("feature_units", "feature_transforms"):
+        given = more.get(what)
+        if isinstance(given, (list, tuple, np.ndarray)) and len(given) == len(varying) and not varying.all():
+            more[what] = tuple(one for one, kept in zip(given, varying, strict=True) if kept)
+    return features.loc[:, varying]
 
 
 def _match(cells, measured):

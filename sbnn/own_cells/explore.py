@@ -173,13 +173,13 @@ def _shown_genes(cells, more):
         raise ValueError(f"genes must be a list of names, got the text {more!r}: give [{more!r}]")
     more = check_named(more, "genes").tolist() if len(more) else []
     names = cells.data.gene_names.tolist()
-    more = [dict(zip(shown_genes(names), names, strict=True)).get(gene, gene) for gene in more]
-    unknown = [gene for gene in more if gene not in set(names)]
+    whole = dict(zip(shown_genes(names), names, strict=True)) | {name: name for name in names}
+    unknown = [gene for gene in more if gene not in whole]
     if unknown:
         raise ValueError(
             f"genes that data does not have: {preview(unknown)}; it has {preview(cells.data.gene_names, 3)}"
         )
-    return list(dict.fromkeys([*cells.genes[:MOST_GENES], *more]))
+    return list(dict.fromkeys([*cells.genes[:MOST_GENES], *(whole[gene] for gene in more)]))
 
 
 def _values_of(cells: ExploredCells, genes: list[str]) -> list[CellValues]:

@@ -162,14 +162,7 @@ def analyse(
         "mode": mode,
     }
     with steps.step("differences between models"):
-        tables = finished(store, "scores", made_from, lambda: _score_tables(result, data, splits, mode))
-        answer = answer_from(data, splits, tables)
-        tables["features_by_model"] = result.by_feature().reset_index()
-        tables |= finished(store, "features", made_from, lambda: _of_best(result, data, splits, mode, answer))
-        answer = answer_from(data, splits, tables, findings)
-        if mode.shorten != 1:
-            trial = f"A trial: networks were trained for {mode.shorten:g} times their epochs."
-            answer = replace(answer, sentences=(*answer.sentences, trial))
+        tables, answer = _answered(result, data, splits, mode, findings, store, made_from)
     notes = _notes(models, tables["scores"], mode)
     sparse = sparse_models(tables["scores"], result, data.n_genes)
     gene_model = sparse[0] if sparse else None
@@ -195,6 +188,19 @@ def analyse(
     tables = _in_order({**tables, **_descriptions(result, data, findings)})
     chosen = {name: _most_often_chosen(result, models, name) for name in models}
     return Analysis(data, splits, mode, findings, tables, answer, gene_model, map_html, result, chosen, notes)
+
+
+def _answered(result, data, splits, mode, findings, store, made_from):
+    """Return tables of scores, and the answer that they give."""
+    tables = finished(store, "scores", made_from, lambda: _score_tables(result, data, splits, mode))
+    first = answer_from(data, splits, tables)  # says which models the other tables are about
+    tables["features_by_model"] = result.by_feature().reset_index()
+    tables |= finished(store, "features", made_from, lambda: _of_best(result, data, splits, mode, first))
+    answer = answer_from(data, splits, tables, findings)
+    if mode.shorten != 1:
+        trial = f"A trial: networks were trained for {mode.shorten:g} times their epochs."
+        answer = replace(answer, sentences=(*answer.sentences, trial))
+    return tables, answer
 
 
 def _fit(data, models, splits, mode, random_state, running, steps):

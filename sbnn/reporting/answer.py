@@ -8,11 +8,9 @@ import pandas as pd
 
 from sbnn.data.paired_data import PairedData
 from sbnn.reporting.contest import BY_SIMPLICITY, LABELS_ONLY, LINEAR, WITH_CLASS, Splits, with_class_and_best_mean
-from sbnn.reporting.phrases import count_of_genes, lower, number, with_interval, words_for
+from sbnn.reporting.phrases import MEAN, count_of_genes, lower, number, with_interval, words_for
 from sbnn.validation.guards import Finding
 
-#: What is recommended if no model predicts better: R2 is 0 by definition.
-MEAN = "mean of all cells"
 #: Fewer animals (or cells) than this give rough intervals.
 FEW_UNITS = 20
 #: Names of classes in plain words.
@@ -160,6 +158,13 @@ class _Parts:
     ):
         self.data, self.splits, self.scores, self.differences = data, splits, scores, differences
         self.within = within
+        #: The model of class and genes, and the best mean of a class.
+        self.pair = with_class_and_best_mean(scores.index)
+        #: Gain of class and genes together over the best mean of a class, with its interval; NaN without such models.
+        #: The best: genes carry the class, and would make up for a mean that is shrunken too much.
+        self.gain = (np.nan,) * 3 if self.pair is None else difference(differences, *self.pair)
+        #: Whether genes add to the class: class and genes predict, and better than any mean of a class.
+        self.adds = self.pair is not None and bool(self.gain[1] > 0 and scores.loc[self.pair[0], "low"] > 0)
 
     def score(self, name):
         """R2 of a model with its interval."""
@@ -178,23 +183,8 @@ class _Parts:
         _, low, high = difference(self.differences, reader, of_class)
         return 1 if low > 0 else -1 if high < 0 else 0
 
-    def added(self):
-        """Gain of class and genes together over the best mean of a class, with its interval; None without such models.
-
-        The best: genes carry the class, and would make up for a shrunken mean that is shrunken too much.
-        """
-        both, alone = with_class_and_best_mean(self.scores.index)
-        return None if both is None or alone is None else difference(self.differences, both, alone)
-
-    def adds(self):
-        """Whether genes add to the class: class and genes predict, and better than any mean of a class."""
-        gain = self.added()
-        both = with_class_and_best_mean(self.scores.index)[0]
-        return gain is not None and gain[1] > 0 and self.scores.loc[both, "low"] > 0
-
     def headline(self, reader, of_class, best, simplest):
         told, against = self.told(reader), self.against_class(reader, of_class)
-        adds = self.adds()
         if told < 0:
             first = "Genes tell nothing about these features here"
             first += ", and the class predicts them better" if against == -1 else ""
@@ -203,9 +193,9 @@ class _Parts:
         else:
             first = {
                 1: "Genes tell these features, and better than the class does",
-                0: f"Genes tell these features, about as well as the class does{', and add to it' if adds else ''}",
+                0: "Genes tell these features, about as well as the class does" + ", and add to it" * self.adds,
                 -1: "Genes tell these features; the class tells them better, but genes add to it"
-                if adds
+                if self.adds
                 else "Genes tell these features, but the class tells them better",
                 None: "Genes tell these features",
             }[against]
@@ -248,7 +238,7 @@ class _Parts:
             share = with_interval(row.within_r2, row.low, row.high)
             if not np.isfinite(row.within_r2):
                 continue
-            if self.added() is not None:  # that is the better test
+            if self.pair is not None:  # that is the better test
                 more = ""
             elif row.low > 0:
                 more = f": genes tell something that the {kind} does not"
@@ -257,24 +247,25 @@ class _Parts:
             yield f"Among cells of one {kind}, the R² of {reader} is {share}{more}."
 
     def more_than_class(self, by_feature):
-        gain = self.added()
-        if gain is None or not np.isfinite(gain[0]):
+        if self.pair is None or not np.isfinite(self.gain[0]):
             return
-        both, alone = with_class_and_best_mean(self.scores.index)
+        both, alone = self.pair
         start = f"{words_for(both)} has an R² of {self.score(both)}"
         start = start[0].upper() + start[1:]
-        if self.adds():
+        if self.adds:
             yield (
-                f"More than the class? Yes. {start}, higher by {with_interval(*gain)} than {words_for(alone)}: "
-                "genes tell something that the class does not."
+                f"More than the class? Yes. {start}, higher by {with_interval(*self.gain)} than "
+                f"{words_for(alone)}: genes tell something that the class does not."
             )
         else:
             yield (
-                f"More than the class? Not shown. {start}, which differs by {with_interval(*gain, signed=True)} from "
-                f"{words_for(alone)}."
+                f"More than the class? Not shown. {start}, which differs by {with_interval(*self.gain, signed=True)} "
+                f"from {words_for(alone)}."
             )
-        more = by_feature[by_feature["low"] > 0] if len(by_feature) > 1 else by_feature
-        if len(by_feature) > 1 and len(more):
+        if len(by_feature) < 2:
+            return
+        more = by_feature[by_feature["low"] > 0]
+        if len(more):
             listed = ", ".join(
                 f"{row.feature} +{number(row.difference)} ({number(row.low)} to {number(row.high)})"
                 for row in more.head(_NOT_TOLD).itertuples()

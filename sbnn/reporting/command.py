@@ -12,7 +12,7 @@ import matplotlib
 import sbnn
 from sbnn.reporting.files import Read, read_cells
 from sbnn.reporting.modes import MODES
-from sbnn.reporting.report import DEFAULT_PATH, write_report
+from sbnn.reporting.report import DEFAULT_PATH, call_of_report, write_report
 
 _EPILOG = """examples:
   sbnn report counts.csv features.csv --cells cells.csv --donors Mouse --families "RNA family" --types "RNA type"
@@ -76,6 +76,18 @@ def _parser():
     cells.add_argument("--donors", metavar="COLUMN", help="animal of each cell: folds then keep animals together")
     cells.add_argument("--types", metavar="COLUMN", help="type of each cell")
     cells.add_argument("--families", metavar="COLUMN", help="family of each cell: coarser than the type")
+    _add_reading(report)
+    run = report.add_argument_group("what is computed")
+    run.add_argument("--mode", choices=list(MODES), default="quick", help="(default: %(default)s)")
+    run.add_argument("--store", metavar="FOLDER", help="keep finished fits: the same call resumes from there")
+    run.add_argument("--seed", type=int, default=42, metavar="N", help="of folds and networks (default: %(default)s)")
+    run.add_argument("--jobs", type=int, metavar="N", help="processes (default: what is fastest)")
+    run.add_argument("--quiet", action="store_true", help="no progress bars, and no answer on the screen")
+    return parser
+
+
+def _add_reading(report):
+    """Add the options that say how the data are read."""
     data = report.add_argument_group("how the data are read")
     data.add_argument(
         "--genes", default="1000", metavar="N", help='most variable genes, or "all" (default: %(default)s)'
@@ -101,13 +113,6 @@ def _parser():
     data.add_argument("--counts", metavar="LAYER", help='layer with counts (default: "counts" if there is one, else X)')
     data.add_argument("--modalities", default="rna,ephys", metavar="X,Y", help="of an .h5mu (default: %(default)s)")
     data.add_argument("--name", help="of the data set, for the title")
-    run = report.add_argument_group("what is computed")
-    run.add_argument("--mode", choices=list(MODES), default="quick", help="(default: %(default)s)")
-    run.add_argument("--store", metavar="FOLDER", help="keep finished fits: the same call resumes from there")
-    run.add_argument("--seed", type=int, default=42, metavar="N", help="of folds and networks (default: %(default)s)")
-    run.add_argument("--jobs", type=int, metavar="N", help="processes (default: what is fastest)")
-    run.add_argument("--quiet", action="store_true", help="no progress bars, and no answer on the screen")
-    return parser
 
 
 def _report(parsed, command):
@@ -146,6 +151,4 @@ def _snippet(parsed: argparse.Namespace, found: Read) -> str:
     """Return Python that makes the same report."""
     settings = {"mode": parsed.mode, "detection_threshold": found.detection_threshold, "store": parsed.store}
     settings["random_state"] = parsed.seed
-    defaults = {"mode": "quick", "detection_threshold": None, "store": None, "random_state": 42}
-    shown = "".join(f", {name}={value!r}" for name, value in settings.items() if value != defaults[name])
-    return f"{found.snippet}\nprint(report(data, {parsed.output!r}{shown}))"
+    return f"{found.snippet}\nprint({call_of_report(parsed.output, settings)})"

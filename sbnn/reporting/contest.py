@@ -30,9 +30,9 @@ NETWORK = "sBNN-2"
 #: Names of the means of classes.
 CLASS_MEANS = {"cell_families": "family mean", "cell_types": "type mean"}
 #: Models that read the class of a cell and no gene; "shrunken": drawn towards the mean of all cells (`ClassRidge`).
-LABELS_ONLY = ("family mean", "family mean, shrunken", "type mean", "type mean, shrunken")
+LABELS_ONLY = tuple(name for mean in CLASS_MEANS.values() for name in (mean, f"{mean}, shrunken"))
 #: Linear models of class and genes: what genes add to the finest class.
-WITH_CLASS = ("family + genes", "type + genes")
+WITH_CLASS = tuple(mean.replace(" mean", " + genes") for mean in CLASS_MEANS.values())
 #: All models, the simplest first: labels, a few genes and a linear map, all genes and a linear model, networks, trees.
 BY_SIMPLICITY = (*LABELS_ONLY, "sRRR-2", "ridge", *WITH_CLASS, NETWORK, "sBNN-64", "extra trees")
 #: Penalties on the genes of a model of class and genes, strong ones first.
@@ -175,9 +175,9 @@ def contestants(data: PairedData, mode: Mode, random_state: int) -> dict[str, li
     found: dict[str, list[BaseEstimator]] = {CLASS_MEANS[of]: [ClassMean(of)] for of in classes_of(data)}
     if complete and classes_of(data):
         finest = classes_of(data)[-1]
-        kind = CLASS_MEANS[finest].removesuffix(" mean")
-        found[f"{kind} mean, shrunken"] = [ClassRidge(finest, columns=())]
-        found[f"{kind} + genes"] = [ClassRidge(finest, alpha) for alpha in _CLASS_ALPHAS]
+        mean = CLASS_MEANS[finest]
+        found[f"{mean}, shrunken"] = [ClassRidge(finest, columns=())]
+        found[mean.replace(" mean", " + genes")] = [ClassRidge(finest, alpha) for alpha in _CLASS_ALPHAS]
     found |= {name: known[name] for name in (*LINEAR, *more) if name in known}  # one feature has no sRRR-2
     if not mode.every_penalty and "sRRR-2" in found:
         found["sRRR-2"] = found["sRRR-2"][::2]
@@ -199,11 +199,14 @@ def class_of(model: str) -> str:
     return "cell_types" if model.startswith("type") else "cell_families"
 
 
-def with_class_and_best_mean(names: Iterable[str]) -> tuple[str | None, str | None]:
-    """Return the model of class and genes, and the first mean of a class, of models in the order of their R2."""
+def with_class_and_best_mean(names: Iterable[str]) -> tuple[str, str] | None:
+    """Return the model of class and genes, and the first mean of a class, of models in the order of their R2.
+
+    None if one of them is missing.
+    """
     names = list(names)
-    first = [next((name for name in names if name in kind), None) for kind in (WITH_CLASS, LABELS_ONLY)]
-    return first[0], first[1]
+    both, means = ([name for name in names if name in kind] for kind in (WITH_CLASS, LABELS_ONLY))
+    return (both[0], means[0]) if both and means else None
 
 
 def network_genes(data: PairedData) -> int:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+#: What is recommended if no model predicts better: R2 is 0 by definition.
+MEAN = "mean of all cells"
 _WORDS = {
     "family mean": "the mean of the cell's family",
     "family mean, shrunken": "the mean of the cell's family, shrunken where it has few cells",
@@ -13,7 +15,7 @@ _WORDS = {
     "ridge": "the linear model ridge",
     "sBNN-2": "the network sBNN-2",
     "sBNN-64": "the wide network sBNN-64",
-    "mean of all cells": "the mean of all cells",
+    MEAN: "the mean of all cells",
 }
 
 

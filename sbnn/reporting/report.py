@@ -1,8 +1,9 @@
 """The report of paired data: from cells to an answer in plain words, in one HTML file."""
 
+import inspect
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -139,14 +140,11 @@ def report(
     """
     arguments = {"mode": mode, "transform": transform, "detection_threshold": detection_threshold, "store": store}
     arguments |= {"shorten": shorten, "random_state": random_state}
-    defaults = {"mode": "quick", "transform": None, "detection_threshold": None, "store": None, "shorten": 1.0}
-    defaults["random_state"] = 42
-    shown = [f"{name}={_text(value)}" for name, value in arguments.items() if value != defaults[name]]
     snippet = [
         "from sbnn import PairedData, report",
         "",
         f"data = ...  # the PairedData {getattr(data, 'name', None)!r}, made as for this report",
-        f"report({', '.join(['data', _text(path), *shown])})",
+        call_of_report(path, arguments),
     ]
     if folds is not None:
         snippet[-1] = snippet[-1][:-1] + ", folds=folds)  # those that were given: folds.csv"
@@ -236,6 +234,13 @@ def write_report(
     return Report(
         target, answer.recommended, answer.text, analysis.tables, folder, analysis.result, analysis.estimators
     )
+
+
+def call_of_report(path: PathLike, arguments: Mapping[str, Any]) -> str:
+    """Return the call of `report` in Python, with those arguments that are not defaults."""
+    defaults = {name: one.default for name, one in inspect.signature(report).parameters.items()}
+    shown = [f"{name}={_text(value)}" for name, value in arguments.items() if value != defaults[name]]
+    return f"report({', '.join(['data', _text(path), *shown])})"
 
 
 def with_logarithms(data: PairedData, transform: Transform) -> PairedData:

@@ -79,8 +79,9 @@ def feature_rows(analysis: Analysis) -> Content:
         entry = {"feature": row.feature, "r2": number(row.r2), "interval": _interval(row.low, row.high)}
         if beside:
             marks.append(Mark(row.r2_class, row.class_low, row.class_high, "class"))
-            values = row.gain, row.gain_low, row.gain_high
-            if with_class is not None:
+            if with_class is None:
+                values = row.gain, row.gain_low, row.gain_high
+            else:
                 values = added.loc[added["feature"] == row.feature, ["difference", "low", "high"]].iloc[0]
             gain = "{} ({} to {})".format(*(number(value, True) for value in values))
             entry |= {"of_class": number(row.r2_class), "gain": gain}

@@ -146,9 +146,10 @@ def gain_table(
 
     As `sbnn.compare`; empty if there is no model of class and genes.
     """
-    both, alone = with_class_and_best_mean(order)
-    if both is None or alone is None:
+    pair = with_class_and_best_mean(order)
+    if pair is None:
         return pd.DataFrame()
+    both, alone = pair
     settings: dict[str, Any] = {"unit": splits.unit, "by": "feature", "n_bootstrap": n_bootstrap}
     found = compare(only(result, [alone, both]), data, reference=alone, **settings)
     return found.sort_values("difference", ascending=False, kind="stable", ignore_index=True)

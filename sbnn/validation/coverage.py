@@ -137,8 +137,10 @@ def _held_of_model(model, data, coverage, training, of, cells, fill_missing):
             raise ValueError("cells are for a PairedModel: other models are given data.X")
         low, high = model.predict_interval(data.X, coverage)
         measured = False
-        Y, names = _features(data, measured), data.feature_names
-        sds = np.ones(data.n_features) if training is None else _sds_of(training)
+        Y, names, sds = _features(data, measured), data.feature_names, np.ones(data.n_features)
+    if training is not None:
+        _check_training(training, names, measured)
+        sds = sds if paired else _sds_of(training)
     bounds = Interval(*(np.asarray(bound, dtype=np.float64).reshape(len(Y), -1) for bound in (low, high)))
     if bounds.low.shape != Y.shape:
         raise ValueError(f"the model predicts {bounds.low.shape[1]} features, but data has {Y.shape[1]}")
@@ -147,12 +149,7 @@ def _held_of_model(model, data, coverage, training, of, cells, fill_missing):
     )
     if training is None:
         return held
-    check_paired(training, "training")
-    if training.feature_names.tolist() != names.tolist():
-        raise ValueError("training must have the features of the model, in their order")
     calibration = getattr(model, "calibration_", None)
-    if measured and training.features is None:
-        raise ValueError("training needs features as measured (training.features), as the model was fitted on")
     n_folds = N_FOLDS if calibration is None else len(calibration.models)
     means = CrossConformal(ClassMean(of), n_folds).fit(
         _labels(training, of), _features(training, measured), groups=donors_of(training)
@@ -160,9 +157,17 @@ def _held_of_model(model, data, coverage, training, of, cells, fill_missing):
     return held._replace(of_class=_between(means.predict_interval(_labels(data, of), coverage), Y, sds))
 
 
+def _check_training(training, names, measured):
+    """Raise ValueError unless class means can be fitted on the training cells, on the scale of the model."""
+    check_paired(training, "training")
+    if training.feature_names.tolist() != names.tolist():
+        raise ValueError("training must have the features of the model, in their order")
+    if measured and training.features is None:
+        raise ValueError("training needs features as measured (training.features), as the model was fitted on")
+
+
 def _sds_of(training):
     """SDs of the features as they are modelled, of the training cells; 1 for constant ones."""
-    check_paired(training, "training")
     sds = np.nanstd(training.Y, axis=0, dtype=np.float64)
     return np.where(sds > 0, sds, 1.0)
 

@@ -233,7 +233,7 @@ def _with_imported(names):
             continue
         found.add(name)
         module = sys.modules.get(name)
-        if not _is_own(module) or name == "__main__" or name.partition(".")[0] == "sbnn":
+        if not _is_own(module) or name in ("__main__", "sbnn") or name.startswith("sbnn."):
             continue
         for value in list(vars(module).values()):
             imported = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None)

@@ -132,6 +132,7 @@ def open_store(path: PathLike | None) -> Iterator[FitStore | None]:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"store must be a folder, created if it is missing, but {folder} is a file")
     folder.mkdir(parents=True, exist_ok=True)
+    _check_is_store(folder)  # before the lock: nothing of ours stays in a folder of something else
     # A lock of the operating system: it is released when the process ends, however that happens.
     lock = FileLock(folder / ".lock", timeout=0)
     try:
@@ -141,11 +142,7 @@ def open_store(path: PathLike | None) -> Iterator[FitStore | None]:
             f"store {folder} is in use by another process: wait until it ends, or choose another store"
         ) from None
     try:
-        try:
-            _mark(folder)
-        except ValueError:  # no store: nothing of ours stays in it
-            (folder / ".lock").unlink(missing_ok=True)
-            raise
+        _mark(folder)
         for unfinished in folder.glob(".chunk-*"):  # left by a process killed while writing
             shutil.rmtree(unfinished, ignore_errors=True)
         for unfinished in folder.glob(f".*.{_MARK}"):
@@ -158,14 +155,19 @@ def open_store(path: PathLike | None) -> Iterator[FitStore | None]:
         lock.release()
 
 
-def _mark(folder):
-    """Mark the folder as a store; ValueError if it is something else."""
-    mark = folder / _MARK
-    if mark.exists():
+def _check_is_store(folder):
+    """Raise ValueError if the folder is neither a store nor empty."""
+    if (folder / _MARK).exists():
         return
     others = sorted(file.name for file in folder.iterdir() if file.name != ".lock" and not file.match(f".*.{_MARK}"))
     if "plan.pickle" in others:
         raise ValueError(f"store {folder} was written by an older sbnn: choose another store, or delete it")
     if others:
         raise ValueError(f"store {folder} is not a store but holds {others[:3]}: choose an empty or a new folder")
-    write_bytes(mark, _MARK_TEXT.encode())
+
+
+def _mark(folder):
+    """Mark the folder as a store."""
+    mark = folder / _MARK
+    if not mark.exists():
+        write_bytes(mark, _MARK_TEXT.encode())
