@@ -199,11 +199,7 @@ def beyond_class(
     ----------
     Benjamini & Hochberg, "Controlling the false discovery rate", JRSS B 57:289 (1995).
     """
-    check_choice(classes, CLASSES, "classes")
-    for value, name in ((n_neighbours, "n_neighbours"), (n_bootstrap, "n_bootstrap")):
-        check_whole(value, name)
-    check_whole(random_state, "random_state", least=0, most=2**32 - 1)
-    check_coverage(level, "level")
+    _check_settings(classes, n_neighbours, n_bootstrap, level, random_state)
     rows = held_out_rows(result, data)
     labels = getattr(data, classes)
     if labels is None:
@@ -232,15 +228,13 @@ def beyond_class(
         names = {"model": model, "predicted_by": BY_MAP, "centred_on": TRAINING_CELLS}
         within.append(scores.within(names, counted, rows.Y - class_mean, of_map))
     for model, predicted in predictions.items():
-        names = {"model": model, "predicted_by": BY_MODEL, "centred_on": TRAINING_CELLS}
         fitted = predictions_of_training_cells(result, data, rows, model, predicted)
         if fitted is None:
-            names["centred_on"] = TEST_CELLS
-            centred = centred_on_test_cells(predicted, counted, rows, labels)
+            centred_on, centred = TEST_CELLS, centred_on_test_cells(predicted, counted, rows, labels)
         else:
             of_model = centred_on_training_cells(predicted, fitted, rows, result.folds, labels)
-            centred = counted, rows.Y - class_mean, of_model
-        within.append(scores.within(names, *centred))
+            centred_on, centred = TRAINING_CELLS, (counted, rows.Y - class_mean, of_model)
+        within.append(scores.within({"model": model, "predicted_by": BY_MODEL, "centred_on": centred_on}, *centred))
     table = pd.concat(within, ignore_index=True)
     _warn_if_mixed(table)
     return BeyondClass(
@@ -256,6 +250,15 @@ def beyond_class(
         n_bootstrap=n_bootstrap,
         level=float(level),
     )
+
+
+def _check_settings(classes, n_neighbours, n_bootstrap, level, random_state):
+    """Raise ValueError if a setting is out of range."""
+    check_choice(classes, CLASSES, "classes")
+    for value, name in ((n_neighbours, "n_neighbours"), (n_bootstrap, "n_bootstrap")):
+        check_whole(value, name)
+    check_whole(random_state, "random_state", least=0, most=2**32 - 1)
+    check_coverage(level, "level")
 
 
 def _warn_if_mixed(within):
