@@ -14,9 +14,8 @@ from sbnn.models.default_network import default_network
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.schedules import get_schedule
 from sbnn.reporting.modes import Mode
-from sbnn.validation.baselines import CLASSES, ClassMean
-from sbnn.validation.class_ridge import ClassRidge
-from sbnn.validation.contestants import honest_models
+from sbnn.validation.baselines import CLASS_MEANS, CLASSES, ClassMean
+from sbnn.validation.contestants import class_ridges, honest_models
 from sbnn.validation.folds import Fold, FoldChoice, donors_of, make_folds
 from sbnn.validation.guards import CELLS_PER_GENE
 from sbnn.validation.shared_donors import share_of_known_donors
@@ -27,16 +26,12 @@ LEAST_CELLS = 40
 N_GENES = 25
 #: The network whose settings follow the number of cells.
 NETWORK = "sBNN-2"
-#: Names of the means of classes.
-CLASS_MEANS = {"cell_families": "family mean", "cell_types": "type mean"}
 #: Models that read the class of a cell and no gene; "shrunken": drawn towards the mean of all cells (`ClassRidge`).
 LABELS_ONLY = tuple(name for mean in CLASS_MEANS.values() for name in (mean, f"{mean}, shrunken"))
 #: Linear models of class and genes: what genes add to the finest class.
 WITH_CLASS = tuple(mean.replace(" mean", " + genes") for mean in CLASS_MEANS.values())
 #: All models, the simplest first: labels, a few genes and a linear map, all genes and a linear model, networks, trees.
 BY_SIMPLICITY = (*LABELS_ONLY, "sRRR-2", "ridge", *WITH_CLASS, NETWORK, "sBNN-64", "extra trees")
-#: Penalties on the genes of a model of class and genes, strong ones first.
-_CLASS_ALPHAS = (100.0, 30.0, 10.0, 3.0, 1.0)
 #: Linear models.
 LINEAR = ("sRRR-2", "ridge")
 #: Trees, and models of class and genes, learn from cells without missing values only; below this share of such cells
@@ -174,10 +169,7 @@ def contestants(data: PairedData, mode: Mode, random_state: int) -> dict[str, li
     known = honest_models(data, shorten=mode.shorten, random_state=random_state)
     found: dict[str, list[BaseEstimator]] = {CLASS_MEANS[of]: [ClassMean(of)] for of in classes_of(data)}
     if complete and classes_of(data):
-        finest = classes_of(data)[-1]
-        mean = CLASS_MEANS[finest]
-        found[f"{mean}, shrunken"] = [ClassRidge(finest, columns=())]
-        found[mean.replace(" mean", " + genes")] = [ClassRidge(finest, alpha) for alpha in _CLASS_ALPHAS]
+        found |= class_ridges(classes_of(data)[-1])
     found |= {name: known[name] for name in (*LINEAR, *more) if name in known}  # one feature has no sRRR-2
     if not mode.every_penalty and "sRRR-2" in found:
         found["sRRR-2"] = found["sRRR-2"][::2]

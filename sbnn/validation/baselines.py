@@ -14,6 +14,8 @@ from sbnn.data.paired_data import PairedData
 
 #: Fields of PairedData that hold classes.
 CLASSES = ("cell_families", "cell_types")
+#: Names of the means of classes in comparisons.
+CLASS_MEANS = {"cell_families": "family mean", "cell_types": "type mean"}
 
 
 class ClassMean(MultiOutputMixin, RegressorMixin, BaseEstimator):
