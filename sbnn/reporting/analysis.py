@@ -262,7 +262,8 @@ def _descriptions(result: CrossValidation, data: PairedData, findings: Sequence[
     return {"checks": checks, "choices": result.choices, "folds": pd.concat(folds, ignore_index=True)}
 
 
-_ORDER = (
+#: All tables that a report may have, in its order.
+TABLE_NAMES = (
     "checks", "folds", "scores", "differences", "features", "features_by_model", "beyond_class", "within_class",
     "choices", "genes", "stability", "substitutes", "frequencies", "importance", "importance_total",
     "importance_scores", "intervals",
@@ -271,7 +272,7 @@ _ORDER = (
 
 def _in_order(tables):
     """Tables in the order of the report, without empty ones."""
-    return {name: tables[name] for name in _ORDER if name in tables and len(tables[name])}
+    return {name: tables[name] for name in TABLE_NAMES if name in tables and len(tables[name])}
 
 
 def _notes(models, scores, mode):

@@ -39,6 +39,8 @@ BY_SIMPLICITY = (*LABELS_ONLY, "sRRR-2", "ridge", *WITH_CLASS, NETWORK, "sBNN-64
 _CLASS_ALPHAS = (100.0, 30.0, 10.0, 3.0, 1.0)
 #: Linear models.
 LINEAR = ("sRRR-2", "ridge")
+#: Least share of the cells to learn from, when the largest animal is predicted.
+_LEAST_TRAINING = 0.25
 #: Trees, and models of class and genes, learn from cells without missing values only; below this share of such cells
 #: they are left out.
 _COMPLETE = 0.7
@@ -117,7 +119,12 @@ def outer_folds(data: PairedData, folds: FoldChoice | None, n_folds: int, random
         return Splits(splits, unit, f"{len(splits)} folds that were given", by_donor)
     if donors is None:
         return Splits(_random(data, n_folds, random_state), unit, _why_random(data, n_folds), False)
-    n_donors = len(np.unique(donors))
+    names, n_cells = np.unique(donors, return_counts=True)
+    n_donors = len(names)
+    if data.n_cells - n_cells.max() < max(LEAST_CELLS / 2, data.n_cells * _LEAST_TRAINING):
+        largest = f"{preview([names[n_cells.argmax()]])} has {n_cells.max()} of the {data.n_cells} cells"
+        why = f"{n_folds} random folds of cells, because the animal {largest}: the others are too few to learn from"
+        return Splits(_random(data, n_folds, random_state), unit, f"{why}; {_OPTIMISTIC}", False)
     splitter = GroupKFold(min(n_folds, n_donors), shuffle=True, random_state=random_state)
     found = make_folds(data, splitter)
     if min(len(fold.test) for fold in found) < 2:  # animals of one cell: genes cannot be permuted among one
@@ -144,8 +151,9 @@ def _why_random(data, n_folds):
     if data.donors is None:
         why = "donors (the animal of each cell) were not given"
     else:
-        known = set(data.donors[data.donors != UNKNOWN].tolist())
-        why = f"there is one animal, {preview(known)}" if len(known) == 1 else "the animals of some cells are not known"
+        known = data.donors != UNKNOWN
+        why = "the animals of some cells are not known" if known.any() else "the animals of the cells are not known"
+        why = f"there is one animal, {preview(data.donors[:1])}" if known.all() else why
     return f"{n_folds} random folds of cells, because {why}; {_OPTIMISTIC}"
 
 
@@ -197,6 +205,26 @@ def contestants(data: PairedData, mode: Mode, random_state: int) -> dict[str, li
 def class_of(model: str) -> str:
     """Return which classes a model reads, "cell_families" or "cell_types", by its name."""
     return "cell_types" if model.startswith("type") else "cell_families"
+
+
+def unseen_share(data: PairedData, folds: Iterable[Fold], of: str) -> float:
+    """Return the share of the predicted cells of known class whose class none of the training cells has.
+
+    Parameters
+    ----------
+    data : PairedData
+    folds : list of Fold
+    of : {"cell_families", "cell_types"}
+
+    Returns
+    -------
+    float
+        0 if no predicted cell has a known class.
+    """
+    labels = np.asarray(getattr(data, of))
+    unseen = [~np.isin(labels[fold.test][labels[fold.test] != UNKNOWN], labels[fold.train]) for fold in folds]
+    together = np.concatenate(unseen) if unseen else np.zeros(0, dtype=bool)
+    return float(together.mean()) if len(together) else 0.0
 
 
 def with_class_and_best_mean(names: Iterable[str]) -> tuple[str, str] | None:

@@ -8,10 +8,10 @@ import pandas as pd
 from markupsafe import Markup
 
 from sbnn.reporting.analysis import Analysis
-from sbnn.reporting.answer import difference
 from sbnn.reporting.charts import Mark, draw_axis, draw_intervals, scale_for
 from sbnn.reporting.contest import LABELS_ONLY
 from sbnn.reporting.phrases import number
+from sbnn.reporting.scores import difference
 
 #: Rows of a table, or what else the page takes by name.
 Content = dict[str, Any]

@@ -1,5 +1,6 @@
 """The answer in plain words, from tables whose message is known."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -7,9 +8,10 @@ import pandas as pd
 import pytest
 
 from sbnn import simulate_patchseq
-from sbnn.reporting.answer import LEADS, MEAN, answer_from, difference
-from sbnn.reporting.contest import Splits, outer_folds
+from sbnn.reporting.answer import LEADS, MEAN, answer_from
+from sbnn.reporting.contest import Splits, outer_folds, unseen_share
 from sbnn.reporting.phrases import number, with_interval
+from sbnn.reporting.scores import difference
 from sbnn.validation.guards import Finding
 
 DATA = simulate_patchseq(n_cells=60, n_genes=40, n_features=4, n_informative=5, n_types=3, random_state=0)[0]
@@ -114,7 +116,7 @@ def test_genes_that_tell_nothing(half):
     found = say({"ridge": -0.05, "sBNN-2": -0.1, "type mean": -0.02}, half=half)
     assert found.recommended == MEAN and found.simplest == MEAN
     assert found.headline.startswith("Genes tell nothing about these features here")
-    assert "No model that reads genes is better than that" in found.text
+    assert "None of those that read genes is better." in found.text
     assert "Recommended: no model." in found.text
     assert "How many genes?" not in found.text and "With 60 cells" not in found.text
     assert set(found.alike) == (set() if half == 0.01 else {"type mean", "ridge", "sBNN-2"})
@@ -183,6 +185,32 @@ def test_class_and_genes_together_say_whether_genes_add_to_the_class():
     assert "More than the class? Not shown." in unsure.text
     less = answer_from(DATA, SPLITS, tables({**scores, "type + genes": 0.40}))
     assert "More than the class? Not shown." in less.text and "but the class tells them better" in less.headline
+
+
+def test_genes_that_tell_nothing_alone_may_add_to_the_class():
+    scores = {"type + genes": 0.5, "type mean": 0.4, "type mean, shrunken": 0.39, "ridge": -0.1, "sBNN-2": -0.2}
+    adds = answer_from(DATA, SPLITS, tables(scores))
+    assert adds.headline.startswith(
+        "Genes alone tell nothing about these features here, but they add to what the class"
+    )
+    assert adds.recommended == "type + genes" and "None of those that read genes alone is better." in adds.text
+    unclear = answer_from(DATA, SPLITS, tables({**scores, "ridge": 0.02}))
+    assert unclear.headline.startswith("Whether genes alone tell anything about these features is not clear, but they")
+    little = answer_from(DATA, SPLITS, tables({**scores, "type + genes": 0.401}))
+    assert little.headline.startswith("Genes alone tell nothing about these features here, and the class predicts")
+
+
+@pytest.mark.parametrize(("unseen", "said"), [(False, "Better than from the class? Yes"), (True, "cannot be said")])
+def test_classes_that_no_training_cell_has_are_no_rival(unseen, said):
+    """Each type is one animal, and animals are held out: the mean of a type is that of all cells."""
+    labels = DATA.donors if unseen else DATA.cell_types
+    data = replace(DATA, cell_types=labels, type_colors=None)
+    scores = {"type + genes": 0.5, "ridge": 0.4, "sBNN-2": 0.3, "type mean": 0.1, "type mean, shrunken": 0.11}
+    found = answer_from(data, SPLITS, tables(scores))
+    assert said in found.text
+    assert found.headline.startswith("Genes tell these features" + (". " if unseen else ", and better than the class"))
+    assert ("More than the class?" in found.text) is not unseen
+    assert unseen_share(data, SPLITS.folds, "cell_types") == float(unseen)
 
 
 def test_differences_are_found_in_either_order():

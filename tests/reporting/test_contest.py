@@ -43,7 +43,10 @@ def test_folds_are_of_animals_where_these_are_known(data):
         (None, "were not given"),
         (["one"] * 80, "there is one animal, 'one'"),
         (["unknown"] * 3 + ["a", "b"] * 38 + ["a"], "the animals of some cells are not known"),
-        (["lonely"] + ["many"] * 79, "animals have too few cells"),
+        (["unknown"] * 40 + ["a"] * 40, "the animals of some cells are not known"),
+        (["unknown"] * 80, "the animals of the cells are not known"),
+        (["lonely"] + ["b"] * 40 + ["c"] * 39, "animals have too few cells"),
+        (["lonely"] + ["many"] * 79, "the animal 'many' has 79 of the 80 cells: the others are too few to learn from"),
     ],
 )
 def test_folds_are_random_otherwise_and_it_is_said_why(data, donors, words):

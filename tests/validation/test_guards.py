@@ -63,6 +63,12 @@ FIRES = {
         "counts",
         "it looks like log-normalised expression",
     ),
+    "cells without counts": (
+        replace(DATA, counts=np.where(np.arange(240)[:, None] < 3, 0, DATA.counts)),
+        {},
+        "counts",
+        "3 of 240 cells have no count",
+    ),
     "features made of counts": (
         with_feature(RANDOM.standard_normal(240), "S_score"),
         {"depth": False},
