@@ -48,7 +48,7 @@ STEPS = {
     "networks": 50,
     "differences between models": 4,
     "importance of genes": 12,
-    "genes of other seeds and animals": 100,
+    "genes of other seeds and donors": 100,
     "map": 3,
     "page": 5,
 }
@@ -179,7 +179,7 @@ def analyse(
         else:
             notes.append("No model selected genes: there is no table of genes, and no map.")
     if mode.n_seeds:
-        with steps.step("genes of other seeds and animals"):
+        with steps.step("genes of other seeds and donors"):
             chosen = {name: _most_often_chosen(result, models, name) for name in sparse}
             more = refitted_stability(data, chosen, splits, mode, random_state, **running)
             tables |= {name: pd.concat([tables[name], more[name]], ignore_index=True) for name in more}

@@ -20,9 +20,9 @@ from sbnn.reporting.contest import (
 from sbnn.reporting.phrases import MEAN, count_of_genes, lower, number, with_interval, words_for
 from sbnn.reporting.scores import difference
 from sbnn.validation.baselines import CLASSES
-from sbnn.validation.guards import Finding
+from sbnn.validation.guards import CONFOUNDED, Finding
 
-#: Fewer animals (or cells) than this give rough intervals.
+#: Fewer donors (or cells) than this give rough intervals.
 FEW_UNITS = 20
 #: Names of classes in plain words.
 CLASS_WORDS = {"cell_families": "family", "cell_types": "type"}
@@ -113,7 +113,7 @@ def answer_from(
         *parts.from_genes(reader),
         *parts.beyond_class(reader, of_class),
         *parts.more_than_class(tables.get("beyond_class", pd.DataFrame())),
-        *(f"Careful: {one.message}." for one in findings if one.name in CASTS_DOUBT),
+        *(f"Careful: {one.message}." for one in findings if _casts_doubt(one)),
         *parts.features(reader, tables.get("features", pd.DataFrame())),
         *parts.recommendation(best, alike, simplest),
         *parts.linear_or_network({best, *alike}),
@@ -122,6 +122,12 @@ def answer_from(
     ]
     headline = parts.headline(reader, of_class, best, simplest)
     return Answer(best, alike, simplest, reader, of_class, headline, tuple(sentences))
+
+
+def _casts_doubt(finding):
+    """Whether a finding casts doubt on all scores: of confounded donors, if that is so for most classes."""
+    mostly = finding.numbers.get("adjusted mutual information", 1) > CONFOUNDED
+    return finding.name in CASTS_DOUBT and mostly
 
 
 def _alike(best, scores, differences):
@@ -283,9 +289,11 @@ class _Parts:
                 f"{row.feature} +{number(row.difference)} ({number(row.low)} to {number(row.high)})"
                 for row in more.head(_NOT_TOLD).itertuples()
             )
+            chance = f"{len(by_feature) / 40:.1f}"
+            more_of_them = ", ..." if len(more) > _NOT_TOLD else ""
             yield (
                 f"Genes add to the class in {len(more)} of {len(by_feature)} features (interval above 0, each by "
-                f"itself): {listed}{', ...' if len(more) > _NOT_TOLD else ''}."
+                f"itself; of as many without a gain about {chance} would have that): {listed}{more_of_them}."
             )
 
     def features(self, reader, table):
@@ -377,7 +385,7 @@ class _Parts:
     def certainty(self):
         n_units = int(self.scores["n_units"].max()) if len(self.scores) else 0
         few = f" With {n_units} {self.splits.units} they are rough." if n_units < FEW_UNITS else ""
-        what = "whole animals" if self.splits.unit == "donor" else "cells"
+        what = "whole donors" if self.splits.unit == "donor" else "cells"
         yield (
             f"How sure? Cells were predicted in {self.splits.words}. Intervals are 95 %, from resampling {what}; they "
             f"do not include how a model would change with other training cells.{few} The best of several models is "

@@ -83,7 +83,7 @@ def report(
 ) -> Report:
     """Answer whether features can be told from genes, better than from the class, with which genes, and how sure.
 
-    Checks the data; scores means of classes, linear models and networks on the same held-out cells, of other animals
+    Checks the data; scores means of classes, linear models and networks on the same held-out cells, of other donors
     where these are known, with settings chosen inside of the training cells (nested); says in plain words which model
     is the best and which are as good; and shows genes, an interactive map, and prediction intervals. ::
 
@@ -105,9 +105,9 @@ def report(
         report that this one does not have are removed, other files in the folder stay.
     mode : {"quick", "full"}
         "quick": one to two minutes for 200 to 500 cells on two cores. "full", an hour or more: more folds, models,
-        settings (numbers of genes) and permutations, and genes of other seeds and of resampled animals.
+        settings (numbers of genes) and permutations, and genes of other seeds and of resampled donors.
     folds : as for `sbnn.cross_validate`, optional
-        Outer folds. By default five (full: ten) of whole animals, or of random cells if animals are not known.
+        Outer folds. By default five (full: ten) of whole donors, or of random cells if donors are not known.
     transform : None, "auto" or list of str
         Features whose logarithm is taken, as in `PairedData.from_tables`; None: features are used as given.
     detection_threshold : float, optional

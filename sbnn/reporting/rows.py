@@ -19,7 +19,7 @@ Content = dict[str, Any]
 _LEAST_CORRELATION = 0.2
 #: Genes that are listed.
 N_LISTED = 30
-_RESAMPLED = {"fold": "folds", "seed": "other seeds", "donor": "other animals"}
+_RESAMPLED = {"fold": "folds", "seed": "other seeds", "donor": "other donors"}
 
 
 def score_rows(analysis: Analysis) -> Content:

@@ -82,7 +82,7 @@ def check_data(
 
     Logarithms in place of counts; cells without counts; features whose names say that they are made of counts
     (n_counts, S_score, X_pca1); skewed or heavy-tailed features; a threshold of detection that does not fit reads or
-    UMIs; folds that divide animals; classes that come from single animals; constant or duplicated features; classes
+    UMIs; folds that divide donors; classes that come from single donors; constant or duplicated features; classes
     with fewer than five cells; far more genes than the 1000 that networks were tuned with; few cells for the number of
     selected genes; depth that predicts features by itself. ::
 
@@ -209,7 +209,7 @@ def _of_classes(data):
 
 
 def _of_donors(data, labels, what):
-    """Whether the class of a cell is told by its animal."""
+    """Whether the class of a cell is told by its donor."""
     if data.donors is None:
         return
     known = (labels != UNKNOWN) & (data.donors != UNKNOWN)
@@ -223,13 +223,13 @@ def _of_donors(data, labels, what):
         return
     parts = []
     if single:
-        whose, which = ("come from one animal each", "them") if len(single) > 1 else ("comes from one animal", "it")
+        whose, which = ("come from one donor each", "them") if len(single) > 1 else ("comes from one donor", "it")
         parts.append(f"{preview(single)} {whose}, so that no fold of donors trains and tests on {which}")
     if information > CONFOUNDED:
-        parts.append(f"the animal of a cell tells most of its class (adjusted mutual information {information:.2f})")
+        parts.append(f"the donor of a cell tells most of its class (adjusted mutual information {information:.2f})")
     message = (
         f"{what} are confounded with donors: {'; '.join(parts)}. What differs between these classes may differ between "
-        f"animals: add animals, leave such classes out, or do not compare with means of {what}"
+        f"donors: add donors, leave such classes out, or do not compare with means of {what}"
     )
     yield Finding("confounded donors", what, message, {"adjusted mutual information": information, "classes": single})
 
@@ -259,7 +259,7 @@ def _of_threshold(data, detection_threshold):
 
 
 def _of_folds(data, folds):
-    """Folds that divide animals."""
+    """Folds that divide donors."""
     splits = make_folds(data, folds)
     described = describe_shared_donors(data, splits)
     if described:

@@ -161,7 +161,7 @@ def test_a_report_without_animals_classes_and_some_values(data, short, tmp_path)
     bare = replace(data, Y=Y, features=features, donors=None, cell_types=None, cell_families=None)
     found = report(bare, tmp_path / "bare.html", progress=False, n_jobs=1)
     page = page_of(found)
-    assert "donors (the animal of each cell) were not given" in page and "held-out cells" in found.answer
+    assert "donors (the donor of each cell) were not given" in page and "held-out cells" in found.answer
     assert set(found.tables["scores"]["model"]) == {"ridge", "sRRR-2", "sBNN-2"}
     assert "Better than from the class?" not in found.answer and "No classes of cells" in page
     assert "12 of 320 values of features are missing" in page
