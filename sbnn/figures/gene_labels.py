@@ -54,6 +54,11 @@ def shown_genes(names: Iterable[str], among: Iterable[str] | None = None) -> lis
     return [name.removeprefix(prefix) for name in names]
 
 
+def cut_names(names: Iterable[str], most: int = 30) -> list[str]:
+    """Return names of at most so many characters, for places in figures that are no wider: "a very long na…"."""
+    return [name if len(name) <= most else f"{name[: most - 1]}…" for name in map(str, names)]
+
+
 def with_shown_names(genes: pd.DataFrame) -> pd.DataFrame:
     """Return a table whose columns are genes with the names that figures show; see `shown_genes`."""
     return genes.set_axis(shown_genes(genes.columns), axis=1)

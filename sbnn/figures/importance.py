@@ -14,7 +14,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 
 from sbnn._checks import check_whole
 from sbnn.figures.drawing import steady
-from sbnn.figures.gene_labels import shown_genes
+from sbnn.figures.gene_labels import cut_names, shown_genes
 from sbnn.figures.labels import text_size
 from sbnn.figures.style import FULL_WIDTH, MUTED, axes_at, freeze, panel_title, text_at
 from sbnn.validation.transfer import ALL_FEATURES
@@ -56,12 +56,13 @@ def plot_gene_importance(importance: GeneImportance, n_genes: int = 25) -> Figur
     check_whole(n_genes, "n_genes")
     total = importance.total[:n_genes]
     names = importance.scores.set_index("feature")["r2_test"].drop(ALL_FEATURES)
-    genes = shown_genes(total["gene"], importance.total["gene"])
+    genes = cut_names(shown_genes(total["gene"], importance.total["gene"]))
     left = 0.12 + max(text_size(gene, 6.5, style="italic")[0] for gene in genes) / 72
     room = FULL_WIDTH - left - _GAP - _BARS - _FOLDS
     drops, q = (_by_feature(importance.table, total["gene"], value) for value in ("importance", "q"))
     drops = _similar_together(_largest(drops, int(room / _NARROWEST)))
-    labels = [f"{feature} ({names[feature]:.2f})".replace("(-", "(−") for feature in drops]
+    shown = zip(cut_names(drops), drops, strict=True)
+    labels = [f"{cut} ({names[feature]:.2f})".replace("(-", "(−") for cut, feature in shown]
     width = min(_WIDEST, room / drops.shape[1]) * drops.shape[1]
     start, height = max(left + width, _TITLE) + _GAP, _ROW * len(drops)
     below = max(0.32 + max(text_size(label, 6)[0] for label in labels) / 72, 0.68)

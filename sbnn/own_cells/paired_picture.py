@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.neighbors import NearestNeighbors
 
-from sbnn._checks import preview
+from sbnn._checks import preview, warn
 from sbnn.data.feature_transforms import own_names
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.figures.gene_labels import shown_genes
@@ -80,7 +80,7 @@ class PairedPicture(FittedParts):
         Warns
         -----
         UserWarning
-            The model of the result has other settings than this one.
+            The model of the result has other settings than this one, or this one was fitted on other cells than `data`.
         """
         from sbnn.own_cells.map_picture import draw_map, features_held_out, features_of_model
         from sbnn.own_cells.map_scores import scores_of_map
@@ -94,6 +94,7 @@ class PairedPicture(FittedParts):
         predicted = self._as_table(self.estimator_.predict(aligned.X), cells)
         features = features_of_model(self._measured(cells), predicted, self._are_training_cells(aligned))
         if scores is not None:
+            self._warn_of_other_cells(aligned)
             features = features_held_out(scores, features, cells.cell_names)
         return draw_map(self.estimator_, aligned.X, cells, self.gene_names_, features, scores)
 
@@ -107,6 +108,16 @@ class PairedPicture(FittedParts):
 
     def _as_table(self, values, data):
         return pd.DataFrame(np.asarray(values, dtype=np.float64), data.cell_names, self.feature_names_)
+
+    def _warn_of_other_cells(self, aligned):
+        """Warn where the map is of a model that has not been fitted on most of the cells of the scores."""
+        n_known = int(self._are_training_cells(aligned).sum())
+        if n_known < len(aligned.X) / 2:
+            warn(
+                f"only {n_known} of {len(aligned.X)} cells of data are training cells of this model: the large map is "
+                "that of a model of other cells, while R2 and held-out cells are of models fitted on data (result). "
+                "Fit the model on data, or leave result out"
+            )
 
     def _are_training_cells(self, aligned):
         """Whether each cell is one that the model was fitted on, by its genes."""

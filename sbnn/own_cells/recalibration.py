@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sbnn._checks import check_same_cells, preview
+from sbnn._checks import check_same_cells, preview, warn
 from sbnn.data.feature_transforms import from_own_units, own_names, own_units, to_own_units
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.own_cells.fitted_parts import FittedParts
@@ -134,6 +134,11 @@ class PairedRecalibration(FittedParts):
             `data` has none of the model's features, no feature with 3 values, or other units; `cells` are not its
             cells; as for `predict`.
         NotFittedError
+
+        Warns
+        -----
+        UserWarning
+            Values left out, because the model predicts a logarithm and they are not above 0.
         """
         aligned = self._align(data if cells is None else cells, layer, fill_missing)
         check_paired(data)
@@ -185,4 +190,9 @@ class PairedRecalibration(FittedParts):
         values = to_own_units(np.asarray(data.features if measured else data.Y, float), data.feature_transforms)
         found = np.full((data.n_cells, len(names)), np.nan)
         found[:, columns >= 0] = values[:, columns[columns >= 0]]
-        return from_own_units(found, self.feature_transforms_)
+        transformed = from_own_units(found, self.feature_transforms_)
+        lost = (np.isnan(transformed) & ~np.isnan(found)).sum(axis=0)
+        if lost.any():
+            counts = ", ".join(f"{lost[place]} of {names[place]}" for place in np.flatnonzero(lost))
+            warn(f"values that are not above 0 have no logarithm, and are left out as not measured: {counts}")
+        return transformed

@@ -48,7 +48,7 @@ STEPS = {
     "networks": 50,
     "differences between models": 4,
     "importance of genes": 12,
-    "genes of other seeds and animals": 100,
+    "genes of other seeds and donors": 100,
     "map": 3,
     "page": 5,
 }
@@ -179,7 +179,7 @@ def analyse(
         else:
             notes.append("No model selected genes: there is no table of genes, and no map.")
     if mode.n_seeds:
-        with steps.step("genes of other seeds and animals"):
+        with steps.step("genes of other seeds and donors"):
             chosen = {name: _most_often_chosen(result, models, name) for name in sparse}
             more = refitted_stability(data, chosen, splits, mode, random_state, **running)
             tables |= {name: pd.concat([tables[name], more[name]], ignore_index=True) for name in more}
@@ -262,7 +262,8 @@ def _descriptions(result: CrossValidation, data: PairedData, findings: Sequence[
     return {"checks": checks, "choices": result.choices, "folds": pd.concat(folds, ignore_index=True)}
 
 
-_ORDER = (
+#: All tables that a report may have, in its order.
+TABLE_NAMES = (
     "checks", "folds", "scores", "differences", "features", "features_by_model", "beyond_class", "within_class",
     "choices", "genes", "stability", "substitutes", "frequencies", "importance", "importance_total",
     "importance_scores", "intervals",
@@ -271,7 +272,7 @@ _ORDER = (
 
 def _in_order(tables):
     """Tables in the order of the report, without empty ones."""
-    return {name: tables[name] for name in _ORDER if name in tables and len(tables[name])}
+    return {name: tables[name] for name in TABLE_NAMES if name in tables and len(tables[name])}
 
 
 def _notes(models, scores, mode):

@@ -7,11 +7,22 @@ import numpy as np
 import pandas as pd
 
 from sbnn.data.paired_data import PairedData
-from sbnn.reporting.contest import BY_SIMPLICITY, LABELS_ONLY, LINEAR, WITH_CLASS, Splits, with_class_and_best_mean
+from sbnn.reporting.contest import (
+    BY_SIMPLICITY,
+    LABELS_ONLY,
+    LINEAR,
+    WITH_CLASS,
+    Splits,
+    class_of,
+    unseen_share,
+    with_class_and_best_mean,
+)
 from sbnn.reporting.phrases import MEAN, count_of_genes, lower, number, with_interval, words_for
-from sbnn.validation.guards import Finding
+from sbnn.reporting.scores import difference
+from sbnn.validation.baselines import CLASSES
+from sbnn.validation.guards import CONFOUNDED, Finding
 
-#: Fewer animals (or cells) than this give rough intervals.
+#: Fewer donors (or cells) than this give rough intervals.
 FEW_UNITS = 20
 #: Names of classes in plain words.
 CLASS_WORDS = {"cell_families": "family", "cell_types": "type"}
@@ -28,9 +39,11 @@ LEADS = (
     "How sure?",
 )
 #: Findings of `check_data` that cast doubt on the scores themselves.
-CASTS_DOUBT = ("normalised counts", "features made of counts", "depth")
+CASTS_DOUBT = ("normalised counts", "features made of counts", "depth", "confounded donors")
 #: Features that the answer names.
 _BEST_TOLD, _NOT_TOLD = 3, 6
+#: Share of the predicted cells whose class no training cell has, above which a mean of classes is no fair rival.
+UNSEEN = 0.1
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,7 @@ def answer_from(
         *parts.from_genes(reader),
         *parts.beyond_class(reader, of_class),
         *parts.more_than_class(tables.get("beyond_class", pd.DataFrame())),
-        *(f"Careful: {one.message}." for one in findings if one.name in CASTS_DOUBT),
+        *(f"Careful: {one.message}." for one in findings if _casts_doubt(one)),
         *parts.features(reader, tables.get("features", pd.DataFrame())),
         *parts.recommendation(best, alike, simplest),
         *parts.linear_or_network({best, *alike}),
@@ -111,26 +124,10 @@ def answer_from(
     return Answer(best, alike, simplest, reader, of_class, headline, tuple(sentences))
 
 
-def difference(differences: pd.DataFrame, model: str, reference: str) -> tuple[float, float, float]:
-    """Return by how much R2 of a model exceeds that of another, and the interval.
-
-    Parameters
-    ----------
-    differences : DataFrame
-        `sbnn.compare`: each pair once, in either order.
-    model, reference : str
-
-    Returns
-    -------
-    tuple of float
-        Difference, low, high; NaN if the pair is not there.
-    """
-    for sign, first, second in ((1, model, reference), (-1, reference, model)):
-        row = differences[(differences["model"] == first) & (differences["reference"] == second)]
-        if len(row):
-            value, low, high = row[["difference", "low", "high"]].iloc[0]
-            return (value, low, high) if sign == 1 else (-value, -high, -low)
-    return (np.nan, np.nan, np.nan)
+def _casts_doubt(finding):
+    """Whether a finding casts doubt on all scores: of confounded donors, if that is so for most classes."""
+    mostly = finding.numbers.get("adjusted mutual information", 1) > CONFOUNDED
+    return finding.name in CASTS_DOUBT and mostly
 
 
 def _alike(best, scores, differences):
@@ -160,11 +157,18 @@ class _Parts:
         self.within = within
         #: The model of class and genes, and the best mean of a class.
         self.pair = with_class_and_best_mean(scores.index)
+        self.unseen = {of: unseen_share(data, splits.folds, of) for of in CLASSES if getattr(data, of) is not None}
         #: Gain of class and genes together over the best mean of a class, with its interval; NaN without such models.
         #: The best: genes carry the class, and would make up for a mean that is shrunken too much.
         self.gain = (np.nan,) * 3 if self.pair is None else difference(differences, *self.pair)
         #: Whether genes add to the class: class and genes predict, and better than any mean of a class.
-        self.adds = self.pair is not None and bool(self.gain[1] > 0 and scores.loc[self.pair[0], "low"] > 0)
+        self.adds = (
+            self.pair is not None
+            and self.is_fair(self.pair[0])
+            and bool(self.gain[1] > 0 and scores.loc[self.pair[0], "low"] > 0)
+        )
+        #: Of models that read genes, in sentences.
+        self.alone = "" if self.pair is None else " alone"
 
     def score(self, name):
         """R2 of a model with its interval."""
@@ -176,9 +180,13 @@ class _Parts:
             return -1
         return 1 if self.scores.loc[reader, "low"] > 0 else 0
 
+    def is_fair(self, name):
+        """Whether a model of classes has seen the classes of most cells that it predicts."""
+        return self.unseen.get(class_of(name), 0.0) <= UNSEEN
+
     def against_class(self, reader, of_class):
-        """Whether genes predict better than classes: 1 yes, 0 not told apart, -1 worse; None without classes."""
-        if reader is None or of_class is None:
+        """Whether genes predict better than classes: 1 yes, 0 not told apart, -1 worse; None if that cannot be said."""
+        if reader is None or of_class is None or not self.is_fair(of_class):
             return None
         _, low, high = difference(self.differences, reader, of_class)
         return 1 if low > 0 else -1 if high < 0 else 0
@@ -186,10 +194,14 @@ class _Parts:
     def headline(self, reader, of_class, best, simplest):
         told, against = self.told(reader), self.against_class(reader, of_class)
         if told < 0:
-            first = "Genes tell nothing about these features here"
-            first += ", and the class predicts them better" if against == -1 else ""
+            first = f"Genes{self.alone} tell nothing about these features here"
+            if self.adds:
+                first += ", but they add to what the class tells"
+            elif against == -1:
+                first += ", and the class predicts them better"
         elif told == 0:
-            first = "Whether genes tell anything about these features is not clear"
+            first = f"Whether genes{self.alone} tell anything about these features is not clear"
+            first += ", but they add to what the class tells" * self.adds
         else:
             first = {
                 1: "Genes tell these features, and better than the class does",
@@ -210,16 +222,23 @@ class _Parts:
             yield "No model that reads genes could be scored."
             return
         what = "the feature" if n == 1 else f"the {n} features"
-        found = f"of the models that read genes, {words_for(reader)} predicts best: {what} of {whose} with an R² of "
+        readers = f"that read genes{self.alone}"
+        found = f"of the models {readers}, {words_for(reader)} predicts best: {what} of {whose} with an R² of "
         found += f"{self.score(reader)}. An R² of 1 would be perfect; 0 is no better than the mean of all cells"
         yield {
             1: f"Can the features be told from genes? Yes, in part: {found}.",
             0: f"Can the features be told from genes? That is not clear: {found}, which the interval includes.",
-            -1: f"Can the features be told from genes? No: {found}. No model that reads genes is better than that.",
+            -1: f"Can the features be told from genes? No: {found}. None of those {readers} is better.",
         }[self.told(reader)]
 
     def beyond_class(self, reader, of_class):
         against = self.against_class(reader, of_class)
+        if reader is not None and of_class is not None and not self.is_fair(of_class):
+            kind = CLASS_WORDS[class_of(of_class)]
+            yield (
+                f"Better than from the class? That cannot be said: {self.unseen[class_of(of_class)]:.0%} of the cells "
+                f"are of a {kind} that no training cell has, so that {words_for(of_class)} knows nothing of them."
+            )
         if against is None:
             return
         gain = difference(self.differences, reader, of_class)
@@ -247,7 +266,7 @@ class _Parts:
             yield f"Among cells of one {kind}, the R² of {reader} is {share}{more}."
 
     def more_than_class(self, by_feature):
-        if self.pair is None or not np.isfinite(self.gain[0]):
+        if self.pair is None or not np.isfinite(self.gain[0]) or not self.is_fair(self.pair[0]):
             return
         both, alone = self.pair
         start = f"{words_for(both)} has an R² of {self.score(both)}"
@@ -270,9 +289,11 @@ class _Parts:
                 f"{row.feature} +{number(row.difference)} ({number(row.low)} to {number(row.high)})"
                 for row in more.head(_NOT_TOLD).itertuples()
             )
+            chance = f"{len(by_feature) / 40:.1f}"
+            more_of_them = ", ..." if len(more) > _NOT_TOLD else ""
             yield (
                 f"Genes add to the class in {len(more)} of {len(by_feature)} features (interval above 0, each by "
-                f"itself): {listed}{', ...' if len(more) > _NOT_TOLD else ''}."
+                f"itself; of as many without a gain about {chance} would have that): {listed}{more_of_them}."
             )
 
     def features(self, reader, table):
@@ -364,7 +385,7 @@ class _Parts:
     def certainty(self):
         n_units = int(self.scores["n_units"].max()) if len(self.scores) else 0
         few = f" With {n_units} {self.splits.units} they are rough." if n_units < FEW_UNITS else ""
-        what = "whole animals" if self.splits.unit == "donor" else "cells"
+        what = "whole donors" if self.splits.unit == "donor" else "cells"
         yield (
             f"How sure? Cells were predicted in {self.splits.words}. Intervals are 95 %, from resampling {what}; they "
             f"do not include how a model would change with other training cells.{few} The best of several models is "

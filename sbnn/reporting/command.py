@@ -73,7 +73,9 @@ def _parser():
     )
     cells = report.add_argument_group("what is known about the cells")
     cells.add_argument("--cells", metavar="FILE", help="table of cells as CSV; one of its columns names them")
-    cells.add_argument("--donors", metavar="COLUMN", help="animal of each cell: folds then keep animals together")
+    cells.add_argument(
+        "--donors", metavar="COLUMN", help="animal, or person, of each cell: folds then keep their cells together"
+    )
     cells.add_argument("--types", metavar="COLUMN", help="type of each cell")
     cells.add_argument("--families", metavar="COLUMN", help="family of each cell: coarser than the type")
     _add_reading(report)

@@ -34,6 +34,8 @@ WITH_CLASS = tuple(mean.replace(" mean", " + genes") for mean in CLASS_MEANS.val
 BY_SIMPLICITY = (*LABELS_ONLY, "sRRR-2", "ridge", *WITH_CLASS, NETWORK, "sBNN-64", "extra trees")
 #: Linear models.
 LINEAR = ("sRRR-2", "ridge")
+#: Least share of the cells to learn from, when the donor with most cells is predicted.
+_LEAST_TRAINING = 0.25
 #: Trees, and models of class and genes, learn from cells without missing values only; below this share of such cells
 #: they are left out.
 _COMPLETE = 0.7
@@ -50,7 +52,7 @@ class Splits(NamedTuple):
     words : str
         How cells were divided, in plain words.
     by_donor : bool
-        Whether no animal is among both the training and the test cells of a fold.
+        Whether no donor is among both the training and the test cells of a fold.
     """
 
     folds: list[Fold]
@@ -61,12 +63,12 @@ class Splits(NamedTuple):
     @property
     def of_whom(self) -> str:
         """Whose cells are predicted, in plain words."""
-        return "cells of other animals" if self.by_donor else "held-out cells"
+        return "cells of other donors" if self.by_donor else "held-out cells"
 
     @property
     def units(self) -> str:
         """What is resampled, in plain words."""
-        return "animals" if self.unit == "donor" else "cells"
+        return "donors" if self.unit == "donor" else "cells"
 
 
 def check_enough_cells(data: PairedData) -> None:
@@ -79,7 +81,7 @@ def check_enough_cells(data: PairedData) -> None:
 
 
 def outer_folds(data: PairedData, folds: FoldChoice | None, n_folds: int, random_state: int) -> Splits:
-    """Return the outer folds: those given; else of animals, where these are known; else of random cells.
+    """Return the outer folds: those given; else of donors, where these are known; else of random cells.
 
     Parameters
     ----------
@@ -112,20 +114,25 @@ def outer_folds(data: PairedData, folds: FoldChoice | None, n_folds: int, random
         return Splits(splits, unit, f"{len(splits)} folds that were given", by_donor)
     if donors is None:
         return Splits(_random(data, n_folds, random_state), unit, _why_random(data, n_folds), False)
-    n_donors = len(np.unique(donors))
+    names, n_cells = np.unique(donors, return_counts=True)
+    n_donors = len(names)
+    if data.n_cells - n_cells.max() < max(LEAST_CELLS / 2, data.n_cells * _LEAST_TRAINING):
+        largest = f"{preview([names[n_cells.argmax()]])} has {n_cells.max()} of the {data.n_cells} cells"
+        why = f"{n_folds} random folds of cells, because the donor {largest}: the other cells are too few to learn from"
+        return Splits(_random(data, n_folds, random_state), unit, f"{why}; {_OPTIMISTIC}", False)
     splitter = GroupKFold(min(n_folds, n_donors), shuffle=True, random_state=random_state)
     found = make_folds(data, splitter)
-    if min(len(fold.test) for fold in found) < 2:  # animals of one cell: genes cannot be permuted among one
-        why = f"{n_folds} random folds of cells, because animals have too few cells for folds of animals"
+    if min(len(fold.test) for fold in found) < 2:  # donors of one cell: genes cannot be permuted among one
+        why = f"{n_folds} random folds of cells, because donors have too few cells for folds of donors"
         return Splits(_random(data, n_folds, random_state), unit, f"{why}; {_OPTIMISTIC}", False)
     shuffle = np.random.default_rng(random_state).permutation  # the first training cells are not those recorded first
     found = [Fold(shuffle(fold.train), fold.test) for fold in found]
-    return Splits(found, unit, f"{len(found)} folds of whole animals ({n_donors} animals)", True)
+    return Splits(found, unit, f"{len(found)} folds of whole donors ({n_donors} donors)", True)
 
 
 _OPTIMISTIC = (
-    "a cell is then predicted by models that have seen other cells of the same animal, so that scores are those for "
-    "further cells of these animals, and may be lower in other animals"
+    "a cell is then predicted by models that have seen other cells of the same donor, so that scores are those for "
+    "further cells of these donors, and may be lower in other donors"
 )
 
 
@@ -137,10 +144,11 @@ def _random(data, n_folds, random_state):
 def _why_random(data, n_folds):
     """Say why folds are random."""
     if data.donors is None:
-        why = "donors (the animal of each cell) were not given"
+        why = "donors (the animal, or person, of each cell) were not given"
     else:
-        known = set(data.donors[data.donors != UNKNOWN].tolist())
-        why = f"there is one animal, {preview(known)}" if len(known) == 1 else "the animals of some cells are not known"
+        known = data.donors != UNKNOWN
+        why = "the donors of some cells are not known" if known.any() else "the donors of the cells are not known"
+        why = f"there is one donor, {preview(data.donors[:1])}" if known.all() else why
     return f"{n_folds} random folds of cells, because {why}; {_OPTIMISTIC}"
 
 
@@ -189,6 +197,26 @@ def contestants(data: PairedData, mode: Mode, random_state: int) -> dict[str, li
 def class_of(model: str) -> str:
     """Return which classes a model reads, "cell_families" or "cell_types", by its name."""
     return "cell_types" if model.startswith("type") else "cell_families"
+
+
+def unseen_share(data: PairedData, folds: Iterable[Fold], of: str) -> float:
+    """Return the share of the predicted cells of known class whose class none of the training cells has.
+
+    Parameters
+    ----------
+    data : PairedData
+    folds : list of Fold
+    of : {"cell_families", "cell_types"}
+
+    Returns
+    -------
+    float
+        0 if no predicted cell has a known class.
+    """
+    labels = np.asarray(getattr(data, of))
+    unseen = [~np.isin(labels[fold.test][labels[fold.test] != UNKNOWN], labels[fold.train]) for fold in folds]
+    together = np.concatenate(unseen) if unseen else np.zeros(0, dtype=bool)
+    return float(together.mean()) if len(together) else 0.0
 
 
 def with_class_and_best_mean(names: Iterable[str]) -> tuple[str, str] | None:

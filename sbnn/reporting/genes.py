@@ -141,7 +141,7 @@ def stability_tables(stability: GeneStability) -> Tables:
 def refitted_stability(
     data: PairedData, models: dict[str, BaseEstimator], splits: Splits, mode: Mode, random_state: int, **running: Any
 ) -> Tables:
-    """Return the stability of the genes of models that are fitted again, with other seeds and on other animals.
+    """Return the stability of the genes of models that are fitted again, with other seeds and on other donors.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def refitted_stability(
     models : dict
         Name -> estimator with the settings that were chosen.
     splits : Splits
-        Other animals only where intervals are over animals.
+        Other donors only where intervals are over donors.
     mode : Mode
     random_state : int
     **running

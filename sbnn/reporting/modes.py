@@ -23,9 +23,9 @@ class Mode:
     n_repeats : int
         Permutations of each gene, for its importance.
     n_bootstrap : int
-        Resamples of animals (or cells) for intervals.
+        Resamples of donors (or cells) for intervals.
     n_seeds : int
-        Fits with other seeds, and as many on other animals, for the stability of genes; 0: none.
+        Fits with other seeds, and as many on other donors, for the stability of genes; 0: none.
     shorten : float
         Epochs of networks and numbers of trees are multiplied by it.
     """

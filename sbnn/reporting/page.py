@@ -151,7 +151,7 @@ def _plain(value):
 def _data_words(data):
     """Say in a sentence what the data hold."""
     parts = [f"{data.n_cells} cells with {data.n_genes} genes and {data.n_features} features"]
-    for name, what in (("donors", "animals"), ("cell_families", "families"), ("cell_types", "types")):
+    for name, what in (("donors", "donors"), ("cell_families", "families"), ("cell_types", "types")):
         labels = getattr(data, name)
         if labels is None:
             parts.append(f"no {what} given")
@@ -224,7 +224,7 @@ def _done(analysis, circumstances):
         "Seed": f"random_state={circumstances.random_state}",
         "Mode": f"{mode.name}: at most {mode.n_outer} outer and {mode.n_inner} inner folds, {mode.n_repeats} "
         f"permutations of each gene, {mode.n_bootstrap} resamples"
-        + (f", {mode.n_seeds} fits with other seeds and on other animals" if mode.n_seeds else ""),
+        + (f", {mode.n_seeds} fits with other seeds and on other donors" if mode.n_seeds else ""),
         "Folds": f"{analysis.splits.words}. Which cell was held out in which: folds.csv",
         "Time": f"{circumstances.seconds / 60:.1f} minutes"
         if circumstances.seconds >= 90

@@ -4,6 +4,7 @@ import inspect
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,11 +18,11 @@ from sbnn._hints import PathLike
 from sbnn.data.feature_transforms import Transform, take_logarithms
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.data.preprocessing import Preprocessor
-from sbnn.reporting.analysis import Progress, analyse
+from sbnn.reporting.analysis import TABLE_NAMES, Progress, analyse
 from sbnn.reporting.contest import check_enough_cells, outer_folds
 from sbnn.reporting.modes import get_mode
 from sbnn.reporting.page import Circumstances, report_page
-from sbnn.storage.writing import all_or_nothing, write_bytes
+from sbnn.storage.writing import write_together
 from sbnn.validation.folds import FoldChoice
 from sbnn.validation.result import CrossValidation
 
@@ -82,7 +83,7 @@ def report(
 ) -> Report:
     """Answer whether features can be told from genes, better than from the class, with which genes, and how sure.
 
-    Checks the data; scores means of classes, linear models and networks on the same held-out cells, of other animals
+    Checks the data; scores means of classes, linear models and networks on the same held-out cells, of other donors
     where these are known, with settings chosen inside of the training cells (nested); says in plain words which model
     is the best and which are as good; and shows genes, an interactive map, and prediction intervals. ::
 
@@ -100,12 +101,13 @@ def report(
         At least 40 cells. Donors, types and families are used where they are given; features may have missing values.
     path : path-like
         The HTML file: one file, which opens in any browser without internet. Tables are written as CSV to a folder
-        beside it, "report_tables" for "report.html". Both are replaced, all or nothing, when all is done.
+        beside it, "report_tables" for "report.html". Both are replaced together when all is done; tables of an earlier
+        report that this one does not have are removed, other files in the folder stay.
     mode : {"quick", "full"}
         "quick": one to two minutes for 200 to 500 cells on two cores. "full", an hour or more: more folds, models,
-        settings (numbers of genes) and permutations, and genes of other seeds and of resampled animals.
+        settings (numbers of genes) and permutations, and genes of other seeds and of resampled donors.
     folds : as for `sbnn.cross_validate`, optional
-        Outer folds. By default five (full: ten) of whole animals, or of random cells if animals are not known.
+        Outer folds. By default five (full: ten) of whole donors, or of random cells if donors are not known.
     transform : None, "auto" or list of str
         Features whose logarithm is taken, as in `PairedData.from_tables`; None: features are used as given.
     detection_threshold : float, optional
@@ -216,6 +218,7 @@ def write_report(
     data = with_logarithms(data, transform)
     splits = outer_folds(data, folds, chosen.n_outer, random_state)
     target = _check_path(path)
+    folder = target.with_name(f"{target.stem}_tables")
     steps = Progress(chosen, progress)
     try:
         analysis = analyse(data, splits, chosen, steps, detection_threshold, store, random_state, n_jobs, progress)
@@ -223,13 +226,13 @@ def write_report(
             seconds, date = time.monotonic() - start, datetime.now().strftime("%Y-%m-%d %H:%M")
             about = Circumstances(date, seconds, random_state, snippet, command, tuple(notes))
             html = report_page(analysis, about)
-            folder = target.with_name(f"{target.stem}_tables")
-            for name, table in analysis.tables.items():
-                with all_or_nothing(folder / f"{name}.csv") as temporary:
-                    table.to_csv(temporary, index=False)
-            write_bytes(target, html.encode())
+            files = {name: folder / f"{name}.csv" for name in TABLE_NAMES}
+            tables = {files.pop(name): table.to_csv(index=False).encode() for name, table in analysis.tables.items()}
+            write_together({target: html.encode(), **tables}, stale=files.values())
     finally:
         steps.close()
+        with suppress(OSError):  # not empty, or never made
+            folder.rmdir()
     answer = analysis.answer
     return Report(
         target, answer.recommended, answer.text, analysis.tables, folder, analysis.result, analysis.estimators
@@ -254,7 +257,7 @@ def with_logarithms(data: PairedData, transform: Transform) -> PairedData:
     Returns
     -------
     PairedData
-        The same if `transform` is None.
+        The same if `transform` is None, or no feature is to be changed.
 
     Raises
     ------
@@ -269,6 +272,8 @@ def with_logarithms(data: PairedData, transform: Transform) -> PairedData:
             "PairedData that holds them, or leave transform out"
         )
     found = take_logarithms(data.features, data.feature_names, data.feature_units, transform, data.feature_transforms)
+    if found.names.tolist() == data.feature_names.tolist():  # no feature is changed: Y stays as it was given
+        return data
     scales = Preprocessor(allow_constant=True)
     scales.fit(expression=data.X, features=found.values, gene_names=data.gene_names, feature_names=found.names)
     Y = scales.transform_features(found.values)

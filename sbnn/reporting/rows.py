@@ -8,10 +8,10 @@ import pandas as pd
 from markupsafe import Markup
 
 from sbnn.reporting.analysis import Analysis
-from sbnn.reporting.answer import difference
 from sbnn.reporting.charts import Mark, draw_axis, draw_intervals, scale_for
 from sbnn.reporting.contest import LABELS_ONLY
 from sbnn.reporting.phrases import number
+from sbnn.reporting.scores import difference
 
 #: Rows of a table, or what else the page takes by name.
 Content = dict[str, Any]
@@ -19,7 +19,7 @@ Content = dict[str, Any]
 _LEAST_CORRELATION = 0.2
 #: Genes that are listed.
 N_LISTED = 30
-_RESAMPLED = {"fold": "folds", "seed": "other seeds", "donor": "other animals"}
+_RESAMPLED = {"fold": "folds", "seed": "other seeds", "donor": "other donors"}
 
 
 def score_rows(analysis: Analysis) -> Content:

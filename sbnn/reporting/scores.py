@@ -137,6 +137,28 @@ def difference_table(result: CrossValidation, data: PairedData, splits: Splits, 
     return compare(result, data, unit=splits.unit, n_bootstrap=n_bootstrap)
 
 
+def difference(differences: pd.DataFrame, model: str, reference: str) -> tuple[float, float, float]:
+    """Return by how much R2 of a model exceeds that of another, and the interval.
+
+    Parameters
+    ----------
+    differences : DataFrame
+        `sbnn.compare`: each pair once, in either order.
+    model, reference : str
+
+    Returns
+    -------
+    tuple of float
+        Difference, low, high; NaN if the pair is not there.
+    """
+    for sign, first, second in ((1, model, reference), (-1, reference, model)):
+        row = differences[(differences["model"] == first) & (differences["reference"] == second)]
+        if len(row):
+            value, low, high = row[["difference", "low", "high"]].iloc[0]
+            return (value, low, high) if sign == 1 else (-value, -high, -low)
+    return (np.nan, np.nan, np.nan)
+
+
 def gain_table(
     result: CrossValidation, data: PairedData, splits: Splits, n_bootstrap: int, order: Sequence[str]
 ) -> pd.DataFrame:

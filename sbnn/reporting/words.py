@@ -23,11 +23,12 @@ GLOSSARY = {
     "R²": "the share of the variance of the features that is predicted: 1 is perfect, 0 is no better than the mean "
     "of the training cells, below 0 is worse than that. All features are z-scored and pooled, unless one is named.",
     "Held-out cells": "cells that a model has not seen when it was fitted. All scores here are of these.",
+    "Donor": "the animal, or person, that a cell comes from. Cells of one donor are never divided by folds of donors.",
     "Fold": "one division of the cells into training and held-out ones. Each cell is held out in one of the folds.",
     "Nested": "settings such as penalties are chosen on inner folds of the training cells, by the one-standard-error "
     "rule (the simplest setting within one standard error of the best). Held-out cells take part in nothing but the "
     "score.",
-    "95 % interval": "the range in which R² lies in 95 % of resamples of the animals (or cells). Of a difference: if "
+    "95 % interval": "the range in which R² lies in 95 % of resamples of the donors (or cells). Of a difference: if "
     "it includes 0, the two cannot be told apart.",
     "Class mean": "each cell is predicted by the mean of its family or type. What genes are to be compared with.",
     "R² within classes": "R² after the mean of each class has been subtracted from features and predictions: what "
@@ -80,10 +81,10 @@ def limits(splits: Splits, mode: Mode, chosen_genes: bool) -> list[str]:
             "features."
         )
     if not splits.by_donor:
-        found.append("Scores are for further cells of the same animals; in other animals they may be lower.")
+        found.append("Scores are for further cells of the same donors; in other donors they may be lower.")
     if mode.name == "quick":
         found.append(
-            "This is the quick report: fewer folds, settings and permutations, no fits with other seeds or animals. "
+            "This is the quick report: fewer folds, settings and permutations, no fits with other seeds or donors. "
             'mode="full" (on the command line --mode full) has them, and takes about an hour or more.'
         )
     return found

@@ -2,8 +2,8 @@
 
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,23 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write bytes to a file, all or nothing."""
     with all_or_nothing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_together(contents: Mapping[Path, bytes], stale: Iterable[Path] = ()) -> None:
+    """Write files that belong together: none is replaced before all are complete on disk.
+
+    Parameters
+    ----------
+    contents : dict
+        Path -> bytes; the first is replaced last.
+    stale : iterable of Path
+        Files of an earlier writing, which are removed at the end; they may be missing.
+    """
+    with ExitStack() as stack:
+        for path, content in contents.items():
+            stack.enter_context(all_or_nothing(path)).write_bytes(content)
+    for path in stale:
+        path.unlink(missing_ok=True)
 
 
 def save_network(network: Any, path: Path) -> None:

@@ -47,7 +47,8 @@ def depth_r2(data: PairedData, n_folds: int = 5, random_state: int = 0) -> np.nd
     donors = donors_of(data)
     n_units = data.n_cells if donors is None else len(np.unique(donors))
     check_whole(n_folds, "n_folds", least=2, most=n_units)
-    depth = np.log(np.asarray(data.counts.sum(axis=1), dtype=np.float64).reshape(-1, 1))
+    depth = np.asarray(data.counts.sum(axis=1), dtype=np.float64).reshape(-1, 1)
+    depth = np.log(np.maximum(depth, 1))  # of a cell without counts, too
     options = {"n_splits": n_folds, "shuffle": True, "random_state": random_state}
     splitter = KFold(**options) if donors is None else GroupKFold(**options)
     Y = np.asarray(features_of(data), dtype=np.float64)

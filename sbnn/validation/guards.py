@@ -50,8 +50,8 @@ class Finding:
     ----------
     name : str
         Short: "skewed features", "detection threshold", "shared donors", "confounded donors", "constant features",
-        "duplicated features", "small classes", "many genes", "few cells", "normalised counts", "features made of
-        counts" or "depth".
+        "duplicated features", "small classes", "many genes", "few cells", "normalised counts", "cells without
+        counts", "features made of counts" or "depth".
     argument : str
         The argument to change.
     message : str
@@ -80,11 +80,11 @@ def check_data(
 ) -> list[Finding]:
     """Look for what misleads in data, before anything is fitted.
 
-    Logarithms in place of counts; features whose names say that they are made of counts (n_counts, S_score, X_pca1);
-    skewed or heavy-tailed features; a threshold of detection that does not fit reads or UMIs; folds that divide
-    animals; classes that come from single animals; constant or duplicated features; classes with fewer than five cells;
-    far more genes than the 1000 that networks were tuned with; few cells for the number of selected genes; depth that
-    predicts features by itself. ::
+    Logarithms in place of counts; cells without counts; features whose names say that they are made of counts
+    (n_counts, S_score, X_pca1); skewed or heavy-tailed features; a threshold of detection that does not fit reads or
+    UMIs; folds that divide donors; classes that come from single donors; constant or duplicated features; classes
+    with fewer than five cells; far more genes than the 1000 that networks were tuned with; few cells for the number of
+    selected genes; depth that predicts features by itself. ::
 
         for finding in check_data(data, folds="donor"):
             print(finding)
@@ -170,11 +170,19 @@ def _of_features(data):
 
 
 def _of_counts(data):
-    """Logarithms in place of counts, and features that are made of the counts of the same cells."""
+    """Logarithms in place of counts, cells without counts, and features made of the counts of the same cells."""
     described = None if data.counts is None else describe_logarithms(data.counts)
     if described:
         yield Finding("normalised counts", "counts", described, {"max": float(data.counts.max())})
     made = [name for name in data.feature_names.tolist() if _MADE_OF_COUNTS.fullmatch(name)]
+    if data.counts is not None:
+        empty = np.asarray(data.counts.sum(axis=1)).ravel() == 0
+        if empty.any():
+            message = (
+                f"{int(empty.sum())} of {data.n_cells} cells have no count ({preview(data.cell_names[empty], 3)}): "
+                "their genes say nothing, and models learn from them nevertheless. Leave them out"
+            )
+            yield Finding("cells without counts", "counts", message, {"n_cells": int(empty.sum())})
     if made:
         message = (
             f"{preview(made)}: features of these names are usually computed from the counts of the same cells, so that "
@@ -201,7 +209,7 @@ def _of_classes(data):
 
 
 def _of_donors(data, labels, what):
-    """Whether the class of a cell is told by its animal."""
+    """Whether the class of a cell is told by its donor."""
     if data.donors is None:
         return
     known = (labels != UNKNOWN) & (data.donors != UNKNOWN)
@@ -215,13 +223,13 @@ def _of_donors(data, labels, what):
         return
     parts = []
     if single:
-        whose, which = ("come from one animal each", "them") if len(single) > 1 else ("comes from one animal", "it")
+        whose, which = ("come from one donor each", "them") if len(single) > 1 else ("comes from one donor", "it")
         parts.append(f"{preview(single)} {whose}, so that no fold of donors trains and tests on {which}")
     if information > CONFOUNDED:
-        parts.append(f"the animal of a cell tells most of its class (adjusted mutual information {information:.2f})")
+        parts.append(f"the donor of a cell tells most of its class (adjusted mutual information {information:.2f})")
     message = (
         f"{what} are confounded with donors: {'; '.join(parts)}. What differs between these classes may differ between "
-        f"animals: add animals, leave such classes out, or do not compare with means of {what}"
+        f"donors: add donors, leave such classes out, or do not compare with means of {what}"
     )
     yield Finding("confounded donors", what, message, {"adjusted mutual information": information, "classes": single})
 
@@ -251,7 +259,7 @@ def _of_threshold(data, detection_threshold):
 
 
 def _of_folds(data, folds):
-    """Folds that divide animals."""
+    """Folds that divide donors."""
     splits = make_folds(data, folds)
     described = describe_shared_donors(data, splits)
     if described:

@@ -1,4 +1,4 @@
-"""Animals whose cells are among the training and the test cells of one fold."""
+"""Donors whose cells are among the training and the test cells of one fold."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from sbnn.validation.folds import Fold, donors_of
 
 
 def share_of_known_donors(data: PairedData, folds: Sequence[Fold]) -> float:
-    """Return the share of test cells with a training cell of the same animal, over all folds.
+    """Return the share of test cells with a training cell of the same donor, over all folds.
 
     Parameters
     ----------
@@ -30,11 +30,11 @@ def share_of_known_donors(data: PairedData, folds: Sequence[Fold]) -> float:
 
 
 def describe_shared_donors(data: PairedData, folds: Sequence[Fold]) -> str | None:
-    """Say in plain words that folds divide animals, and what to do; None if they do not, or donors are not known."""
+    """Say in plain words that folds divide donors, and what to do; None if they do not, or donors are not known."""
     share = share_of_known_donors(data, folds)
     if share == 0:
         return None
     return (
-        f"for {share:.0%} of the test cells a cell of the same animal is among the training cells: scores are those "
-        'for further cells of these animals, and may be better than for other animals. Give folds="donor"'
+        f"for {share:.0%} of the test cells a cell of the same donor is among the training cells: scores are those "
+        'for further cells of these donors, and may be better than for other donors. Give folds="donor"'
     )

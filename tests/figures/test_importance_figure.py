@@ -1,5 +1,7 @@
 """The figure of importance shows every number of its tables where it belongs."""
 
+from dataclasses import replace
+
 import figure_cases
 import matplotlib.pyplot as plt
 import numpy as np
@@ -78,6 +80,16 @@ def test_the_largest_are_drawn_where_not_all_fit():
     assert genes == list(found.total["gene"][:10]) and len(totals.patches) == 10
     most = found.table[found.table["gene"].isin(genes)].groupby("feature")["importance"].max()
     assert 40 < len(features) < 70 and set(features) == set(most.nlargest(len(features)).index)
+
+
+def test_names_of_a_hundred_characters_are_cut():
+    found = figure_cases.importance()
+    long = {gene: f"{gene}_{'x' * 100}" for gene in found.total["gene"]}
+    tables = {
+        name: getattr(found, name).assign(gene=getattr(found, name)["gene"].map(long)) for name in ("total", "table")
+    }
+    genes = panels(plot_gene_importance(replace(found, **tables)))[2]
+    assert genes == [f"{name[:29]}…" for name in tables["total"]["gene"]]
 
 
 def test_a_number_of_genes_that_is_none_is_refused():

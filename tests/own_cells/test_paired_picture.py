@@ -238,6 +238,14 @@ def test_other_settings_are_told(cells, fitted, result, monkeypatch):
         drawn(monkeypatch, fitted, cells, result, model="ridge")
 
 
+def test_a_model_of_other_cells_than_those_of_the_result_is_told(cells, fitted, result, monkeypatch, recwarn):
+    drawn(monkeypatch, fitted, cells, result)
+    assert not recwarn.list
+    other = PairedModel(LINEAR).fit(cells.subset(np.arange(50)))
+    with pytest.warns(UserWarning, match="only 50 of 120 cells of data are training cells of this model"):
+        drawn(monkeypatch, other, cells, result)
+
+
 def test_of_several_models_that_with_the_settings_of_this_one_is_taken(cells, fitted, recwarn, monkeypatch):
     models = {"sparser": ReducedRankRegressor(2, 0.3), "mine": LINEAR}
     models["path"] = [ReducedRankRegressor(2, alpha, relaxed=True) for alpha in (0.1, 0.3)]

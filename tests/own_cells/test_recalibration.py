@@ -180,6 +180,11 @@ def test_logarithms_are_recalibrated_as_logarithms(cells):
         np.log10(model.predict(others)["feature 1"]) * offset["scale"] + offset["offset"],
         rtol=1e-6,
     )
+    tenfold.features[:2, 0] = [0, -1]
+    with pytest.warns(
+        UserWarning, match="not above 0 have no logarithm, and are left out as not measured: 2 of feature 1"
+    ):
+        assert model.recalibrate(tenfold).recalibration_["n_values"].tolist() == [38, *[40] * 5]
 
 
 def test_what_does_not_fit_is_refused(cells, model):

@@ -1,5 +1,6 @@
 """The answer in plain words, from tables whose message is known."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -7,9 +8,10 @@ import pandas as pd
 import pytest
 
 from sbnn import simulate_patchseq
-from sbnn.reporting.answer import LEADS, MEAN, answer_from, difference
-from sbnn.reporting.contest import Splits, outer_folds
+from sbnn.reporting.answer import LEADS, MEAN, answer_from
+from sbnn.reporting.contest import Splits, outer_folds, unseen_share
 from sbnn.reporting.phrases import number, with_interval
+from sbnn.reporting.scores import difference
 from sbnn.validation.guards import Finding
 
 DATA = simulate_patchseq(n_cells=60, n_genes=40, n_features=4, n_informative=5, n_types=3, random_state=0)[0]
@@ -114,7 +116,7 @@ def test_genes_that_tell_nothing(half):
     found = say({"ridge": -0.05, "sBNN-2": -0.1, "type mean": -0.02}, half=half)
     assert found.recommended == MEAN and found.simplest == MEAN
     assert found.headline.startswith("Genes tell nothing about these features here")
-    assert "No model that reads genes is better than that" in found.text
+    assert "None of those that read genes is better." in found.text
     assert "Recommended: no model." in found.text
     assert "How many genes?" not in found.text and "With 60 cells" not in found.text
     assert set(found.alike) == (set() if half == 0.01 else {"type mean", "ridge", "sBNN-2"})
@@ -140,7 +142,7 @@ def test_models_without_a_score_take_no_part():
 
 
 def test_few_animals_and_how_cells_were_divided_are_said():
-    assert "With 8 animals they are rough" in say({"ridge": 0.4}, n_units=8).text
+    assert "With 8 donors they are rough" in say({"ridge": 0.4}, n_units=8).text
     assert "they are rough" not in say({"ridge": 0.4}).text
     assert SPLITS.words in say({"ridge": 0.4}).text
     cells = Splits(SPLITS.folds, "cell", "5 random folds of cells", False)
@@ -152,12 +154,22 @@ def test_every_sentence_with_a_lead_is_known_to_the_page():
     found = tables({"sBNN-2": 0.41, "ridge": 0.40, "type mean": 0.395})
     rows = [("a", 0.8, 0.7), ("b", 0.5, 0.4), ("c", 0.1, -0.1)]
     found["features"] = pd.DataFrame(rows, columns=["feature", "r2", "low"])
-    doubt = [Finding("depth", "counts", "depth predicts a"), Finding("small classes", "cell_types", "they are small")]
+    one = {"adjusted mutual information": 0.1}
+    some = Finding("confounded donors", "cell_types", "one type comes from one donor", one)
+    doubt = [
+        some,
+        Finding("depth", "counts", "depth predicts a"),
+        Finding("small classes", "cell_types", "they are small"),
+    ]
     both = {"type + genes": 0.38, "type mean, shrunken": 0.39}
     found = tables({"sBNN-2": 0.41, "ridge": 0.40, "type mean": 0.395, **both}) | {"features": found["features"]}
     sentences = answer_from(DATA, SPLITS, found, doubt).sentences
     assert all(any(sentence.startswith(lead) for sentence in sentences) for lead in LEADS)
-    assert "Careful: depth predicts a." in sentences and "small" not in "".join(sentences)
+    assert (
+        "Careful: depth predicts a." in sentences
+        and "small" not in "".join(sentences)
+        and "one donor" not in "".join(sentences)
+    )
     told = "2 of 3 are told by sBNN-2 (their interval is above 0), best of all a (0.80), b (0.50)"
     assert f"Which features? {told}; not shown to be told: c." in sentences
 
@@ -173,7 +185,8 @@ def test_class_and_genes_together_say_whether_genes_add_to_the_class():
     assert said.headline.startswith("Genes tell these features; the class tells them better, but genes add to it.")
     assert "More than the class? Yes. The linear model of type and genes has an R² of 0.45" in said.text
     assert "higher by 0.04 (95 % interval 0.02 to 0.06) than the mean of the cell's type, shrunken" in said.text
-    assert "Genes add to the class in 1 of 2 features (interval above 0, each by itself): a +0.20 (0.10 to" in said.text
+    assert "Genes add to the class in 1 of 2 features (interval above 0, each by itself; of as many" in said.text
+    assert "without a gain about 0.1 would have that): a +0.20 (0.10 to" in said.text
     assert "not shown that genes tell anything more" not in said.text  # the weaker test
     assert "It needs the class of a cell as well. For cells without a class: the linear model ridge" in said.text
     # Genes carry the class: what was shrunken too much may be undone by them, and says nothing beyond the class.
@@ -183,6 +196,32 @@ def test_class_and_genes_together_say_whether_genes_add_to_the_class():
     assert "More than the class? Not shown." in unsure.text
     less = answer_from(DATA, SPLITS, tables({**scores, "type + genes": 0.40}))
     assert "More than the class? Not shown." in less.text and "but the class tells them better" in less.headline
+
+
+def test_genes_that_tell_nothing_alone_may_add_to_the_class():
+    scores = {"type + genes": 0.5, "type mean": 0.4, "type mean, shrunken": 0.39, "ridge": -0.1, "sBNN-2": -0.2}
+    adds = answer_from(DATA, SPLITS, tables(scores))
+    assert adds.headline.startswith(
+        "Genes alone tell nothing about these features here, but they add to what the class"
+    )
+    assert adds.recommended == "type + genes" and "None of those that read genes alone is better." in adds.text
+    unclear = answer_from(DATA, SPLITS, tables({**scores, "ridge": 0.02}))
+    assert unclear.headline.startswith("Whether genes alone tell anything about these features is not clear, but they")
+    little = answer_from(DATA, SPLITS, tables({**scores, "type + genes": 0.401}))
+    assert little.headline.startswith("Genes alone tell nothing about these features here, and the class predicts")
+
+
+@pytest.mark.parametrize(("unseen", "said"), [(False, "Better than from the class? Yes"), (True, "cannot be said")])
+def test_classes_that_no_training_cell_has_are_no_rival(unseen, said):
+    """Each type is one donor, and donors are held out: the mean of a type is that of all cells."""
+    labels = DATA.donors if unseen else DATA.cell_types
+    data = replace(DATA, cell_types=labels, type_colors=None)
+    scores = {"type + genes": 0.5, "ridge": 0.4, "sBNN-2": 0.3, "type mean": 0.1, "type mean, shrunken": 0.11}
+    found = answer_from(data, SPLITS, tables(scores))
+    assert said in found.text
+    assert found.headline.startswith("Genes tell these features" + (". " if unseen else ", and better than the class"))
+    assert ("More than the class?" in found.text) is not unseen
+    assert unseen_share(data, SPLITS.folds, "cell_types") == float(unseen)
 
 
 def test_differences_are_found_in_either_order():

@@ -131,7 +131,7 @@ def test_errors_are_one_sentence(tables, tmp_path, capsys):
     assert '--genes must be a whole number or "all"' in complaint(capsys, counts, features, "--genes", "many")
     assert "--features is for an .h5ad" in complaint(capsys, counts, features, "--features", "ephys")
     assert "path must be an HTML file" in complaint(capsys, counts, features, "-o", tmp_path / "report.pdf")
-    assert "lacks" in complaint(capsys, counts, features, "--cells", tables["cells"], "--donors", "animal")
+    assert "lacks" in complaint(capsys, counts, features, "--cells", tables["cells"], "--donors", "donor")
 
 
 def test_errors_about_containers(data, tmp_path, capsys):

@@ -32,8 +32,8 @@ def test_folds_are_of_animals_where_these_are_known(data):
     found = outer_folds(data, None, 5, 0)
     assert share_of_known_donors(data, found.folds) == 0 and len(found.folds) == 5
     assert sorted(np.concatenate([fold.test for fold in found.folds])) == list(range(80))
-    assert (found.unit, found.by_donor, found.of_whom) == ("donor", True, "cells of other animals")
-    assert f"{len(set(data.donors))} animals" in found.words
+    assert (found.unit, found.by_donor, found.of_whom) == ("donor", True, "cells of other donors")
+    assert f"{len(set(data.donors))} donors" in found.words
     assert all(np.array_equal(a.train, b.train) for a, b in zip(found.folds, outer_folds(data, None, 5, 0).folds))  # noqa: B905
 
 
@@ -41,15 +41,18 @@ def test_folds_are_of_animals_where_these_are_known(data):
     ("donors", "words"),
     [
         (None, "were not given"),
-        (["one"] * 80, "there is one animal, 'one'"),
-        (["unknown"] * 3 + ["a", "b"] * 38 + ["a"], "the animals of some cells are not known"),
-        (["lonely"] + ["many"] * 79, "animals have too few cells"),
+        (["one"] * 80, "there is one donor, 'one'"),
+        (["unknown"] * 3 + ["a", "b"] * 38 + ["a"], "the donors of some cells are not known"),
+        (["unknown"] * 40 + ["a"] * 40, "the donors of some cells are not known"),
+        (["unknown"] * 80, "the donors of the cells are not known"),
+        (["lonely"] + ["b"] * 40 + ["c"] * 39, "donors have too few cells"),
+        (["lonely"] + ["many"] * 79, "the donor 'many' has 79 of the 80 cells: the other cells are too few"),
     ],
 )
 def test_folds_are_random_otherwise_and_it_is_said_why(data, donors, words):
     some = replace(data, donors=donors)
     found = outer_folds(some, None, 5, 0)
-    assert words in found.words and "further cells of these animals" in found.words
+    assert words in found.words and "further cells of these donors" in found.words
     assert not found.by_donor and found.of_whom == "held-out cells" and len(found.folds) == 5
     assert found.unit == ("donor" if donors and "lonely" in donors else "cell")
 

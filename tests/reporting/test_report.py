@@ -125,6 +125,28 @@ def test_the_same_call_computes_nothing_again(written, data, short, tmp_path):
     assert again.answer == found.answer
 
 
+def test_tables_of_an_earlier_report_are_removed_and_ones_own_stay(data, short, tmp_path, written):
+    folder = tmp_path / "again_tables"
+    folder.mkdir()
+    for name in ("substitutes.csv", "beyond_class.csv", "mine.csv"):
+        (folder / name).write_text("old")
+    found = report(data.subset(np.arange(60)), tmp_path / "again.html", progress=False, n_jobs=1, shorten=0.2)
+    assert {path.stem for path in folder.iterdir()} == {*found.tables, "mine"}
+    assert (folder / "mine.csv").read_text() == "old"
+
+
+def test_what_fails_leaves_the_earlier_report_and_no_folder(data, short, tmp_path, monkeypatch):
+    (tmp_path / "old.html").write_text("old")
+    (tmp_path / "old_tables").mkdir()
+    (tmp_path / "old_tables" / "scores.csv").write_text("old")
+    for name in ("old", "new"):
+        monkeypatch.setattr("sbnn.reporting.report.report_page", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            report(data.subset(np.arange(60)), tmp_path / f"{name}.html", progress=False, n_jobs=1, shorten=0.2)
+    assert (tmp_path / "old_tables" / "scores.csv").read_text() == (tmp_path / "old.html").read_text() == "old"
+    assert {path.name for path in tmp_path.rglob("*")} == {"old.html", "old_tables", "scores.csv"}
+
+
 def test_other_data_are_not_taken_for_finished(written, data, short, tmp_path):
     order = np.random.default_rng(0).permutation(data.n_cells)
     other = replace(data, Y=data.Y[order], features=data.features[order])
@@ -139,7 +161,7 @@ def test_a_report_without_animals_classes_and_some_values(data, short, tmp_path)
     bare = replace(data, Y=Y, features=features, donors=None, cell_types=None, cell_families=None)
     found = report(bare, tmp_path / "bare.html", progress=False, n_jobs=1)
     page = page_of(found)
-    assert "donors (the animal of each cell) were not given" in page and "held-out cells" in found.answer
+    assert "donors (the donor of each cell) were not given" in page and "held-out cells" in found.answer
     assert set(found.tables["scores"]["model"]) == {"ridge", "sRRR-2", "sBNN-2"}
     assert "Better than from the class?" not in found.answer and "No classes of cells" in page
     assert "12 of 320 values of features are missing" in page
@@ -175,6 +197,8 @@ def test_logarithms_are_taken_as_when_tables_are_read(data):
     np.testing.assert_allclose(np.nanmean(found.Y, axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(np.nanstd(found.Y, axis=0), 1, atol=1e-5)
     assert with_logarithms(data, None) is data
+    with pytest.warns(UserWarning, match="no feature is skewed"):
+        assert with_logarithms(data, "auto") is data  # Y is not computed anew
     with pytest.raises(ValueError, match="data.features is None"):
         with_logarithms(replace(data, features=None), "auto")
 

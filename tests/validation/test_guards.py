@@ -40,7 +40,7 @@ def with_donors(donors):
 
 
 DEPTH = np.log(DATA.counts.sum(axis=1))
-#: Each type in animals of its own.
+#: Each type in donors of its own.
 OWN_ANIMALS = np.char.add(DATA.cell_types, np.array(["a", "b"])[np.arange(240) % 2])
 RARE = replace(DATA, cell_types=["rare"] * 4 + ["type 1"] * 236, type_colors=None)
 MANY_GENES = simulate_patchseq(n_cells=110, n_genes=2100, n_donors=20, n_types=3)[0]
@@ -62,6 +62,12 @@ FIRES = {
         {"depth": False},
         "counts",
         "it looks like log-normalised expression",
+    ),
+    "cells without counts": (
+        replace(DATA, counts=np.where(np.arange(240)[:, None] < 3, 0, DATA.counts)),
+        {},
+        "counts",
+        "3 of 240 cells have no count",
     ),
     "features made of counts": (
         with_feature(RANDOM.standard_normal(240), "S_score"),
@@ -113,10 +119,10 @@ def test_classes_of_a_single_animal_are_named():
     donors = np.where(DATA.cell_types == "type 2", "only one", DATA.donors)
     (found,) = check_data(with_donors(donors))
     assert found.name == "confounded donors" and found.numbers["classes"] == ["type 2"]
-    assert "'type 2' comes from one animal" in found.message
+    assert "'type 2' comes from one donor" in found.message
     unknown = np.where(DATA.cell_types == "type 2", "unknown", DATA.donors)
     assert check_data(with_donors(unknown)) == []
-    assert check_data(with_donors(["m"] * 240)) == []  # one animal: nothing to confound
+    assert check_data(with_donors(["m"] * 240)) == []  # one donor: nothing to confound
 
 
 @pytest.mark.parametrize(
@@ -136,7 +142,7 @@ def test_arguments_are_checked(arguments, message):
 
 
 def test_shared_donors_are_counted():
-    """By hand: which test cells have a training cell of the same animal."""
+    """By hand: which test cells have a training cell of the same donor."""
     folds = make_folds(DATA, KFold(4))
     shared = [[DATA.donors[cell] in set(DATA.donors[fold.train]) for cell in fold.test] for fold in folds]
     assert share_of_known_donors(DATA, folds) == np.mean(np.concatenate(shared)) > 0
@@ -148,7 +154,7 @@ def test_shared_donors_are_counted():
 
 def test_cross_validate_warns_where_no_folds_are_chosen():
     means = {"mean": ClassMean("cell_types")}
-    with pytest.warns(UserWarning, match='same animal .*Give folds="donor"; folds="paper" says'):
+    with pytest.warns(UserWarning, match='same donor .*Give folds="donor"; folds="paper" says'):
         found = cross_validate(DATA, means, progress=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
