@@ -29,6 +29,8 @@ from sbnn.validation.given_genes import named_positions
 
 #: Penalties of the lasso, strong ones (few genes) first; the elastic net with l1_ratio 0.5 has twice these.
 LASSO_ALPHAS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.035)
+#: More genes than these are many: models do not try the weakest of these penalties, which would select most of them.
+FEW_GENES = 100
 #: Penalties of ridge regression.
 RIDGE_ALPHAS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
 #: Penalties on the genes of a linear model of class and genes: stronger ones, as the class has told most.
@@ -98,7 +100,7 @@ def honest_models(
     n_read = data.n_genes if columns is None else len(columns)
     found = {
         **_baselines(data),
-        **_linear_models(min(n_read, data.n_features), solver),
+        **_linear_models(n_read, data.n_features, solver),
         **_other_models(data, n_read, shorten, random_state),
     }
     numbers: list[int | None] = [number for number in NETWORK_GENES if number <= n_read] or [n_read]
@@ -220,17 +222,18 @@ def _baselines(data):
     return found
 
 
-def _linear_models(full_rank, solver):
+def _linear_models(n_genes, n_features, solver):
     """Ridge, lasso, elastic net of full rank, and relaxed sparse reduced-rank regression of every rank."""
-    sparse = {"solver": solver, "l1_ratio": 1.0}
-    half = [ReducedRankRegressor(None, 2 * alpha, 0.5, solver=solver) for alpha in LASSO_ALPHAS]
+    sparse, full_rank = {"solver": solver, "l1_ratio": 1.0}, min(n_genes, n_features)
+    alphas, relaxed = (LASSO_ALPHAS,) * 2 if n_genes <= FEW_GENES else (LASSO_ALPHAS[:-1], LASSO_ALPHAS[:-2])
+    half = [ReducedRankRegressor(None, 2 * alpha, 0.5, solver=solver) for alpha in alphas]
     ranks = {f"sRRR-{rank}": rank for rank in (2, 3, 4) if rank < full_rank} | {"sRRR-full": None}
     return {
         "ridge": [ReducedRankRegressor(None, alpha, l1_ratio=0.0) for alpha in RIDGE_ALPHAS],
-        "lasso": [ReducedRankRegressor(None, alpha, **sparse) for alpha in LASSO_ALPHAS],
+        "lasso": [ReducedRankRegressor(None, alpha, **sparse) for alpha in alphas],
         "elastic net": half,
         **{
-            name: [ReducedRankRegressor(rank, alpha, relaxed=True, **sparse) for alpha in LASSO_ALPHAS]
+            name: [ReducedRankRegressor(rank, alpha, relaxed=True, **sparse) for alpha in relaxed]
             for name, rank in ranks.items()
         },
     }
@@ -242,7 +245,7 @@ def _other_models(data, n_genes, shorten, random_state):
     n_components = max(1, min(20, n_genes, data.n_cells // 8))
     n_trees = max(1, round(100 * shorten))
     boosted = {"learning_rate": 0.2, "max_features": 0.2, "early_stopping": False, "random_state": random_state}
-    boosted["max_iter"] = max(1, round(50 * shorten))
+    boosted |= {"max_bins": 32, "max_iter": max(1, round(50 * shorten))}
     *_, (name, classes) = class_ridges("cell_types").items()
     return {
         "PCA + kNN": [
@@ -260,7 +263,7 @@ def _other_models(data, n_genes, shorten, random_state):
             for size in (10, 5, 2, 1)
         ],
         "gradient boosting": [
-            MultiOutputRegressor(HistGradientBoostingRegressor(max_leaf_nodes=size, **boosted)) for size in (2, 4, 8)
+            MultiOutputRegressor(HistGradientBoostingRegressor(max_leaf_nodes=size, **boosted)) for size in (2, 4)
         ],
     }
 
