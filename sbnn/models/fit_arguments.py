@@ -72,7 +72,7 @@ def group_numbers(groups: npt.ArrayLike | None, n_cells: int) -> np.ndarray | No
     Returns
     -------
     int array, shape (n_cells,), or None
-        None if no groups are given.
+        From 0, in the alphabetical order of the names; None if no groups are given.
 
     Raises
     ------
@@ -92,4 +92,7 @@ def group_numbers(groups: npt.ArrayLike | None, n_cells: int) -> np.ndarray | No
             f"groups lacks the group of {int(missing.sum())} of {n_cells} cells, the first in row "
             f"{int(np.argmax(missing))}: leave these cells out, or give no groups"
         )
-    return pd.factorize(labels)[0]
+    codes, names = pd.factorize(labels)
+    # In the order of their names, not of the cells: folds of whole groups are the same whatever the order of cells.
+    order = sorted(range(len(names)), key=lambda place: (str(names[place]), type(names[place]).__name__))
+    return np.argsort(order)[codes]

@@ -210,7 +210,11 @@ def _best_first(result, model, names):
 def _notes_of(result, model):
     """How well each feature of held-out cells is predicted, in words."""
     scores = _scores_of(result, model)
-    return {name: f"R² {score:.2f} in held-out cells" for name, score in scores.items() if np.isfinite(score)}
+    return {
+        name: f"R² {score:.2f} in held-out cells (mean over folds)"
+        for name, score in scores.items()
+        if np.isfinite(score)
+    }
 
 
 def _chosen_model(result, model):

@@ -17,7 +17,8 @@ from sbnn._hints import PathLike
 from sbnn.data.paired_data import PairedData
 from sbnn.own_cells.explore import explore
 from sbnn.reporting.answer import Answer, answer_from
-from sbnn.reporting.contest import LABELS_ONLY, Splits, class_of, classes_of, contestants, network_genes
+from sbnn.reporting.contest import Splits, classes_of, contestants, network_genes
+from sbnn.reporting.evidence import Evidence
 from sbnn.reporting.finished import Tables, finished
 from sbnn.reporting.genes import (
     frequency_table,
@@ -36,6 +37,7 @@ from sbnn.reporting.scores import (
     score_table,
     within_class_table,
 )
+from sbnn.validation.class_models import LABELS_ONLY, kinds_of
 from sbnn.validation.coverage import coverage_table
 from sbnn.validation.dispatch import hide_bar
 from sbnn.validation.guards import Finding, check_data
@@ -153,7 +155,8 @@ def analyse(
     with steps.step("checks of the data"):
         findings = check_data(data, splits.folds, n_selected=number, detection_threshold=detection_threshold)
     models = contestants(data, mode, random_state)
-    result = _fit(data, models, splits, mode, random_state, running, steps)
+    result, left_out = _fit(data, models, splits, mode, random_state, running, steps)
+    models = {name: one for name, one in models.items() if name not in left_out}
     # What determines all further tables: what was measured, and what the models made of it.
     made_from = {
         "data": [data.fingerprint, data.names_hash, data.counts, data.features, data.donors, splits.unit],
@@ -162,8 +165,9 @@ def analyse(
         "mode": mode,
     }
     with steps.step("differences between models"):
-        tables, answer = _answered(result, data, splits, mode, findings, store, made_from)
-    notes = _notes(models, tables["scores"], mode)
+        tables, answer = _scored(result, data, splits, mode, findings, store, made_from)
+    left_out |= _without_score(result, tables["scores"])
+    notes = [*(f"{name}: {why}." for name, why in left_out.items()), *_notes(models, mode)]
     sparse = sparse_models(tables["scores"], result, data.n_genes)
     gene_model = sparse[0] if sparse else None
     with steps.step("importance of genes"):
@@ -178,6 +182,7 @@ def analyse(
             tables |= stability_tables(stability_over_folds(result, data, sparse))
         else:
             notes.append("No model selected genes: there is no table of genes, and no map.")
+    answer = _answered(data, splits, mode, tables, findings, left_out)
     if mode.n_seeds:
         with steps.step("genes of other seeds and donors"):
             chosen = {name: _most_often_chosen(result, models, name) for name in sparse}
@@ -190,17 +195,24 @@ def analyse(
     return Analysis(data, splits, mode, findings, tables, answer, gene_model, map_html, result, chosen, notes)
 
 
-def _answered(result, data, splits, mode, findings, store, made_from):
-    """Return tables of scores, and the answer that they give."""
-    tables = finished(store, "scores", made_from, lambda: _score_tables(result, data, splits, mode))
-    first = answer_from(data, splits, tables)  # says which models the other tables are about
+def _scored(result, data, splits, mode, findings, store, made_from):
+    """Return tables of scores, and what they show: which models the other tables are about."""
+    outlying = [name for one in findings if one.name == "outlying values" for name in one.numbers["share"]]
+    tables = finished(store, "scores", made_from, lambda: _score_tables(result, data, splits, mode, outlying))
+    first = answer_from(data, splits, tables)
     tables["features_by_model"] = result.by_feature().reset_index()
     tables |= finished(store, "features", made_from, lambda: _of_best(result, data, splits, mode, first))
-    answer = answer_from(data, splits, tables, findings)
+    return tables, first
+
+
+def _answered(data, splits, mode, tables, findings, left_out):
+    """Return the answer that all tables give."""
+    reasons = [f"{name}: {why}." for name, why in left_out.items()]
+    answer = answer_from(data, splits, tables, findings, reasons)
     if mode.shorten != 1:
         trial = f"A trial: networks were trained for {mode.shorten:g} times their epochs."
         answer = replace(answer, sentences=(*answer.sentences, trial))
-    return tables, answer
+    return answer
 
 
 def _fit(data, models, splits, mode, random_state, running, steps):
@@ -208,25 +220,26 @@ def _fit(data, models, splits, mode, random_state, running, steps):
     quick = {name: one for name, one in models.items() if not name.startswith("sBNN")}
     networks = {name: one for name, one in models.items() if name not in quick}
     with steps.step("class means and linear models"):
-        result = score_models(data, quick, splits, mode, random_state, **running)
+        first = score_models(data, quick, splits, mode, random_state, **running)
     with steps.step("networks"):
-        return result.join(score_models(data, networks, splits, mode, random_state, **running))
+        second = score_models(data, networks, splits, mode, random_state, **running)
+    return first.result.join(second.result), first.left_out | second.left_out
 
 
-def _score_tables(result, data, splits, mode):
+def _score_tables(result, data, splits, mode, outlying):
     """Scores of all models, differences between them, and what genes add to the class."""
-    scores = score_table(result, data, splits, mode.n_bootstrap)
-    order = scores.dropna(subset="r2")["model"].tolist()
-    return {
-        "beyond_class": gain_table(result, data, splits, mode.n_bootstrap, order),
-        "scores": scores,
+    tables = {
+        "scores": score_table(result, data, splits, mode.n_bootstrap, outlying),
         "differences": difference_table(result, data, splits, mode.n_bootstrap),
     }
+    pair = Evidence(data, splits, tables).pair
+    return {**tables, "beyond_class": gain_table(result, data, splits, mode.n_bootstrap, pair)}
 
 
 def _of_best(result, data, splits, mode, answer):
     """Scores by feature, and within classes, of the best model that reads genes; coverage of all."""
-    coverage = coverage_table(result, data, COVERAGE, of=class_of(answer.best_of_classes or "family"))
+    kinds = kinds_of(answer.best_of_classes) if answer.best_of_classes else classes_of(data)
+    coverage = coverage_table(result, data, COVERAGE, of=(*kinds, "cell_families")[0])
     if answer.best_of_genes is None:
         return {"intervals": coverage}
     settings = splits, answer.best_of_genes
@@ -275,10 +288,21 @@ def _in_order(tables):
     return {name: tables[name] for name in TABLE_NAMES if name in tables and len(tables[name])}
 
 
-def _notes(models, scores, mode):
-    """List what could not be computed."""
-    lost = scores.loc[scores["r2"].isna(), "model"].tolist()
-    notes = [f"{name} has no R² in every fold (its training diverged) and takes no part." for name in lost]
+def _without_score(result, scores):
+    """Models that have no R2 in some outer fold, and why."""
+    final = result.scores.groupby(["model", "fold"], sort=False).tail(1)
+    found = {}
+    for name in scores.loc[scores["r2"].isna(), "model"]:
+        lost = final[(final["model"] == name) & final["r2_test"].isna()]
+        few = lost["n_selected"] < 2
+        why = f"selects {lost['n_selected'].min():.0f} genes, too few for a score" if few.any() else "diverged"
+        found[name] = f"in {len(lost)} of {len(result.folds)} folds it {why}, so that it has no R² of all cells"
+    return found
+
+
+def _notes(models, mode):
+    """List what was not tried, and why."""
+    notes = []
     if mode.more_models and "extra trees" not in models:
         notes.append("Extra trees were left out: they learn from cells without missing values, of which there are few.")
     if not any(name in models for name in LABELS_ONLY):

@@ -14,8 +14,8 @@ from sbnn.models.default_network import default_network
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.schedules import get_schedule
 from sbnn.reporting.modes import Mode
-from sbnn.validation.baselines import CLASSES, ClassMean
-from sbnn.validation.class_ridge import ClassRidge
+from sbnn.validation.baselines import CLASSES
+from sbnn.validation.class_models import CLASS_MEANS, LABELS_ONLY, WITH_CLASS, class_models, kinds_of
 from sbnn.validation.contestants import honest_models
 from sbnn.validation.folds import Fold, FoldChoice, donors_of, make_folds
 from sbnn.validation.guards import CELLS_PER_GENE
@@ -27,16 +27,8 @@ LEAST_CELLS = 40
 N_GENES = 25
 #: The network whose settings follow the number of cells.
 NETWORK = "sBNN-2"
-#: Names of the means of classes.
-CLASS_MEANS = {"cell_families": "family mean", "cell_types": "type mean"}
-#: Models that read the class of a cell and no gene; "shrunken": drawn towards the mean of all cells (`ClassRidge`).
-LABELS_ONLY = tuple(name for mean in CLASS_MEANS.values() for name in (mean, f"{mean}, shrunken"))
-#: Linear models of class and genes: what genes add to the finest class.
-WITH_CLASS = tuple(mean.replace(" mean", " + genes") for mean in CLASS_MEANS.values())
 #: All models, the simplest first: labels, a few genes and a linear map, all genes and a linear model, networks, trees.
 BY_SIMPLICITY = (*LABELS_ONLY, "sRRR-2", "ridge", *WITH_CLASS, NETWORK, "sBNN-64", "extra trees")
-#: Penalties on the genes of a model of class and genes, strong ones first.
-_CLASS_ALPHAS = (100.0, 30.0, 10.0, 3.0, 1.0)
 #: Linear models.
 LINEAR = ("sRRR-2", "ridge")
 #: Least share of the cells to learn from, when the donor with most cells is predicted.
@@ -111,6 +103,8 @@ def outer_folds(data: PairedData, folds: FoldChoice | None, n_folds: int, random
         splits = make_folds(data, folds)
         if len(splits) < 2 or any(not len(fold.test) for fold in splits):
             raise ValueError('folds must be at least two, each with test cells: choose others than "all"')
+        if min(len(fold.test) for fold in splits) < 2:  # genes cannot be permuted among one
+            raise ValueError("folds must have at least 2 test cells each: choose fewer, larger folds")
         # Of the tested cells alone, as intervals count them.
         tested = np.unique(np.concatenate([fold.test for fold in splits]))
         if donors is not None and len(np.unique(donors[tested])) < 2:
@@ -180,12 +174,9 @@ def contestants(data: PairedData, mode: Mode, random_state: int) -> dict[str, li
     complete = np.isfinite(data.Y).all(axis=1).mean() >= _COMPLETE
     more = [*(["extra trees"] if complete else []), "sBNN-64"] if mode.more_models else []
     known = honest_models(data, shorten=mode.shorten, random_state=random_state)
-    found: dict[str, list[BaseEstimator]] = {CLASS_MEANS[of]: [ClassMean(of)] for of in classes_of(data)}
-    if complete and classes_of(data):
-        finest = classes_of(data)[-1]
-        mean = CLASS_MEANS[finest]
-        found[f"{mean}, shrunken"] = [ClassRidge(finest, columns=())]
-        found[mean.replace(" mean", " + genes")] = [ClassRidge(finest, alpha) for alpha in _CLASS_ALPHAS]
+    found = class_models(classes_of(data))
+    if not complete:  # a ridge learns from cells without missing values
+        found = {name: one for name, one in found.items() if name in CLASS_MEANS.values()}
     found |= {name: known[name] for name in (*LINEAR, *more) if name in known}  # one feature has no sRRR-2
     if not mode.every_penalty and "sRRR-2" in found:
         found["sRRR-2"] = found["sRRR-2"][::2]
@@ -202,39 +193,29 @@ def contestants(data: PairedData, mode: Mode, random_state: int) -> dict[str, li
     return {name: found[name] for name in BY_SIMPLICITY if name in found}
 
 
-def class_of(model: str) -> str:
-    """Return which classes a model reads, "cell_families" or "cell_types", by its name."""
-    return "cell_types" if model.startswith("type") else "cell_families"
-
-
-def unseen_share(data: PairedData, folds: Iterable[Fold], of: str) -> float:
-    """Return the share of the predicted cells of known class whose class none of the training cells has.
+def unseen_share(data: PairedData, folds: Iterable[Fold], model: str) -> float:
+    """Return the share of the predicted cells of whose classes a model has seen none.
 
     Parameters
     ----------
     data : PairedData
     folds : list of Fold
-    of : {"cell_families", "cell_types"}
+    model : str
+        Name of a model that reads classes, and perhaps genes.
 
     Returns
     -------
     float
-        0 if no predicted cell has a known class.
+        Cells of unknown class are among them. 0 for a model that reads no classes.
     """
-    labels = np.asarray(getattr(data, of))
-    unseen = [~np.isin(labels[fold.test][labels[fold.test] != UNKNOWN], labels[fold.train]) for fold in folds]
+    kinds = kinds_of(model)
+    unseen = []
+    for fold in folds if kinds else ():
+        labels = [np.asarray(getattr(data, kind)) for kind in kinds]
+        seen = [np.isin(one[fold.test], np.setdiff1d(one[fold.train], [UNKNOWN])) for one in labels]
+        unseen.append(~np.any(seen, axis=0))
     together = np.concatenate(unseen) if unseen else np.zeros(0, dtype=bool)
     return float(together.mean()) if len(together) else 0.0
-
-
-def with_class_and_best_mean(names: Iterable[str]) -> tuple[str, str] | None:
-    """Return the model of class and genes, and the first mean of a class, of models in the order of their R2.
-
-    None if one of them is missing.
-    """
-    names = list(names)
-    both, means = ([name for name in names if name in kind] for kind in (WITH_CLASS, LABELS_ONLY))
-    return (both[0], means[0]) if both and means else None
 
 
 def network_genes(data: PairedData) -> int:

@@ -144,6 +144,8 @@ def _read_container(path, parsed, settings):
     if names:
         if parsed.features:
             raise ValueError("--features is for an .h5ad: in an .h5mu features are a modality, see --modalities")
+        if "transform" in container.mod[names["y"]].var and settings.get("transform") == "auto":
+            del settings["transform"]  # logarithms were taken before
         data, asked, kind = PairedData.from_mudata(container, **names, **settings), {**names, **settings}, "mudata"
     else:
         features = parsed.features or "features"
@@ -156,6 +158,8 @@ def _read_container(path, parsed, settings):
                 f"--features must name a table of obsm, or columns of obs, got {features!r}: obsm has "
                 f"{preview(list(container.obsm), 12)}, numbers in obs are {preview(numeric, 12)}"
             )
+        if f"{features}_transforms" in container.uns and settings.get("transform") == "auto":
+            del settings["transform"]  # logarithms were taken before
         data = PairedData.from_anndata(container, features, **settings)
         asked, kind = {"features": features, **settings}, "anndata"
     call = _call(f"PairedData.from_{kind}", [], asked).replace("(", f"({package}.{read}({str(path)!r}), ", 1)

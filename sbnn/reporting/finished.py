@@ -1,6 +1,8 @@
 """Finished tables of a report, kept in the store of its fits, so that nothing is computed twice."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -9,8 +11,15 @@ import pandas as pd
 import sbnn
 from sbnn._hints import PathLike
 from sbnn.storage.results import pack_table, package_versions, unpack_table
-from sbnn.validation.fit_keys import training_code_hash
 from sbnn.validation.store import open_store
+
+
+@lru_cache(maxsize=1)
+def _code_hash() -> str:
+    """Hash of all modules of the package: any of them may change a table, and tables are soon computed again."""
+    files = sorted(Path(sbnn.__file__).parent.rglob("*.py"))
+    return joblib.hash([(file.name, file.read_bytes()) for file in files], hash_name="sha1")
+
 
 #: Tables by name.
 Tables = dict[str, pd.DataFrame]
@@ -43,7 +52,7 @@ def finished(
     """
     if store is None:
         return compute()
-    versions = {**package_versions(), "version": sbnn.__version__, "training": training_code_hash()}
+    versions = {**package_versions(), "version": sbnn.__version__, "code": _code_hash()}
     key = joblib.hash([step, dict(about), versions], hash_name="sha1")
     with open_store(store) as kept:
         content = None if kept is None else kept.load(key)

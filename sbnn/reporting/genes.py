@@ -18,6 +18,8 @@ from sbnn.validation.stability import GeneStability, gene_stability, nogueira_in
 
 #: Substitutes that are named for each gene.
 _N_SUBSTITUTES = 3
+#: Fewest donors that can be resampled.
+LEAST_DONORS = 3
 
 
 def sparse_models(scores: pd.DataFrame, result: CrossValidation, n_genes: int) -> list[str]:
@@ -149,7 +151,7 @@ def refitted_stability(
     models : dict
         Name -> estimator with the settings that were chosen.
     splits : Splits
-        Other donors only where intervals are over donors.
+        Other donors only where intervals are over donors, and there are at least three.
     mode : Mode
     random_state : int
     **running
@@ -162,7 +164,8 @@ def refitted_stability(
     """
     parts = []
     networks = {name: one for name, one in models.items() if is_network(one)}
-    choices = {"seed": networks, "donor": models if splits.unit == "donor" else {}}
+    enough = splits.unit == "donor" and len(np.unique(data.donors)) >= LEAST_DONORS
+    choices = {"seed": networks, "donor": models if enough else {}}
     for resample, chosen in choices.items():
         pruning = {name: clone(one) for name, one in chosen.items() if getattr(one, "n_selected", 0) != data.n_genes}
         if pruning:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 import sbnn
 from sbnn.data.cell_labels import UNKNOWN
-from sbnn.data.feature_transforms import own_names
+from sbnn.data.feature_transforms import Transform, own_names
 from sbnn.figures.importance import plot_gene_importance
 from sbnn.figures.style import STYLE
 from sbnn.models.default_network import SMALL_DATA
@@ -59,6 +59,8 @@ class Circumstances(NamedTuple):
         The command line, if it was one; else empty.
     notes : tuple of str
         What was said when the data were read.
+    transform : None, "auto" or list of str
+        Features of whose logarithms the report took the scores.
     """
 
     date: str
@@ -67,6 +69,7 @@ class Circumstances(NamedTuple):
     snippet: str
     command: str = ""
     notes: tuple[str, ...] = ()
+    transform: Transform = None
 
 
 def report_page(analysis: Analysis, circumstances: Circumstances) -> str:
@@ -105,7 +108,7 @@ def report_page(analysis: Analysis, circumstances: Circumstances) -> str:
         "done": _done(analysis, circumstances),
         "snippet": circumstances.snippet,
         "command": circumstances.command,
-        "use": _use(analysis),
+        "use": _use(analysis, circumstances),
         "models": [(name, MODELS[name]) for name in names],
         "settings": json.dumps(analysis.result.models, indent=1, ensure_ascii=False, default=_plain),
         "limits": limits(splits, analysis.mode, data.counts is not None),
@@ -176,11 +179,14 @@ def _transform_words(data):
 def _folds_words(analysis):
     """How scores came about."""
     data = analysis.data
-    small = f"fewer than {SMALL_DATA}" if data.n_cells < SMALL_DATA else f"{SMALL_DATA} or more"
+    trained = "Depth, z-scores" if data.counts is not None else "Z-scores"
+    where = "scala_2020, ctcl_2019 and simulated cells" if data.n_cells < SMALL_DATA else "scala_2020"
     return (
-        f"Cells were held out in {analysis.splits.words}. Depth, z-scores, settings, genes and weights are those of "
+        f"Cells were held out in {analysis.splits.words}. {trained}, settings, selected genes and weights are those of "
         "the training cells of each fold alone. Settings of models with a choice were chosen on inner folds of the "
-        f"training cells. The settings of sBNN-2 are those that did best with {small} cells of other data."
+        f"training cells; those of sBNN-2 were chosen on {where}, and are not independent if these are your cells. Of "
+        "all cells are the classes, the genes to choose from, and which features are logarithms. Which model is shown "
+        "by feature, by gene and on the map was chosen by these scores."
     )
 
 
@@ -193,8 +199,8 @@ def _genes_words(analysis):
     r2 += "." if total["r2_test"].iloc[-1] > 0 else ": it predicts nothing, so that its genes are chance."
     return (
         f"{analysis.gene_model} is the best of the models that select genes and draw a map.{r2} Folds: in how many of "
-        "the outer folds a gene is selected; a gene that all select is found with any of these training cells. A "
-        "substitute is selected more often where the gene is not, r is the correlation of their expression."
+        "the outer folds a gene is selected; these share most of their cells, so that genes are less certain than "
+        "that. A substitute is selected more often where the gene is not, r is the correlation of their expression."
     )
 
 
@@ -205,9 +211,9 @@ def _interval_words(analysis):
     return (
         f"For {analysis.answer.best_of_genes}: around the prediction of each held-out cell, the quantile of the errors "
         f"of the cells of the other folds. About {100 * COVERAGE:g} % of values should lie inside, for "
-        f"{analysis.splits.of_whom}. The interval around the mean of all cells is about {_WIDTH_OF_MEAN:.1f} SD wide "
-        "(if values are normal): that of a prediction that says something is narrower. For single new cells: "
-        "PairedModel.calibrate and predict_interval."
+        f"{analysis.splits.of_whom} and all features together; of a feature, or a family, it may be less or more "
+        "(intervals.csv). The interval around the mean of all cells is about "
+        f"{_WIDTH_OF_MEAN:.1f} SD wide for a normal feature. For new cells: PairedModel.calibrate and predict_interval."
     )
 
 
@@ -236,16 +242,23 @@ def _done(analysis, circumstances):
     return list(found.items())
 
 
-def _use(analysis):
+def _use(analysis, circumstances):
     """Python that fits the recommended model on all cells; empty if it is none that PairedModel takes."""
     setting = analysis.estimators.get(analysis.answer.recommended)
     if not isinstance(setting, LatentRegressorMixin):
         return ""
-    kind = type(setting).__name__
+    kind, transform, logarithms = type(setting).__name__, circumstances.transform, ""
+    if transform is not None:
+        logarithms = "from sbnn.reporting.report import with_logarithms\n\n"
+        logarithms += f"data = with_logarithms(data, {transform!r})  # as the report did"
+    new = (
+        "new_counts  # cells x genes" if analysis.data.counts is not None else "new_cells  # expression, cells x genes"
+    )
+    new, _, about = new.partition("  # ")
     return (
-        f"from sbnn import PairedModel, {kind}\n\n"
+        f"from sbnn import PairedModel, {kind}\n{logarithms}\n"
         f"model = PairedModel({setting!r}).fit(data)\n"
-        "model.predict(new_counts)  # cells x genes -> features in their own units\n"
+        f"model.predict({new})  # {about} -> features in their own units\n"
         'model.save("model.sbnn")'
     )
 

@@ -9,8 +9,10 @@ _WORDS = {
     "family mean, shrunken": "the mean of the cell's family, shrunken where it has few cells",
     "type mean": "the mean of the cell's type",
     "type mean, shrunken": "the mean of the cell's type, shrunken where it has few cells",
+    "family + type": "the mean of the cell's type, drawn to that of its family where it has few cells",
     "family + genes": "the linear model of family and genes",
     "type + genes": "the linear model of type and genes",
+    "family + type + genes": "the linear model of family, type and genes",
     "sRRR-2": "the sparse linear model sRRR-2",
     "ridge": "the linear model ridge",
     "sBNN-2": "the network sBNN-2",
@@ -25,6 +27,11 @@ def number(value: float, signed: bool = False, decimals: int = 2) -> str:
         return "–"
     text, zero = f"{value:{'+' if signed else ''}.{decimals}f}", f"{0:.{decimals}f}"
     return zero if text.strip("+-") == zero else text.replace("-", "−")
+
+
+def share(value: float) -> str:
+    """Return an R2 as a share of the variance in percent."""
+    return f"{number(100 * value, decimals=0)} %"
 
 
 def with_interval(value: float, low: float, high: float, signed: bool = False) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
@@ -52,6 +53,8 @@ class Report:
     estimators : dict
         Name of a model -> unfitted estimator with the settings that most folds chose, for `PairedModel`; class means
         and trees are none that it takes.
+    data : PairedData
+        The cells of the scores, with the logarithms that `transform` asked for: those that `result` belongs to.
     """
 
     path: Path
@@ -61,6 +64,7 @@ class Report:
     folder: Path = Path()
     result: CrossValidation | None = None
     estimators: dict[str, BaseEstimator] = field(default_factory=dict)
+    data: PairedData | None = None
 
     def __repr__(self) -> str:
         """Give the answer, and say where the report is."""
@@ -140,6 +144,8 @@ def report(
     Recommended is the model with the largest R2 on held-out cells (pooled over folds). Models whose difference from it
     has an interval that includes 0, or whose mean R2 is within one standard error, are named, and the simplest of them.
     """
+    if transform is not None and not isinstance(transform, str) and np.iterable(transform):
+        transform = [str(name) for name in transform]
     arguments = {"mode": mode, "transform": transform, "detection_threshold": detection_threshold, "store": store}
     arguments |= {"shorten": shorten, "random_state": random_state}
     snippet = [
@@ -149,7 +155,7 @@ def report(
         call_of_report(path, arguments),
     ]
     if folds is not None:
-        snippet[-1] = snippet[-1][:-1] + ", folds=folds)  # those that were given: folds.csv"
+        snippet[-1] = snippet[-1][:-1] + ", folds=folds)  # those that were given; folds.csv has their test cells"
     return write_report(
         data,
         path,
@@ -215,7 +221,7 @@ def write_report(
     check_flag(progress, "progress")
     if detection_threshold is not None:
         check_number(detection_threshold, "detection_threshold")
-    data = with_logarithms(data, transform)
+    given, data = data, with_logarithms(data, transform)
     splits = outer_folds(data, folds, chosen.n_outer, random_state)
     target = _check_path(path)
     folder = target.with_name(f"{target.stem}_tables")
@@ -224,7 +230,8 @@ def write_report(
         analysis = analyse(data, splits, chosen, steps, detection_threshold, store, random_state, n_jobs, progress)
         with steps.step("page"):
             seconds, date = time.monotonic() - start, datetime.now().strftime("%Y-%m-%d %H:%M")
-            about = Circumstances(date, seconds, random_state, snippet, command, tuple(notes))
+            changed = transform if data is not given else None
+            about = Circumstances(date, seconds, random_state, snippet, command, tuple(notes), changed)
             html = report_page(analysis, about)
             files = {name: folder / f"{name}.csv" for name in TABLE_NAMES}
             tables = {files.pop(name): table.to_csv(index=False).encode() for name, table in analysis.tables.items()}
@@ -235,7 +242,7 @@ def write_report(
             folder.rmdir()
     answer = analysis.answer
     return Report(
-        target, answer.recommended, answer.text, analysis.tables, folder, analysis.result, analysis.estimators
+        target, answer.recommended, answer.text, analysis.tables, folder, analysis.result, analysis.estimators, data
     )
 
 

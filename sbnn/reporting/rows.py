@@ -9,9 +9,9 @@ from markupsafe import Markup
 
 from sbnn.reporting.analysis import Analysis
 from sbnn.reporting.charts import Mark, draw_axis, draw_intervals, scale_for
-from sbnn.reporting.contest import LABELS_ONLY
 from sbnn.reporting.phrases import number
 from sbnn.reporting.scores import difference
+from sbnn.validation.class_models import LABELS_ONLY
 
 #: Rows of a table, or what else the page takes by name.
 Content = dict[str, Any]
@@ -148,20 +148,22 @@ def gene_rows(analysis: Analysis) -> Content:
 def interval_rows(analysis: Analysis) -> Content:
     """Return `intervals` of the best model that reads genes: all features together, then each; and of which classes."""
     table = analysis.tables["intervals"]
-    table = table[(table["model"] == analysis.answer.best_of_genes) & table["by"].isin(["all", "feature"])]
-    of_class = table["class_coverage"].notna().any()
+    table = table[table["by"].isin(["all", "feature"])]
+    of_class = table[table["model"] == analysis.answer.best_of_classes].set_index(["by", "name"])[["coverage", "width"]]
+    table = table[table["model"] == analysis.answer.best_of_genes]
+    table = table.join(of_class.add_prefix("of_class_"), on=["by", "name"])
     rows = [
         {
             "name": "all features" if row.by == "all" else row.name,
             "n_values": f"{row.n_values}",
             "coverage": _percent(row.coverage),
             "width": _width(row.width),
-            "class_coverage": _percent(row.class_coverage),
-            "class_width": _width(row.class_width),
+            "class_coverage": _percent(row.of_class_coverage),
+            "class_width": _width(row.of_class_width),
         }
         for row in table.rename_axis(None).itertuples(index=False)
     ]
-    return {"intervals": rows, "interval_of_class": analysis.answer.best_of_classes if of_class else ""}
+    return {"intervals": rows, "interval_of_class": analysis.answer.best_of_classes if len(of_class) else ""}
 
 
 def _substitutes(table, model):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,15 +10,23 @@ from sklearn.base import BaseEstimator
 
 from sbnn.data.cell_labels import UNKNOWN
 from sbnn.data.paired_data import PairedData
-from sbnn.reporting.contest import LABELS_ONLY, Splits, networks_among, with_class_and_best_mean
+from sbnn.reporting.contest import Splits, networks_among
 from sbnn.reporting.modes import Mode
 from sbnn.validation.beyond_class import BY_MODEL, beyond_class
+from sbnn.validation.class_models import LABELS_ONLY
 from sbnn.validation.class_scores import ALL_CELLS
 from sbnn.validation.cross_validation import cross_validate
 from sbnn.validation.differences import compare, r2_intervals
-from sbnn.validation.nested import nested_cross_validate
+from sbnn.validation.nested import NoScoreError, nested_cross_validate
 from sbnn.validation.result import CrossValidation
 from sbnn.validation.transfer import ALL_FEATURES
+
+
+class Scored(NamedTuple):
+    """Scores of models, and of those that have none the reason."""
+
+    result: CrossValidation
+    left_out: dict[str, str]
 
 
 def score_models(
@@ -28,7 +36,7 @@ def score_models(
     mode: Mode,
     random_state: int,
     **running: Any,
-) -> CrossValidation:
+) -> Scored:
     """Score models on the outer folds, their settings chosen on inner folds of the training cells.
 
     A model with one setting has nothing to choose: its outer folds are then fitted at once, which gives the same.
@@ -48,9 +56,15 @@ def score_models(
 
     Returns
     -------
-    CrossValidation
+    Scored
+        Left out are models none of whose settings has an R2 in every inner fold.
+
+    Raises
+    ------
+    ValueError
+        No models, or none with a score.
     """
-    networks = set(networks_among(models))
+    networks, left_out = set(networks_among(models)), {}
     found = None
     for are_networks in (False, True):
         chosen = {name: candidates for name, candidates in models.items() if (name in networks) == are_networks}
@@ -62,14 +76,17 @@ def score_models(
         parts = []
         if single:
             parts.append(cross_validate(data, single, splits.folds, within_fold=True, **settings))
-        if several:
-            more: dict[str, Any] = {"inner": mode.n_inner, "random_state": random_state}
-            parts.append(nested_cross_validate(data, several, splits.folds, **more, **settings))
+        more: dict[str, Any] = {"inner": mode.n_inner, "random_state": random_state}
+        for name, candidates in several.items():  # one by one, because each may have no score
+            try:
+                parts.append(nested_cross_validate(data, {name: candidates}, splits.folds, **more, **settings))
+            except NoScoreError:
+                left_out[name] = "none of its settings has an R² in every inner fold (too few genes, or it diverged)"
         for part in parts:
             found = part if found is None else found.join(part)
     if found is None:
-        raise ValueError("models is empty: give at least one")
-    return found
+        raise ValueError(f"no model could be scored: {left_out}" if left_out else "models is empty: give at least one")
+    return Scored(found, left_out)
 
 
 def fitted_models(result: CrossValidation, name: str) -> list[BaseEstimator]:
@@ -101,7 +118,9 @@ def only(result: CrossValidation, names: Sequence[str]) -> CrossValidation:
     return replace(result, **tables, estimators=estimators, models=entries)
 
 
-def score_table(result: CrossValidation, data: PairedData, splits: Splits, n_bootstrap: int) -> pd.DataFrame:
+def score_table(
+    result: CrossValidation, data: PairedData, splits: Splits, n_bootstrap: int, outlying: Sequence[str] = ()
+) -> pd.DataFrame:
     """Return R2 of every model on held-out cells, the best first.
 
     Parameters
@@ -110,13 +129,15 @@ def score_table(result: CrossValidation, data: PairedData, splits: Splits, n_boo
     data : PairedData
     splits : Splits
     n_bootstrap : int
+    outlying : sequence of str
+        Features that hang on single cells.
 
     Returns
     -------
     DataFrame
         `model`; `r2`, pooled over the test cells of all folds, with its 95 % interval `low`, `high`; `r2_mean`, `r2_sd`
         and `r2_se` over folds; `n_genes` (mean over folds; 0 for means of classes), `n_folds`, `unit`, `n_units`.
-        Models without an R2 (training diverged) come last.
+        Models without an R2 come last. With outlying features, and others beside them, `r2_without`: R2 of the others.
     """
     table = r2_intervals(result, data, unit=splits.unit, n_bootstrap=n_bootstrap).drop(columns="feature")
     final = result.scores.groupby(["model", "fold"], sort=False).tail(1).groupby("model", sort=False)
@@ -127,6 +148,13 @@ def score_table(result: CrossValidation, data: PairedData, splits: Splits, n_boo
     by_fold.loc[by_fold.index.isin(LABELS_ONLY), "n_genes"] = 0
     table = table.merge(by_fold.reset_index(), on="model").assign(n_folds=len(result.folds))
     columns = ["model", "r2", "low", "high", "r2_mean", "r2_sd", "r2_se", "n_genes", "n_folds", "unit", "n_units"]
+    others = [name for name in map(str, data.feature_names) if name not in outlying]
+    if 0 < len(others) < data.n_features:
+        of_others = r2_intervals(result, data, unit=splits.unit, n_bootstrap=1, features=others).set_index("model")[
+            "r2"
+        ]
+        table["r2_without"] = table["model"].map(of_others)
+        columns.insert(4, "r2_without")
     return table.sort_values("r2", ascending=False, kind="stable", ignore_index=True)[columns]
 
 
@@ -160,15 +188,12 @@ def difference(differences: pd.DataFrame, model: str, reference: str) -> tuple[f
 
 
 def gain_table(
-    result: CrossValidation, data: PairedData, splits: Splits, n_bootstrap: int, order: Sequence[str]
+    result: CrossValidation, data: PairedData, splits: Splits, n_bootstrap: int, pair: tuple[str, str] | None
 ) -> pd.DataFrame:
-    """Return by how much class and genes together exceed the best mean of a class, by feature, the largest gain first.
+    """Return by how much a model of classes and genes exceeds one of classes, by feature, the largest gain first.
 
-    `order` are the models by R2, the best first.
-
-    As `sbnn.compare`; empty if there is no model of class and genes.
+    As `sbnn.compare`; empty if there is no such pair of models.
     """
-    pair = with_class_and_best_mean(order)
     if pair is None:
         return pd.DataFrame()
     both, alone = pair

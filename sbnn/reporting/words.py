@@ -9,8 +9,11 @@ MODELS = {
     "type mean": "the mean of the training cells of the same type; reads a label, no gene",
     "family mean, shrunken": "the same, of a family with few cells drawn towards the mean of all cells",
     "type mean, shrunken": "the same, of a type with few cells drawn towards the mean of all cells",
+    "family + type": "the mean of the type; where it has few cells, drawn towards that of the family, and this towards "
+    "the mean of all cells; reads labels, no gene",
     "family + genes": "a linear model of the family and of all genes; reads a label and genes",
     "type + genes": "a linear model of the type and of all genes; reads a label and genes",
+    "family + type + genes": "a linear model of family, type and of all genes; reads labels and genes",
     "sRRR-2": "sparse reduced-rank regression: a few genes, combined linearly to a map of two dimensions",
     "ridge": "a linear model of all genes, with a penalty on large weights",
     "sBNN-2": "sparse bottleneck neural networks: a few genes, a map of two dimensions, features from the map; the "
@@ -26,13 +29,15 @@ GLOSSARY = {
     "Donor": "the animal, or person, that a cell comes from. Cells of one donor are never divided by folds of donors.",
     "Fold": "one division of the cells into training and held-out ones. Each cell is held out in one of the folds.",
     "Nested": "settings such as penalties are chosen on inner folds of the training cells, by the one-standard-error "
-    "rule (the simplest setting within one standard error of the best). Held-out cells take part in nothing but the "
-    "score.",
-    "95 % interval": "the range in which R² lies in 95 % of resamples of the donors (or cells). Of a difference: if "
-    "it includes 0, the two cannot be told apart.",
+    "rule (the simplest setting within one standard error of the best). Held-out cells take no part in that, nor in "
+    "the fit.",
+    "95 % interval": "from resamples of the donors (or cells), widened as by Student's t where these are few. Of a "
+    "difference: if it includes 0, the two cannot be told apart.",
     "Class mean": "each cell is predicted by the mean of its family or type. What genes are to be compared with.",
     "R² within classes": "R² after the mean of each class has been subtracted from features and predictions: what "
     "genes tell beyond the class.",
+    "Gain over the class": "R² of a linear model of classes and genes, minus R² of the best model of classes alone, "
+    "among which is the same model without genes.",
     "Map": "the bottleneck of a model with two dimensions: each cell has two numbers, from which its features are "
     "predicted.",
     "Frequency": "the share of the folds (of networks: and of the single networks, which differ in their seed) that "

@@ -41,7 +41,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_together(contents: Mapping[Path, bytes], stale: Iterable[Path] = ()) -> None:
-    """Write files that belong together: none is replaced before all are complete on disk.
+    """Write files that belong together: none is replaced before all are complete on disk, then one after the other.
 
     Parameters
     ----------
@@ -52,7 +52,9 @@ def write_together(contents: Mapping[Path, bytes], stale: Iterable[Path] = ()) -
     """
     with ExitStack() as stack:
         for path, content in contents.items():
-            stack.enter_context(all_or_nothing(path)).write_bytes(content)
+            temporary = stack.enter_context(all_or_nothing(path))
+            temporary.write_bytes(content)
+            _to_disk(temporary)
     for path in stale:
         path.unlink(missing_ok=True)
 

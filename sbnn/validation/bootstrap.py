@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import norm
+from scipy.stats import t as student_t
 
 from sbnn._checks import check_choice, check_length, preview
 from sbnn.data.cell_labels import UNKNOWN
@@ -147,7 +149,11 @@ def donor_bootstraps(data: PairedData, n: int, random_state: int = 0) -> list[Fo
 
 
 def interval_over_units(drawn: np.ndarray, n_units: np.ndarray, level: float) -> np.ndarray:
-    """Return the percentile interval over resamples; none with a single animal, which would be drawn every time.
+    r"""Return the expanded percentile interval over resamples; none with one animal, which would be drawn every time.
+
+    Percentiles of a bootstrap of few animals are too narrow: with 8 animals, those of 95 % hold about 89 %. Taken are
+    those of a normal distribution at :math:`\pm \sqrt{n / (n - 1)}\, t_{n-1}`, for n animals, which widens intervals
+    as Student's t does.
 
     Parameters
     ----------
@@ -156,12 +162,23 @@ def interval_over_units(drawn: np.ndarray, n_units: np.ndarray, level: float) ->
     n_units : int array, shape (n_columns,)
         Animals (or cells) that have values.
     level : float
+        Coverage, such as 0.95.
 
     Returns
     -------
     array, shape (2, n_columns)
+        Of fewer than six animals no interval holds 95 %: the widest is from the smallest to the largest resample.
+
+    References
+    ----------
+    Hesterberg, "What teachers should know about the bootstrap", The American Statistician 69:371 (2015).
     """
-    return np.where(n_units > 1, percentile_interval(drawn, level), np.nan)
+    found = np.full((2, drawn.shape[1]), np.nan)
+    for n in np.unique(n_units[n_units > 1]):
+        columns = n_units == n
+        expanded = 2 * norm.cdf(np.sqrt(n / (n - 1)) * student_t.ppf((1 + level) / 2, n - 1)) - 1
+        found[:, columns] = percentile_interval(drawn[:, columns], expanded)
+    return found
 
 
 def percentile_interval(drawn: np.ndarray, level: float) -> np.ndarray:

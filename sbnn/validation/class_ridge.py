@@ -1,4 +1,4 @@
-"""A linear model of a cell's class and its genes: what genes add to the class."""
+"""A linear model of a cell's classes and its genes: what genes add to the class."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -19,7 +19,7 @@ NO_CLASS = -1
 
 
 class ClassRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
-    r"""Ridge regression on the class of a cell (one column per class) and on its genes, each with its own penalty.
+    r"""Ridge regression on the classes of a cell (one column per class) and on its genes, each with its own penalty.
 
     Minimises over intercepts a, effects B of classes and W of genes, with one-hot classes C,
 
@@ -27,11 +27,12 @@ class ClassRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
               + \frac{\kappa}{2n} \|B\|_F^2
 
     In `cross_validate` it reads the classes of the cells beside their genes. Cells of a class without training cells
-    (or of unknown class) have no effect of a class.
+    (or of unknown class) have no effect of a class. With families and types, a type of few cells is drawn towards its
+    family, and a family towards the mean of all cells.
 
     Parameters
     ----------
-    of : {"cell_families", "cell_types"}
+    of : {"cell_families", "cell_types"}, or tuple of both
         Which classes to use.
     alpha : float
         Strength of the penalty on genes, as in `sbnn.ReducedRankRegressor`; more than 0.
@@ -39,14 +40,15 @@ class ClassRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Strength of the penalty on classes, :math:`\kappa`, in cells: the mean of a class with this many training cells
         counts half. More than 0.
     columns : sequence of int, optional
-        The genes to use, by their positions in X; all if None. Only for X that holds all genes of the data.
+        The genes to use, by their positions in X; all if None, none if empty. Only for X that holds all genes of the
+        data.
 
     Attributes
     ----------
-    classes_ : int array, shape (n_classes,)
-        Codes of the classes of the training cells.
+    classes_ : list of int arrays
+        For each kind of class, codes of the classes of the training cells.
     class_effects_ : float64 array, shape (n_classes, n_features)
-        B.
+        B, of all kinds in turn.
     coef_ : float64 array, shape (n_used_genes, n_features)
         W.
     intercept_ : float64 array, shape (n_features,)
@@ -55,7 +57,7 @@ class ClassRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def __init__(
         self,
-        of: str = "cell_types",
+        of: str | tuple[str, ...] = "cell_types",
         alpha: float = 1.0,
         class_cells: float = 3.0,
         columns: Sequence[int] | None = None,
@@ -65,11 +67,19 @@ class ClassRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.class_cells = class_cells
         self.columns = columns
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of classes that it reads."""
+        return (self.of,) if isinstance(self.of, str) else tuple(self.of)
+
     def check_classes(self, data: PairedData) -> None:
-        """Raise ValueError if `of` is not a kind of class, or if the data have no such classes."""
-        check_choice(self.of, CLASSES, "of")
-        if getattr(data, self.of) is None:
-            raise ValueError(f"ClassRidge(of={self.of!r}) needs data.{self.of}, which is None")
+        """Raise ValueError if `of` has no, other or double kinds of classes, or if the data have no such classes."""
+        for kind in self.kinds:
+            check_choice(kind, CLASSES, "of")
+            if getattr(data, kind) is None:
+                raise ValueError(f"ClassRidge(of={self.of!r}) needs data.{kind}, which is None")
+        if len(set(self.kinds)) != len(self.kinds) or not self.kinds:
+            raise ValueError(f"of must name one or two kinds of classes, each once, got {self.of!r}")
 
     def check_settings(self, n_genes: int | None = None, n_features: int | None = None) -> None:
         """Raise ValueError if a penalty is not more than 0, or `columns` are not among the genes."""
@@ -83,30 +93,31 @@ class ClassRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
             check_rows(np.asarray(self.columns), n_genes, "columns")
 
     def add_classes(self, data: Any, X: np.ndarray) -> np.ndarray:
-        """Return X with the codes of the cells' classes as a first column.
+        """Return X with the codes of the cells' classes as first columns, one for each kind.
 
         Parameters
         ----------
         data : PairedData
-            Provides the classes; or anything else with the attribute `of`.
+            Provides the classes; or anything else with these attributes.
         X : array, shape (n_cells, n_genes)
 
         Returns
         -------
-        array, shape (n_cells, 1 + n_genes)
+        array, shape (n_cells, n_kinds + n_genes)
             A code is the place of a class among all classes of the data in alphabetical order, -1 for unknown.
         """
-        labels = np.asarray(getattr(data, self.of))
-        names, codes = np.unique(labels, return_inverse=True)
-        codes = np.where(names[codes] == UNKNOWN, NO_CLASS, codes)
-        return np.column_stack([codes.astype(X.dtype), X])
+        columns = []
+        for kind in self.kinds:
+            names, codes = np.unique(np.asarray(getattr(data, kind)), return_inverse=True)
+            columns.append(np.where(names[codes] == UNKNOWN, NO_CLASS, codes).astype(X.dtype))
+        return np.column_stack([*columns, X])
 
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
         """Fit the effects of classes and genes.
 
         Parameters
         ----------
-        X : array, shape (n_cells, 1 + n_genes)
+        X : array, shape (n_cells, n_kinds + n_genes)
             From `add_classes`.
         y : array, shape (n_cells, n_features)
             Without missing values.
@@ -123,20 +134,20 @@ class ClassRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """
         X, Y = check_matrix(X, "X"), check_matrix(y, "y")
         check_same_cells(X, Y, "X", "y")
-        self.check_settings(X.shape[1] - 1)
-        self.classes_ = np.setdiff1d(X[:, 0].astype(int), [NO_CLASS])
+        self.check_settings(X.shape[1] - len(self.kinds))
+        self.classes_ = [np.setdiff1d(codes.astype(int), [NO_CLASS]) for codes in X[:, : len(self.kinds)].T]
         penalty = len(X) * self.alpha
         # Columns of classes are scaled so that one penalty is both.
         self._scale = np.sqrt(penalty / self.class_cells)
         ridge = Ridge(penalty).fit(self._design(X), Y)
         effects = ridge.coef_.reshape(Y.shape[1], -1).T
-        n_classes = len(self.classes_)
+        n_classes = sum(map(len, self.classes_))
         self.class_effects_, self.coef_ = effects[:n_classes] * self._scale, effects[n_classes:]
         self.intercept_ = np.broadcast_to(ridge.intercept_, Y.shape[1:]).copy()
         return self
 
     def predict(self, X: npt.ArrayLike) -> np.ndarray:
-        """Return predicted features of cells X (n_cells, 1 + n_genes) from `add_classes`, (n_cells, n_features)."""
+        """Return features (n_cells, n_features) of cells X (n_cells, n_kinds + n_genes) from `add_classes`."""
         check_is_fitted(self, "coef_")
         design = self._design(check_matrix(X, "X"))
         effects = np.concatenate([self.class_effects_ / self._scale, self.coef_])
@@ -147,5 +158,7 @@ class ClassRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def _design(self, X):
         """Scaled one-hot classes, and genes."""
-        genes = X[:, 1:] if self.columns is None else X[:, 1:][:, list(self.columns)]
-        return np.hstack([self._scale * (X[:, :1] == self.classes_), genes])
+        genes = X[:, len(self.kinds) :]
+        genes = genes if self.columns is None else genes[:, list(self.columns)]
+        members = [X[:, [place]] == classes for place, classes in enumerate(self.classes_)]
+        return np.hstack([*(self._scale * one for one in members), genes])

@@ -23,14 +23,17 @@ from sbnn.models.elastic_net import check_solver
 from sbnn.models.reduced_rank import ReducedRankRegressor
 from sbnn.models.schedules import get_schedule
 from sbnn.models.sized_reduced_rank import SizedReducedRank
-from sbnn.validation.baselines import ClassMean
+from sbnn.validation.baselines import CLASSES, ClassMean
+from sbnn.validation.class_models import class_models
 from sbnn.validation.class_ridge import ClassRidge
 from sbnn.validation.given_genes import named_positions
 
 #: Penalties of the lasso, strong ones (few genes) first; the elastic net with l1_ratio 0.5 has twice these.
-LASSO_ALPHAS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08)
-#: Penalties of ridge regression, with and without classes.
-RIDGE_ALPHAS = (10.0, 3.0, 1.0, 0.3, 0.1)
+LASSO_ALPHAS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.035)
+#: More genes than these are many: models do not try the weakest of these penalties, which would select most of them.
+FEW_GENES = 100
+#: Penalties of ridge regression.
+RIDGE_ALPHAS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
 #: Numbers of genes of networks; of these, those that the data have.
 NETWORK_GENES = (10, 25, 50, 100)
 
@@ -56,10 +59,11 @@ def honest_models(
         cases. Given genes should come from elsewhere than these cells: if they were selected with the features of test
         cells, scores are too good.
     names : collection of str, optional
-        The models to return, in this order; all if None. Cheap ones come first: "family mean", "type mean", "ridge",
-        "lasso", "elastic net", "sRRR-2", "sRRR-3", "sRRR-4", "sRRR-full" (relaxed), "PCA + kNN", "kernel ridge" (RBF),
-        "type + genes" (`ClassRidge`), "extra trees", "gradient boosting" (one per feature), "sBNN-2", "sBNN-64", and
-        both as means of ten networks: "sBNN-2, ten networks", "sBNN-64, ten networks".
+        The models to return, in this order; all if None. Cheap ones come first: "family mean", "type mean", "family +
+        type" (means of types drawn to those of their families), "family + type + genes" (see
+        `sbnn.validation.class_models`), "ridge", "lasso", "elastic net", "sRRR-2", "sRRR-3", "sRRR-4", "sRRR-full"
+        (relaxed), "PCA + kNN", "kernel ridge" (RBF), "extra trees", "gradient boosting" (one per feature), "sBNN-2",
+        "sBNN-64", and both as means of ten networks: "sBNN-2, ten networks", "sBNN-64, ten networks".
     n_genes : int, optional
         Let each model select this many genes on its training cells, and return those that can: the genes with the
         largest coefficients (ridge), the penalty nearest to this number (lasso, elastic net, sRRR), the genes with the
@@ -94,8 +98,8 @@ def honest_models(
     columns = None if genes is None else _columns_of(genes, data.gene_names)
     n_read = data.n_genes if columns is None else len(columns)
     found = {
-        **_baselines(data),
-        **_linear_models(min(n_read, data.n_features), solver),
+        **class_models([kind for kind in CLASSES if getattr(data, kind) is not None]),
+        **_linear_models(n_read, data.n_features, solver),
         **_other_models(data, n_read, shorten, random_state),
     }
     numbers: list[int | None] = [number for number in NETWORK_GENES if number <= n_read] or [n_read]
@@ -118,9 +122,16 @@ def honest_models(
     if columns is None:
         return found
     return {
-        name: [one if isinstance(one, ClassMean) else on_genes(one, columns, data) for one in estimators]
+        name: [on_genes(one, columns, data) if reads_genes(one) else one for one in estimators]
         for name, estimators in found.items()
     }
+
+
+def reads_genes(estimator: Any) -> bool:
+    """Return whether a model reads genes: all do but the means of classes, shrunken or not."""
+    if isinstance(estimator, ClassRidge):
+        return estimator.columns is None or len(estimator.columns) > 0
+    return not isinstance(estimator, ClassMean)
 
 
 def on_genes(estimator: BaseEstimator, genes: npt.ArrayLike, data: PairedData) -> BaseEstimator:
@@ -152,8 +163,9 @@ def on_genes(estimator: BaseEstimator, genes: npt.ArrayLike, data: PairedData) -
     check_paired(data)
     if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "get_params")):
         raise ValueError(f"estimator should be an unfitted estimator, got {estimator!r}")
-    if isinstance(estimator, ClassMean):
-        raise ValueError("a ClassMean reads the classes of the cells and no gene: use it as it is")
+    if not reads_genes(estimator):
+        kind = type(estimator).__name__
+        raise ValueError(f"estimator is a {kind} that reads the classes of the cells and no gene: use it as it is")
     columns = _columns_of(genes, data.gene_names)
     if isinstance(estimator, ClassRidge):
         return clone(estimator).set_params(columns=tuple(columns))
@@ -180,23 +192,18 @@ def _columns_of(genes: Any, gene_names: np.ndarray) -> list[int]:
     return named_positions(values, gene_names).tolist()
 
 
-def _baselines(data):
-    """Means of the classes that the data have."""
-    kinds = {"family mean": "cell_families", "type mean": "cell_types"}
-    return {name: [ClassMean(of)] for name, of in kinds.items() if getattr(data, of) is not None}
-
-
-def _linear_models(full_rank, solver):
+def _linear_models(n_genes, n_features, solver):
     """Ridge, lasso, elastic net of full rank, and relaxed sparse reduced-rank regression of every rank."""
-    sparse = {"solver": solver, "l1_ratio": 1.0}
-    half = [ReducedRankRegressor(None, 2 * alpha, 0.5, solver=solver) for alpha in LASSO_ALPHAS]
+    sparse, full_rank = {"solver": solver, "l1_ratio": 1.0}, min(n_genes, n_features)
+    alphas, relaxed = (LASSO_ALPHAS,) * 2 if n_genes <= FEW_GENES else (LASSO_ALPHAS[:-1], LASSO_ALPHAS[:-2])
+    half = [ReducedRankRegressor(None, 2 * alpha, 0.5, solver=solver) for alpha in alphas]
     ranks = {f"sRRR-{rank}": rank for rank in (2, 3, 4) if rank < full_rank} | {"sRRR-full": None}
     return {
         "ridge": [ReducedRankRegressor(None, alpha, l1_ratio=0.0) for alpha in RIDGE_ALPHAS],
-        "lasso": [ReducedRankRegressor(None, alpha, **sparse) for alpha in LASSO_ALPHAS],
+        "lasso": [ReducedRankRegressor(None, alpha, **sparse) for alpha in alphas],
         "elastic net": half,
         **{
-            name: [ReducedRankRegressor(rank, alpha, relaxed=True, **sparse) for alpha in LASSO_ALPHAS]
+            name: [ReducedRankRegressor(rank, alpha, relaxed=True, **sparse) for alpha in relaxed]
             for name, rank in ranks.items()
         },
     }
@@ -204,12 +211,11 @@ def _linear_models(full_rank, solver):
 
 def _other_models(data, n_genes, shorten, random_state):
     """Neighbours, kernels, classes with genes, and trees; the more they average, the simpler they are."""
-    neighbours = [max(1, min(number, data.n_cells // 8)) for number in (50, 25, 12)]
+    neighbours = [max(1, min(number, data.n_cells // 8)) for number in (50, 25, 12, 6)]
     n_components = max(1, min(20, n_genes, data.n_cells // 8))
     n_trees = max(1, round(100 * shorten))
     boosted = {"learning_rate": 0.2, "max_features": 0.2, "early_stopping": False, "random_state": random_state}
-    boosted["max_iter"] = max(1, round(50 * shorten))
-    classes = [] if data.cell_types is None else [ClassRidge("cell_types", alpha) for alpha in RIDGE_ALPHAS]
+    boosted |= {"max_bins": 32, "max_iter": max(1, round(50 * shorten))}
     return {
         "PCA + kNN": [
             make_pipeline(PCA(n_components, random_state=random_state), KNeighborsRegressor(number))
@@ -220,13 +226,12 @@ def _other_models(data, n_genes, shorten, random_state):
             for width in (0.1, 0.3)
             for alpha in (3.0, 1.0, 0.3)
         ],
-        **({"type + genes": classes} if classes else {}),
         "extra trees": [
             ExtraTreesRegressor(n_trees, min_samples_leaf=size, max_features=0.3, random_state=random_state)
-            for size in (10, 5, 2)
+            for size in (10, 5, 2, 1)
         ],
         "gradient boosting": [
-            MultiOutputRegressor(HistGradientBoostingRegressor(max_leaf_nodes=size, **boosted)) for size in (4, 8)
+            MultiOutputRegressor(HistGradientBoostingRegressor(max_leaf_nodes=size, **boosted)) for size in (2, 4)
         ],
     }
 

@@ -1,5 +1,6 @@
 """Differences in R2 between models on the same held-out cells, with intervals over animals and over folds."""
 
+from collections.abc import Collection
 from itertools import combinations, permutations
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ def compare(
     n_bootstrap: int = 2000,
     level: float = 0.95,
     random_state: int = 0,
+    features: Collection[str] | None = None,
 ) -> pd.DataFrame:
     r"""Say by how much models differ in R2 on held-out cells, and how sure that is.
 
@@ -37,7 +39,8 @@ def compare(
 
     with means :math:`\bar y` of the training cells of each fold. Its interval is from a bootstrap over animals (or
     cells): the same animals are drawn for all models, so that what makes animals easy or hard to predict cancels in the
-    difference. Models are the same in every resample. Beside it, the differences of the folds' R2 are tested with the
+    difference. Models are the same in every resample; with few animals the interval is widened as by Student's t
+    (`sbnn.validation.bootstrap.interval_over_units`). Beside it, the differences of the folds' R2 are tested with the
     correction of Nadeau & Bengio for training cells that folds share; this includes the variation of training, but has
     only as many values as there are folds.
 
@@ -60,6 +63,8 @@ def compare(
         Coverage of the intervals.
     random_state : int
         Of the resamples.
+    features : collection of str, optional
+        Score only these features; all if None.
 
     Returns
     -------
@@ -74,7 +79,7 @@ def compare(
     ------
     ValueError
         Other data, no predictions, fewer than two models or an unknown one, several settings of a model in a fold,
-        fewer than two animals, or cells of unknown animals.
+        fewer than two animals, cells of unknown animals, or unknown features.
 
     See Also
     --------
@@ -85,7 +90,7 @@ def compare(
     Nadeau & Bengio, "Inference for the generalization error", Machine Learning 52:239 (2003).
     Benjamini & Hochberg, "Controlling the false discovery rate", JRSS B 57:289 (1995).
     """
-    found = _errors(result, data, unit, by, n_bootstrap, level, random_state)
+    found = _errors(result, data, unit, by, n_bootstrap, level, random_state, features)
     models = list(found.residual)
     if len(models) < 2:
         raise ValueError(f"a comparison needs predictions of at least 2 models, result has those of {preview(models)}")
@@ -105,12 +110,13 @@ def r2_intervals(
     n_bootstrap: int = 2000,
     level: float = 0.95,
     random_state: int = 0,
+    features: Collection[str] | None = None,
 ) -> pd.DataFrame:
     """Return R2 of each model on held-out cells, pooled over folds, with its interval over animals.
 
     Parameters
     ----------
-    result, data, unit, by, n_bootstrap, level, random_state
+    result, data, unit, by, n_bootstrap, level, random_state, features
         As in `sbnn.compare`; one model is enough.
 
     Returns
@@ -123,7 +129,7 @@ def r2_intervals(
     ValueError
         As in `sbnn.compare`.
     """
-    found = _errors(result, data, unit, by, n_bootstrap, level, random_state)
+    found = _errors(result, data, unit, by, n_bootstrap, level, random_state, features)
     tables = []
     for model in found.residual:
         low, high = interval_over_units(found.drawn[model], found.n_units, found.level)
@@ -150,20 +156,21 @@ class _Errors(NamedTuple):
         return r2_from_sums(self.residual[model].sum(axis=0), self.total.sum(axis=0))
 
 
-def _errors(result, data, unit, by, n_bootstrap, level, random_state):
+def _errors(result, data, unit, by, n_bootstrap, level, random_state, features):
     """Check arguments; sum squared errors over the cells of each animal and of each fold."""
     check_choice(by, SCOPES, "by")
     check_whole(n_bootstrap, "n_bootstrap")
     check_whole(random_state, "random_state", least=0, most=2**32 - 1)
     check_coverage(level, "level")
     rows = held_out_rows(result, data)
+    chosen = _chosen_features(data, features)
     unit, unit_of_cell = resampling_units(data, result.folds, unit)
     predictions = predictions_of_models(result, data, rows)
     if not predictions:
         raise ValueError('result has no predictions: call cross_validate with keep=("predictions", "latents")')
 
     def columns(errors):
-        squares = np.where(rows.observed, errors**2, 0)
+        squares = np.where(rows.observed, errors**2, 0)[:, chosen]
         return squares if by == "feature" else squares.sum(axis=1, keepdims=True)
 
     places = unit_of_cell[rows.cells], unit_of_cell.max() + 1
@@ -174,9 +181,10 @@ def _errors(result, data, unit, by, n_bootstrap, level, random_state):
     residual = {model: sums_over_units(values, *places) for model, values in squares.items()}
     draws = draw_groups(len(total), n_bootstrap, random_state)
     total_drawn = draws @ total
-    observed = rows.observed if by == "feature" else rows.observed.any(axis=1, keepdims=True)
+    observed = rows.observed[:, chosen]
+    observed = observed if by == "feature" else observed.any(axis=1, keepdims=True)
     return _Errors(
-        features=list(map(str, data.feature_names)) if by == "feature" else [ALL_FEATURES],
+        features=list(map(str, data.feature_names[chosen])) if by == "feature" else [ALL_FEATURES],
         total=total,
         residual=residual,
         by_fold={m: r2_from_sums(sums_over_units(values, *in_folds), total_by_fold) for m, values in squares.items()},
@@ -186,6 +194,18 @@ def _errors(result, data, unit, by, n_bootstrap, level, random_state):
         unit=unit,
         level=level,
     )
+
+
+def _chosen_features(data, features):
+    """Columns of the features to score."""
+    if features is None:
+        return np.arange(data.n_features)
+    if isinstance(features, str) or not len(features):
+        raise ValueError(f"features must be names of one or more features, got {features!r}")
+    unknown = [name for name in features if name not in data.feature_names]
+    if unknown:
+        raise ValueError(f"features has {preview(unknown)}: the data have {preview(data.feature_names, 12)}")
+    return np.flatnonzero(np.isin(data.feature_names, list(features)))
 
 
 def _compare_pair(found, model, reference):

@@ -11,7 +11,7 @@ from sklearn.metrics import adjusted_mutual_info_score
 from sbnn._checks import check_flag, check_number, check_whole, preview, warn
 from sbnn.data.cell_labels import UNKNOWN
 from sbnn.data.count_kinds import count_kind, describe_logarithms, describe_threshold
-from sbnn.data.feature_transforms import describe_skewed, find_skewed
+from sbnn.data.feature_transforms import describe_skewed, find_skewed, own_names
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.validation.depth import depth_r2
 from sbnn.validation.folds import FoldChoice, make_folds
@@ -30,6 +30,10 @@ SAME = 0.999
 DEPTH_R2 = 0.1
 #: Cells below which depth is not assessed.
 DEPTH_CELLS = 40
+#: Share of the variance of a feature that one cell holds, above which its scores hang on it.
+ONE_CELL = 0.25
+#: Of few cells each holds much: one in ten does not count.
+_LEAST_CELLS = 10
 #: Cells per selected gene below which they are few.
 CELLS_PER_GENE = 4
 #: Names that scanpy and Seurat give to what they compute from counts.
@@ -49,9 +53,9 @@ class Finding:
     Attributes
     ----------
     name : str
-        Short: "skewed features", "detection threshold", "shared donors", "confounded donors", "constant features",
-        "duplicated features", "small classes", "many genes", "few cells", "normalised counts", "cells without
-        counts", "features made of counts" or "depth".
+        Short: "skewed features", "detection threshold", "shared donors", "confounded donors", "outlying values",
+        "constant features", "duplicated features", "small classes", "many genes", "few cells", "normalised counts",
+        "cells without counts", "features made of counts" or "depth".
     argument : str
         The argument to change.
     message : str
@@ -81,10 +85,10 @@ def check_data(
     """Look for what misleads in data, before anything is fitted.
 
     Logarithms in place of counts; cells without counts; features whose names say that they are made of counts
-    (n_counts, S_score, X_pca1); skewed or heavy-tailed features; a threshold of detection that does not fit reads or
-    UMIs; folds that divide donors; classes that come from single donors; constant or duplicated features; classes
-    with fewer than five cells; far more genes than the 1000 that networks were tuned with; few cells for the number of
-    selected genes; depth that predicts features by itself. ::
+    (n_counts, S_score, X_pca1); skewed or heavy-tailed features, and such as hang on one cell; a threshold of detection
+    that does not fit reads or UMIs; folds that divide donors; classes that come from single donors; constant or
+    duplicated features; classes with fewer than five cells; far more genes than the 1000 that networks were tuned with;
+    few cells for the number of selected genes; depth that predicts features by itself. ::
 
         for finding in check_data(data, folds="donor"):
             print(finding)
@@ -152,6 +156,7 @@ def _of_features(data):
             "excess kurtosis": _by_name(names[either], skewed.kurtosis[either]),
         }
         yield Finding("skewed features", "transform", described, numbers)
+    yield from _of_outlying(values, names)
     table = pd.DataFrame(values)
     constant = (table.nunique() <= 1).to_numpy()
     if constant.any():
@@ -169,12 +174,30 @@ def _of_features(data):
         yield Finding("duplicated features", "features", message, {"correlation": pairs})
 
 
+def _of_outlying(values, names):
+    """Features that hang on a single cell."""
+    squares = (values - np.nanmean(values, axis=0)) ** 2
+    share = np.nanmax(squares, axis=0) / np.maximum(np.nansum(squares, axis=0), np.finfo(float).tiny)
+    above = np.flatnonzero(share > max(ONE_CELL, _LEAST_CELLS / len(values)))
+    if len(above):
+        order = above[np.argsort(-share[above])]
+        listed = ", ".join(f"{names[one]} {share[one]:.0%}" for one in order[:_MOST_NAMED])
+        listed += ", ..." * (len(order) > _MOST_NAMED)
+        message = (
+            f"one cell holds more than {ONE_CELL:.0%} of the variance of {len(above)} of {len(names)} features "
+            f"({listed}): their scores, and those of all features together, hang on single cells. Leave these features "
+            "out, or look whether the cells are in error"
+        )
+        yield Finding("outlying values", "features", message, {"share": _by_name(names[order], share[order])})
+
+
 def _of_counts(data):
     """Logarithms in place of counts, cells without counts, and features made of the counts of the same cells."""
     described = None if data.counts is None else describe_logarithms(data.counts)
     if described:
         yield Finding("normalised counts", "counts", described, {"max": float(data.counts.max())})
-    made = [name for name in data.feature_names.tolist() if _MADE_OF_COUNTS.fullmatch(name)]
+    names = own_names(data.feature_names, data.feature_transforms).tolist()
+    made = [name for name in names if _MADE_OF_COUNTS.fullmatch(name)]
     if data.counts is not None:
         empty = np.asarray(data.counts.sum(axis=1)).ravel() == 0
         if empty.any():

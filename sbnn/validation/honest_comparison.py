@@ -13,8 +13,7 @@ from sbnn._hints import PathLike
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.latent_regressor import is_network
 from sbnn.models.schedules import get_schedule
-from sbnn.validation.baselines import ClassMean
-from sbnn.validation.contestants import honest_models
+from sbnn.validation.contestants import honest_models, reads_genes
 from sbnn.validation.folds import FoldChoice, make_folds
 from sbnn.validation.nested import nested_cross_validate
 from sbnn.validation.result import CrossValidation
@@ -40,6 +39,7 @@ def honest_comparison(
     names: Collection[str] | None = None,
     n_genes: int = 25,
     inner: int = 5,
+    rule: str = "one_standard_error",
     solver: str = "sklearn",
     shorten: float = 1.0,
     store: PathLike | None = None,
@@ -49,8 +49,8 @@ def honest_comparison(
 ) -> CrossValidation:
     """Score class means, linear models, trees, kernels and networks on the same folds, settings chosen inside.
 
-    In each outer fold settings are chosen by the one-standard-error rule on inner folds of its training cells, and
-    everything is fitted on these (`sbnn.nested_cross_validate`, with the models of
+    In each outer fold settings are chosen by `rule` on inner folds of its training cells, and everything is fitted on
+    these (`sbnn.nested_cross_validate`, with the models of
     `sbnn.validation.contestants.honest_models`).
 
     Parameters
@@ -72,6 +72,9 @@ def honest_comparison(
         Of "own" and "shared".
     inner : int
         Inner folds.
+    rule : {"one_standard_error", "best"}
+        How settings are chosen on them. A store has the fits of both: the second rule fits only what the first did not
+        choose.
     solver, shorten
         See `honest_models`.
     store, progress
@@ -106,7 +109,8 @@ def honest_comparison(
     models = honest_models(data, **settings)
     if names is not None:
         names = _known_names(names, [*models, *UNPRUNED])
-    running = {"inner": inner, "store": store, "n_jobs": n_jobs, "random_state": random_state, "progress": progress}
+    choosing = {"inner": inner, "rule": rule, "random_state": random_state}
+    running = {**choosing, "store": store, "n_jobs": n_jobs, "progress": progress}
     folds = _outer_folds(data, outer, random_state)
     results = []
     if "any" in genes:
@@ -251,4 +255,4 @@ def _genes_of_fold(result, model):
 
 def _reading_genes(models):
     """Models that read genes: all but the means of classes."""
-    return {name: candidates for name, candidates in models.items() if not isinstance(_first(candidates), ClassMean)}
+    return {name: candidates for name, candidates in models.items() if reads_genes(_first(candidates))}

@@ -17,7 +17,7 @@ from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.r2 import r2_from_sums
 from sbnn.storage.writing import all_or_nothing
 from sbnn.validation.baselines import ClassMean
-from sbnn.validation.bootstrap import draw_groups, percentile_interval, resampling_units
+from sbnn.validation.bootstrap import draw_groups, interval_over_units, resampling_units
 from sbnn.validation.class_ridge import ClassRidge
 from sbnn.validation.dispatch import hide_bar
 from sbnn.validation.held_out import check_made_from, check_same_score, sums_over_units
@@ -115,12 +115,12 @@ def gene_importance(
     with sums over the test cells of all folds, averaged over permutations, and means :math:`\bar y_k` of each fold's
     training cells. A gene that a fold does not select adds nothing in that fold.
 
-    Intervals are percentiles of a bootstrap over animals, or over cells where animals are not known. p values are those
-    of a one-sided t test that the mean over animals of their summed increase of squared error is not above zero; q
-    values are those of Benjamini & Hochberg over all genes and features. Models are the same in every resample, so that
-    neither includes the variation of training. With simulated features that do not depend on the genes, the t test
-    rejected 2 to 7 % of pairs at a level of 5 %, with 10 or 40 animals; the share of resamples without a drop, which
-    could take its place, 4 to 8 %.
+    Intervals are expanded percentiles of a bootstrap over animals, or over cells where animals are not known (see
+    `sbnn.validation.bootstrap.interval_over_units`). p values are those of a one-sided t test that the mean over
+    animals of their summed increase of squared error is not above zero; q values are those of Benjamini & Hochberg over
+    all genes and features. Models are the same in every resample, so that neither includes the variation of training.
+    With simulated features that do not depend on the genes, the t test rejected 2 to 7 % of pairs at a level of 5 %,
+    with 10 or 40 animals; the share of resamples without a drop, which could take its place, 4 to 8 %.
 
     Parameters
     ----------
@@ -293,5 +293,6 @@ def _drop(errors, increase, draws, level):
         return r2_from_sums(residual, total) - r2_from_sums(residual + increase, total)
 
     sums = errors.residual, increase, errors.total
-    low, high = percentile_interval(drop(*(draws @ values for values in sums)), level)
+    drawn = drop(*(draws @ values for values in sums))
+    low, high = interval_over_units(drawn, np.full(drawn.shape[1], len(errors.total)), level)
     return {"importance": drop(*(values.sum(axis=0) for values in sums)), "low": low, "high": high}

@@ -27,6 +27,10 @@ from sbnn.validation.tables import TABLES
 RULES = ("one_standard_error", "best")
 
 
+class NoScoreError(ValueError):
+    """No candidate of a model has an R2 in every inner fold."""
+
+
 class Choice(NamedTuple):
     """What a rule chooses among candidates, both as positions in their list."""
 
@@ -115,8 +119,9 @@ def nested_cross_validate(
     ------
     ValueError
         As `sbnn.cross_validate`; an unknown rule, fewer than two inner folds or fewer training cells than inner folds;
-        no candidate of a model has an R2 in every inner fold; or a list of models that are not as many as outer folds,
-        or have other names.
+        or a list of models that are not as many as outer folds, or have other names.
+    NoScoreError
+        No candidate of a model has an R2 in every inner fold; a ValueError.
 
     References
     ----------
@@ -292,7 +297,7 @@ def _choice_row(own, number, scores, rule):
             for column in ("r2_test", "n_genes")
         )
         if np.isnan(r2.mean(axis=1)).all():
-            raise ValueError(
+            raise NoScoreError(
                 f"models[{own.name!r}]: none of the {len(own.estimators)} candidates has an R2 in every inner fold of "
                 f"outer fold {number}: training diverged, or fewer genes than the rank were selected; give other "
                 f"settings than {preview(own.labels, 3)}"

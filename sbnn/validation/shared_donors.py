@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sbnn.data.cell_labels import UNKNOWN
 from sbnn.data.paired_data import PairedData
-from sbnn.validation.folds import Fold, donors_of
+from sbnn.validation.folds import Fold
 
 
 def share_of_known_donors(data: PairedData, folds: Sequence[Fold]) -> float:
@@ -19,12 +20,13 @@ def share_of_known_donors(data: PairedData, folds: Sequence[Fold]) -> float:
     Returns
     -------
     float
-        0 if the donors of some cells are not known, or there is only one.
+        Of the test cells whose donor is known; 0 if fewer than two donors are.
     """
-    donors = donors_of(data)
-    if donors is None:
+    donors = np.full(data.n_cells, UNKNOWN) if data.donors is None else data.donors
+    known = donors != UNKNOWN
+    if len(np.unique(donors[known])) < 2:
         return 0.0
-    shared = [np.isin(donors[fold.test], donors[fold.train]) for fold in folds]
+    shared = [np.isin(donors[fold.test][known[fold.test]], donors[fold.train]) for fold in folds]
     cells = np.concatenate(shared) if shared else np.empty(0, dtype=bool)
     return float(cells.mean()) if len(cells) else 0.0
 

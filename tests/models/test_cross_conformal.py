@@ -16,6 +16,7 @@ from sbnn.models.cross_conformal import (
     order_of_bound,
     residuals_needed,
 )
+from sbnn.models.fit_arguments import group_numbers
 from sbnn.models.inner_folds import inner_folds
 
 COVERAGES = (0.02, 0.1, 0.3, 0.5, 0.55, 0.7, 0.8, 0.9, 0.95, 0.99)
@@ -177,6 +178,18 @@ def test_folds_hold_out_every_cell_once_and_never_split_a_group():
     assert all(np.array_equal(one[0], two[0]) for one, two in zip(made.folds, again.folds, strict=True))
     assert not all(np.array_equal(one[1], two[1]) for one, two in zip(made.folds, other.folds, strict=True))
     assert len(calibration_folds(200, 50, groups % 3).folds) == 3
+
+
+def test_folds_of_groups_do_not_depend_on_the_order_of_cells():
+    """The same animals are held out together, however cells are sorted, and whether groups are names or numbers."""
+    groups = np.random.default_rng(0).integers(23, size=200)
+    order = np.random.default_rng(1).permutation(200)
+    made = calibration_folds(200, 5, groups, random_state=3)
+    again = calibration_folds(200, 5, groups[order], random_state=3)
+    for (_, test), (_, other) in zip(made.folds, again.folds, strict=True):
+        assert set(groups[test]) == set(groups[order][other])
+    numbers = group_numbers(["b", "a", 2, "2", "b"], 5)
+    assert numbers.tolist() == [3, 2, 0, 1, 3]  # 2 and "2" are two groups
 
 
 def test_folds_are_those_on_which_anything_else_is_chosen():

@@ -81,7 +81,7 @@ def test_too_few_cells_are_refused_with_the_number_needed(data):
 
 def test_the_quick_models(data):
     found = contestants(data, MODES["quick"], 3)
-    shrunken = {"type mean, shrunken", "type + genes"}  # of the finest class
+    shrunken = {"family + type", "family + type + genes"}
     assert set(found) == {"family mean", "type mean", "ridge", "sRRR-2", "sBNN-2"} | shrunken
     of_families = contestants(replace(data, cell_types=None, type_colors=None), MODES["quick"], 3)
     assert {"family mean, shrunken", "family + genes"} <= set(of_families) and not shrunken & set(of_families)
@@ -97,7 +97,8 @@ def test_the_quick_models(data):
 
 def test_the_full_models(data):
     found = contestants(data, MODES["full"], 3)
-    assert set(found) == set(BY_SIMPLICITY) - {"family mean, shrunken", "family + genes"}
+    single = {"family mean, shrunken", "family + genes", "type mean, shrunken", "type + genes"}
+    assert set(found) == set(BY_SIMPLICITY) - single
     assert [one.n_selected for one in found["sBNN-2"]] == [10, 20]
     missing = data.Y.copy()
     missing[:30, 0] = np.nan

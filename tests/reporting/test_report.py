@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ from short_network import short_network, shorten
 
 import sbnn
 from sbnn import PairedModel, ReducedRankRegressor, nested_cross_validate, report, simulate_patchseq
-from sbnn.reporting.contest import LABELS_ONLY, outer_folds
+from sbnn.reporting.analysis import _without_score
+from sbnn.reporting.contest import outer_folds
 from sbnn.reporting.modes import MODES
 from sbnn.reporting.report import Report, with_logarithms
 from sbnn.reporting.scores import only, score_models
@@ -78,8 +80,8 @@ def test_the_best_of_the_scores_is_recommended(written):
     scores = found.tables["scores"]
     assert scores["r2"].is_monotonic_decreasing and scores["r2"].iloc[0] > 0
     assert found.recommended == scores["model"].iloc[0]
-    models = {*LABELS_ONLY, "type + genes", "ridge", "sRRR-2", "sBNN-2"}
-    assert set(scores["model"]) == models - {"family mean, shrunken"}
+    labels = {"family mean", "type mean", "family + type"}
+    assert set(scores["model"]) == {*labels, "family + type + genes", "ridge", "sRRR-2", "sBNN-2"}
     assert f"<th>{found.recommended} (recommended)</th>" in page_of(found)
     assert repr(found).startswith(found.answer) and str(found.path) in repr(found)
 
@@ -152,7 +154,7 @@ def test_other_data_are_not_taken_for_finished(written, data, short, tmp_path):
     other = replace(data, Y=data.Y[order], features=data.features[order])
     found = report(other, tmp_path / "other.html", store=written[1], progress=False, n_jobs=1)
     assert found.tables["scores"]["r2"].max() < 0.1  # nothing is left to be predicted
-    assert "tell nothing" in found.answer or "not clear" in found.answer
+    assert found.answer.startswith("That genes alone predict these features is not s")
 
 
 def test_a_report_without_animals_classes_and_some_values(data, short, tmp_path):
@@ -161,10 +163,62 @@ def test_a_report_without_animals_classes_and_some_values(data, short, tmp_path)
     bare = replace(data, Y=Y, features=features, donors=None, cell_types=None, cell_families=None)
     found = report(bare, tmp_path / "bare.html", progress=False, n_jobs=1)
     page = page_of(found)
-    assert "donors (the donor of each cell) were not given" in page and "held-out cells" in found.answer
+    assert "donors (the animal, or person, of each cell) were not given" in page and "held-out cells" in found.answer
     assert set(found.tables["scores"]["model"]) == {"ridge", "sRRR-2", "sBNN-2"}
     assert "Better than from the class?" not in found.answer and "No classes of cells" in page
     assert "12 of 320 values of features are missing" in page
+
+
+def test_noise_gives_a_report_that_leaves_out_what_has_no_score(data, short, tmp_path):
+    """A map of two dimensions needs two genes, and no penalty selects so many."""
+    noise = np.random.default_rng(0)
+    plain = replace(data.subset(np.arange(72)), counts=None, features=None, feature_units=None)
+    plain = replace(plain, X=noise.standard_normal((72, 30)), Y=noise.standard_normal((72, 4)))
+    with pytest.MonkeyPatch.context() as patch:
+        strong = [ReducedRankRegressor(2, alpha, relaxed=True) for alpha in (50.0, 30.0)]
+        original = sbnn.reporting.analysis.contestants
+        patch.setattr("sbnn.reporting.analysis.contestants", lambda *given: {**original(*given), "sRRR-2": strong})
+        found = report(plain, tmp_path / "noise.html", progress=False, n_jobs=1)
+    assert "Left out: sRRR-2: none of its settings has an R² in every inner fold" in found.answer
+    assert "sRRR-2" not in set(found.tables["scores"]["model"]) and "predict these features is not s" in found.answer
+    assert "Depth, z-scores" not in page_of(found) and "Z-scores, settings" in page_of(found)
+
+
+def test_a_model_without_a_score_in_a_fold_is_left_out_with_the_reason():
+    final = pd.DataFrame({"model": "sRRR-2", "fold": [0, 1], "r2_test": [0.3, np.nan], "n_selected": [5, 1]})
+    result = SimpleNamespace(scores=final, folds=[0, 1])
+    scores = pd.DataFrame({"model": ["sRRR-2", "ridge"], "r2": [np.nan, 0.2]})
+    assert _without_score(result, scores)["sRRR-2"].startswith(
+        "in 1 of 2 folds it selects 1 genes, too few for a score"
+    )
+    result.scores["n_selected"] = 5
+    assert list(_without_score(result, scores)) == ["sRRR-2"]
+    assert "it diverged" in _without_score(result, scores)["sRRR-2"]
+
+
+def test_with_logarithms_the_result_belongs_to_the_data_of_the_report(data, short, tmp_path):
+    positive = replace(data, features=np.exp(data.features))
+    names = np.array([str(data.feature_names[2])])
+    with pytest.warns(UserWarning, match="logarithms to base 10"):
+        found = report(positive, tmp_path / "logs.html", transform=names, shorten=0.2, progress=False, n_jobs=1)
+    assert found.data.feature_transforms == (None, None, "log10", None)
+    setting = found.estimators["sRRR-2"]
+    PairedModel(setting).fit(found.data).plot(found.data, found.result)
+    page = page_of(found)
+    if isinstance(found.estimators.get(found.recommended), ReducedRankRegressor):
+        assert "with_logarithms(data, [" in page
+    assert "transform=[&#39;feature 3&#39;]" in page
+
+
+def test_the_class_beside_the_intervals_is_the_one_that_is_named(written):
+    """Not the mean of another class: coverage and width are its own."""
+    found = written[0]
+    table = found.tables["intervals"].query("by == 'all'").set_index("model")
+    page = page_of(found)
+    named = re.search(r">Width, ([a-z +,]+)</th>", page)[1]
+    row = re.search(r"<tr><th>all features</th>(.*?)</tr>", page[page.index('id="intervals"') :])[1]
+    shown = re.findall(r">([^<>]+)</td>", row)
+    assert shown[3:] == [f"{100 * table.loc[named, 'coverage']:.1f} %", f"{table.loc[named, 'width']:.2f}"]
 
 
 def test_guards_say_nothing_about_what_the_report_decides(data, short, tmp_path, recwarn):
@@ -177,7 +231,7 @@ def test_models_with_one_setting_are_scored_as_nested_ones(data):
     mode, model = MODES["quick"], ReducedRankRegressor(2, 0.5, relaxed=True)
     other = [ReducedRankRegressor(None, alpha, l1_ratio=0) for alpha in (1.0, 0.1)]
     running = {"progress": False, "n_jobs": 1}
-    found = score_models(data, {"one": [model], "two": other}, splits, mode, 7, **running)
+    found = score_models(data, {"one": [model], "two": other}, splits, mode, 7, **running).result
     known = nested_cross_validate(data, {"one": model, "two": other}, splits.folds, random_state=7, **running)
     pd.testing.assert_frame_equal(r2_intervals(found, data), r2_intervals(known, data))
     part = only(found, ["two"])
@@ -213,6 +267,7 @@ def test_logarithms_are_taken_as_when_tables_are_read(data):
         ({"progress": "yes"}, "progress must be True or False"),
         ({"detection_threshold": -1}, "detection_threshold must be"),
         ({"folds": "all"}, "folds must be at least two"),
+        ({"folds": [(range(79), [79]), (range(1, 80), [0])]}, "folds must have at least 2 test cells each"),
         ({"transform": "log"}, "transform must be None"),
     ],
 )

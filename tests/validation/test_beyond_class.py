@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from expanded_tails import expanded_tails
 from scipy import stats
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.model_selection import GroupKFold, KFold
@@ -132,7 +133,7 @@ def test_intervals_bootstrap_animals_and_p_and_q_values_are_those_of_scipy(resul
         around, of_class, _, of_both = np.nansum(squares[chosen], axis=(0, 2))
         within = 1 - np.nansum(left[chosen]) / np.nansum(total[chosen])
         drawn.append(((of_class - of_both) / around, 1 - of_both / of_class, within))
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    low, high = np.quantile(drawn, expanded_tails(0.95, len(names)), axis=0)
     row = found.overall.iloc[0]
     np.testing.assert_allclose(row[["low", "explained_low"]].astype(float), low[:2])
     np.testing.assert_allclose(row[["high", "explained_high"]].astype(float), high[:2])

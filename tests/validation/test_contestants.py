@@ -24,7 +24,7 @@ from sbnn import (
 from sbnn.data.cell_labels import UNKNOWN
 from sbnn.models.schedules import Stage
 from sbnn.validation.class_ridge import ClassRidge
-from sbnn.validation.contestants import honest_models, on_genes
+from sbnn.validation.contestants import honest_models, on_genes, reads_genes
 from sbnn.validation.folds import make_folds, view_fold
 
 NETWORKS = ["sBNN-2", "sBNN-64", "sBNN-2, ten networks", "sBNN-64, ten networks"]
@@ -52,7 +52,10 @@ def validate(data, models, folds, **settings):
 
 def test_all_models_with_settings_that_the_data_allow(data):
     models = honest_models(data)
-    assert list(models)[:3] == ["family mean", "type mean", "ridge"] and list(models)[-4:] == NETWORKS
+    assert (
+        list(models)[:4] == ["family mean", "type mean", "type mean, shrunken", "ridge"]
+        and list(models)[-4:] == NETWORKS
+    )
     assert {"lasso", "elastic net", "sRRR-2", "sRRR-3", "sRRR-full", "kernel ridge", "extra trees", "PCA + kNN",
             "gradient boosting", "type + genes"} <= set(models)  # fmt: skip
     assert "sRRR-4" not in models  # that is full rank with four features
@@ -95,11 +98,27 @@ def test_seed_and_lengths(data):
     assert {one.n_networks for one in honest_models(data, names=NETWORKS[2:])[NETWORKS[2]]} == {10}
 
 
+def test_class_and_genes_differ_from_the_shrunken_mean_by_the_genes_alone(data, split):
+    """With a penalty that leaves nothing of the genes, both predict the same, and other than the plain mean."""
+    models = honest_models(data, names=["type mean", "type mean, shrunken", "type + genes"])
+    (shrunken,), with_genes = models["type mean, shrunken"], models["type + genes"]
+    assert not reads_genes(shrunken) and all(map(reads_genes, with_genes))
+    both = {"alone": shrunken, "with": clone(with_genes[0]).set_params(alpha=1e12), "plain": models["type mean"][0]}
+    found = validate(data, both, split, keep=["predictions"]).predictions
+    alone, beside, plain = (found[found["model"] == name][data.feature_names].to_numpy() for name in both)
+    np.testing.assert_allclose(alone, beside, atol=1e-6)
+    assert np.abs(alone - plain).max() > 0.01
+    on_some = honest_models(data, genes=SOME, names=["type mean, shrunken", "type + genes"])
+    assert on_some["type mean, shrunken"][0].columns == () and len(on_some["type + genes"][0].columns) == len(SOME)
+    with pytest.raises(ValueError, match="estimator is a ClassRidge that reads the classes of the cells and no gene"):
+        on_genes(shrunken, SOME, data)
+
+
 def test_few_genes_and_no_classes(data):
     few = simulate_patchseq(n_cells=40, n_genes=6, n_features=2, n_informative=3, n_types=2, n_donors=4)[0]
     assert {one.n_selected for one in honest_models(few)["sBNN-2"]} == {6}
     models = honest_models(replace(data, cell_types=None, type_colors=None))
-    assert "family mean" in models and not {"type mean", "type + genes"} & set(models)
+    assert "family mean" in models and not {"type mean", "type mean, shrunken", "type + genes"} & set(models)
 
 
 def test_each_model_selects_its_own_number_of_genes(data, split):
@@ -205,7 +224,7 @@ def test_networks_on_given_genes(data):
 @pytest.mark.parametrize(
     ("estimator", "genes", "message"),
     [
-        (ClassMean(), SOME, "a ClassMean reads the classes of the cells and no gene"),
+        (ClassMean(), SOME, "estimator is a ClassMean that reads the classes"),
         (Ridge, SOME, "estimator should be an unfitted estimator"),
         (3, SOME, "estimator should be an unfitted estimator, got 3"),
         (Ridge(), "gene03", "genes must be a list of names of genes, got 'gene03'"),
@@ -308,9 +327,9 @@ def test_unknown_and_new_classes_have_no_effect(data):
     XC = model.add_classes(changed, data.X)
     model.fit(XC[5:], data.Y[5:])
     np.testing.assert_allclose(model.predict(XC[:5]), data.X[:5] @ model.coef_ + model.intercept_, atol=1e-8)
-    assert len(model.classes_) == 4
+    assert [len(one) for one in model.classes_] == [4]
     model.fit(XC, data.Y)
-    assert len(model.classes_) == 5
+    assert [len(one) for one in model.classes_] == [5]
 
 
 def test_class_ridge_in_other_processes_with_gaps_and_one_feature(data, split):

@@ -48,7 +48,7 @@ READS = replace(DATA, counts=DATA.counts // 8 * 400)
 SIZE = DEPTH + 0.1 * RANDOM.standard_normal(240)
 #: Where each guard speaks: data, arguments, the argument that it names, part of its message.
 FIRES = {
-    "skewed features": (with_feature(10 ** RANDOM.standard_normal(240)), {}, "transform", "'odd'"),
+    "skewed features": (with_feature(np.exp(RANDOM.standard_normal(240))), {}, "transform", "'odd'"),
     "detection threshold": (READS, {"detection_threshold": 0}, "detection_threshold", "=30"),
     "shared donors": (DATA, {"folds": "paper"}, "folds", 'Give folds="donor"'),
     "confounded donors": (with_donors(OWN_ANIMALS), {}, "cell_types", "confounded with donors"),
@@ -62,6 +62,12 @@ FIRES = {
         {"depth": False},
         "counts",
         "it looks like log-normalised expression",
+    ),
+    "outlying values": (
+        with_feature(np.select([np.arange(240) == 7, np.arange(240) % 100 == 3], [40.0, 3.0], 0.0)),
+        {},
+        "features",
+        "of the variance of 1 of 6 features (odd 9",
     ),
     "cells without counts": (
         replace(DATA, counts=np.where(np.arange(240)[:, None] < 3, 0, DATA.counts)),

@@ -92,6 +92,17 @@ def test_a_second_call_fits_nothing(data, result, store):
         pd.testing.assert_frame_equal(table, getattr(result, name), check_dtype=False)
 
 
+def test_the_other_rule_chooses_among_the_same_fits(data, result, store):
+    """Of the inner folds nothing is fitted again, and every model has its best settings."""
+    best = honest_comparison(data, genes=["any"], names=["ridge"], rule="best", store=store, **SETTINGS)
+    pd.testing.assert_frame_equal(
+        best.inner_scores, result.inner_scores[result.inner_scores["model"] == "ridge"].reset_index(drop=True)
+    )
+    assert (best.choices["candidate"] == best.choices["best_candidate"]).all() and best.n_fitted <= 2
+    with pytest.raises(ValueError, match="rule"):
+        honest_comparison(data, rule="worst", **SETTINGS)
+
+
 def test_networks_that_keep_all_genes_and_cells_without_animals(data):
     alone = replace(data, donors=None)
     names = ["ridge", "sBNN-64, all genes"]
