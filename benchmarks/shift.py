@@ -47,7 +47,7 @@ def counts_of(data, table, genes):
 def tested(model, cells, donors, about):
     """Return p values of the three forms of the test."""
     forms = {
-        "animals": model.shift(cells, donors=donors, fill_missing=True),
+        "donors": model.shift(cells, donors=donors, fill_missing=True),
         "donors unknown": model.shift(cells, fill_missing=True),
         "in predict": model._shift(
             model._align(cells, None, True), None, QUICK_PERMUTATIONS, QUICK_CELLS, random_state=0

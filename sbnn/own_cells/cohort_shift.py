@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import comb
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from sbnn._checks import check_whole, preview, warn
 from sbnn.data.cell_labels import UNKNOWN, check_labels
 from sbnn.data.paired_data import PairedData
 from sbnn.own_cells.fitted_parts import FittedParts
-from sbnn.validation.cohort_tests import compare_cells, draw_old_units, exchange_units
+from sbnn.validation.cohort_tests import compare_animals, compare_cells, draw_old_units, exchange_units
 from sbnn.validation.significance import benjamini_hochberg
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ MOST_CELLS = 1500
 #: The quick form, for `predict`: cells of either sample, random groups, and the fewest new cells that are tested.
 QUICK_CELLS, QUICK_PERMUTATIONS, LEAST_CELLS = 500, 399, 10
 #: What is exchanged, or drawn, under the hypothesis that cells are of the same population.
-ANIMALS, TRAINING_ANIMALS, CELLS = "animals", "training animals", "cells"
+DONORS, TRAINING_DONORS, CELLS = "donors", "training donors", "cells"
+#: Fewest training donors whose groups tell how much cells of unknown donors may differ.
+LEAST_DONORS = 20
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,17 +39,20 @@ class CohortShift:
     Attributes
     ----------
     p : float
-        Of the joint test of all genes that the model reads; at least 1 / (n_permutations + 1).
+        Of the joint test of all genes that the model reads; at least `least_p`.
     distance : float
         Energy distance between the samples, in z-scores of these genes; about 0 if they are of one population.
     genes : DataFrame, indexed by gene
         `difference` of the means (new - training cells, in SDs of the training cells), `p`, and `q` after Benjamini &
         Hochberg; smallest p first.
-    unit : {"animals", "training animals", "cells"}
-        What was kept together: animals of both samples; animals of the training cells, with as many cells as the new
-        ones, whose donors are not known; or nothing (donors of training cells not known), so that p is too small if
-        cells of one animal are alike.
+    unit : {"donors", "training donors", "cells"}
+        What was kept together: donors of both samples; donors of the training cells, with as many cells as the new
+        ones, whose donors are not known (p is too small if the new cells are of few donors with many cells each); or
+        nothing (donors of training cells not known), so that p is too small if cells of one donor are alike.
     n_cells, n_permutations : int
+    least_p : float
+        The smallest p that the donors allow: 1 / (n_permutations + 1), or more if there are few different groups of
+        them; 1 if cells of unknown donors are compared with fewer than 20 training donors.
     """
 
     p: float
@@ -55,6 +61,7 @@ class CohortShift:
     unit: str
     n_cells: int
     n_permutations: int
+    least_p: float = 0.0
 
     @property
     def is_another(self) -> bool:
@@ -63,13 +70,21 @@ class CohortShift:
 
     def __str__(self) -> str:
         """Say the answer in one sentence."""
+        if self.least_p >= LEVEL:
+            return (
+                f"whether these {self.n_cells} cells differ from the training cells cannot be told: with so few "
+                f"{self.unit} p cannot be below {self.least_p:.2g}"
+            )
         differing = self.genes.index[self.genes["q"] < LEVEL]
         verdict = "differ" if self.is_another else "are not found to differ"
         text = (
             f"these {self.n_cells} cells {verdict} from the training cells in the genes that the model reads (joint "
             f"test over {self.unit}, p = {self.p:.2g}; {len(differing)} of {len(self.genes)} genes with q < {LEVEL:g}"
         )
-        return f"{text}{f': {preview(differing, 3)}' if len(differing) else ''})"
+        text += f"{f': {preview(differing, 3)}' if len(differing) else ''})"
+        if self.is_another and self.unit == TRAINING_DONORS:
+            text += "; if they are of few donors with many cells each, p is too small: give donors"
+        return text
 
     __repr__ = __str__
 
@@ -91,8 +106,9 @@ class PairedShift(FittedParts):
         Compared is the expression (z-scores of the training cells) of the genes that the model reads and the new cells
         have; other animals, temperature, laboratory or another mix of cell types all count. Under the hypothesis that
         all animals are of one population, it does not matter which of them are the new ones: p values are the share of
-        random groups of whole animals that differ at least as much from the others. One joint test (energy distance)
-        and one test per gene (mean ranks); see `sbnn.validation.cohort_tests.compare_cells`. ::
+        random groups of whole animals that differ at least as much from the others. Animals count the same, whatever
+        their number of cells (`sbnn.validation.cohort_tests.compare_animals`; if donors are not known,
+        `compare_cells`). One joint test and one test per gene. ::
 
             found = model.shift(new_counts, donors=animals)
             print(found)  # one sentence
@@ -139,20 +155,27 @@ class PairedShift(FittedParts):
             _some(np.arange(len(values)) if units is None else units, most_cells, random)
             for values, units in ((new, donors), (old, self.training_donors_))
         )
+        compared = new[rows], old[training_rows]
+        least = 1 / (n_permutations + 1)
         if self.training_donors_ is None:
-            unit, groups = CELLS, exchange_units(rows, training_rows, n_permutations, random)
+            unit, found = CELLS, compare_cells(*compared, exchange_units(rows, training_rows, n_permutations, random))
         elif donors is None:
             of_training = self.training_donors_[training_rows]
-            unit, groups = TRAINING_ANIMALS, draw_old_units(len(rows), of_training, n_permutations, random)
+            groups = draw_old_units(len(rows), of_training, n_permutations, random)
+            unit, found = TRAINING_DONORS, compare_cells(*compared, groups)
+            few = len(np.unique(of_training)) < LEAST_DONORS
+            least = 1.0 if few else 1 / (1 + len(np.unique(groups.members[1:], axis=0)))
         else:
             each = donors[rows], self.training_donors_[training_rows]
-            unit, groups = ANIMALS, exchange_units(*each, n_permutations, random)
-        p, distance, gene_p = compare_cells(new[rows], old[training_rows], groups)
+            unit, found = DONORS, compare_animals(*compared, *each, n_permutations, random)
+            numbers = [len(np.unique(names)) for names in each]
+            least = max(least, 1 / comb(sum(numbers), numbers[0]))
+        p, gene_p = max(found.p, least), np.maximum(found.gene_p, min(least, 1))
         columns = {"difference": new.mean(axis=0, dtype=float) - old.mean(axis=0, dtype=float), "p": gene_p}
         genes = pd.DataFrame(columns, index=pd.Index(self.selected_genes_[used], name="gene"))
         genes["q"] = benjamini_hochberg(gene_p)
         order = np.lexsort((-genes["difference"].abs(), genes["p"]))
-        return CohortShift(p, distance, genes.iloc[order], unit, len(new), n_permutations)
+        return CohortShift(p, found.distance, genes.iloc[order], unit, len(new), n_permutations, least)
 
     def _warn_of_shift(self, aligned, cells):
         """Warn if a quick form of `shift` finds another population; a few cells are not tested."""

@@ -157,6 +157,73 @@ def compare_cells(new: np.ndarray, old: np.ndarray, groups: Groups) -> CellCompa
     )
 
 
+def compare_animals(
+    new: np.ndarray,
+    old: np.ndarray,
+    new_animals: np.ndarray,
+    old_animals: np.ndarray,
+    n_permutations: int,
+    random: np.random.Generator,
+) -> CellComparison:
+    r"""Test whether animals come from the same population, also if new and old ones have other numbers of cells.
+
+    Each gene is ranked over all cells, and an animal is the mean rank of its cells; every animal counts the same. For a
+    group of k animals and the l others, with means m and variances :math:`s^2` of the animals' ranks,
+
+    .. math:: t_g = \frac{m_g - m'_g}{\sqrt{s_g^2 / k + s_g'^2 / l}}, \quad
+        T = \sum_g \log\left(1 + \frac{t_g^2}{\min(k, l) - 1}\right)
+
+    p of a gene, and of all genes together, is the share of random groups of k animals, the observed one included, whose
+    :math:`t_g^2`, or T, is at least the observed one. Because it is studentised, the test keeps its level (about) where
+    the new animals have many more cells each than the old ones, and so vary less; an exchange of animals with a plain
+    difference of cells does not.
+
+    Parameters
+    ----------
+    new, old : arrays, shape (n_new, n_genes) and (n_old, n_genes)
+    new_animals, old_animals : arrays, shape (n_new,) and (n_old,)
+        The same name in both means two different animals.
+    n_permutations : int
+    random : Generator
+
+    Returns
+    -------
+    CellComparison
+        Its distance is the energy distance between the cells of both samples, as in `compare_cells`. With a single
+        animal in one of the samples variances are pooled.
+
+    References
+    ----------
+    Janssen, "Studentized permutation tests for non-i.i.d. hypotheses and the generalized Behrens-Fisher problem",
+    Statistics & Probability Letters 36:9 (1997).
+    """
+    groups = exchange_units(new_animals, old_animals, n_permutations, random)
+    n_units = groups.members.shape[1]
+    sizes = np.bincount(groups.units, minlength=n_units)
+    ranks = _sum_by_unit(rankdata(np.vstack([new, old]), axis=0), groups.units, n_units) / sizes[:, None]
+    ranks = (ranks - ranks.mean(axis=0)) / len(groups.units)
+    k = int(groups.members[0].sum())
+    (first, of_first), (second, of_second) = (
+        _mean_and_squares(members, ranks) for members in (groups.members, 1 - groups.members)
+    )
+    other = n_units - k
+    if min(k, other) < 2:
+        variance = (of_first + of_second) / max(n_units - 2, 1) * (1 / k + 1 / other)
+    else:
+        variance = of_first / (k - 1) / k + of_second / (other - 1) / other
+    squares = (first - second) ** 2 / np.maximum(variance, np.finfo(float).tiny)
+    joint = np.log1p(squares / max(min(k, other) - 1, 1)).sum(axis=1)
+    distance = compare_cells(new, old, groups._replace(members=groups.members[:1])).distance
+    return CellComparison(float(_share_as_large(joint)), distance, _share_as_large(squares))
+
+
+def _mean_and_squares(members, values):
+    """Mean of the units of each group, and their sum of squares around it; (n_groups, n_genes) each."""
+    n = members.sum(axis=1, keepdims=True)
+    mean = members @ values / n
+    return mean, np.maximum(members @ values**2 - n * mean**2, 0)
+
+
 def _sum_by_unit(values, units, n_units):
     """Sum the rows of the cells of each unit."""
     order = np.argsort(units, kind="stable")

@@ -14,7 +14,7 @@ from sbnn.data.count_tables import rows_of
 from sbnn.data.published.scala import read_count_table
 from sbnn.own_cells import cohort_shift
 from sbnn.own_cells.cohort_shift import CohortShift
-from sbnn.validation.cohort_tests import compare_cells, exchange_units
+from sbnn.validation.cohort_tests import compare_animals
 from sbnn.validation.significance import benjamini_hochberg
 
 SCALA_MODEL = ReducedRankRegressor(2, 0.4, relaxed=True)
@@ -49,7 +49,7 @@ def test_other_animals_of_the_same_population_do_not_differ(cells, model):
     for found in (model.shift(new), model.shift(table_of(new)), model.shift(table_of(new), donors=new.donors)):
         assert found.p > 0.05 and not found.is_another and (found.genes["q"] > 0.05).all()
         assert "100 cells are not found to differ" in str(found) == repr(found)
-    assert [model.shift(new).unit, model.shift(table_of(new)).unit] == ["animals", "training animals"]
+    assert [model.shift(new).unit, model.shift(table_of(new)).unit] == ["donors", "training donors"]
 
 
 def test_another_population_and_its_genes_are_recognised(cells, model):
@@ -67,8 +67,8 @@ def test_it_is_the_test_of_the_selected_genes(cells, model):
     found = model.shift(new, n_permutations=99, random_state=5)
     X = model.preprocessor_.transform_genes(new.counts)[:, model.estimator_.selected_]
     donors = np.unique(cells.donors[TRAINING], return_inverse=True)[1]
-    groups = exchange_units(new.donors, donors, 99, np.random.default_rng(5))
-    p, distance, gene_p = compare_cells(X, model.training_genes_, groups)
+    given = X, model.training_genes_, new.donors, donors, 99
+    p, distance, gene_p = compare_animals(*given, np.random.default_rng(5))
     assert (found.p, found.distance, found.n_permutations, found.n_cells) == (p, pytest.approx(distance), 99, 100)
     genes = found.genes.loc[model.selected_genes_]
     np.testing.assert_allclose(genes["p"], gene_p)
@@ -87,9 +87,9 @@ def test_donors_are_given_in_many_ways(cells, model):
         model.shift(table_of(new), donors=series, n_permutations=99),
         model.shift(adata, donors="Mouse", n_permutations=99),
     ):
-        assert (found.p, found.unit) == (expected.p, "animals")
+        assert (found.p, found.unit) == (expected.p, "donors")
     partly = replace(new, donors=np.where(np.arange(100) < 3, "unknown", new.donors))
-    assert model.shift(partly, n_permutations=99).unit == "training animals"
+    assert model.shift(partly, n_permutations=99).unit == "training donors"
     for donors, given, message in (
         ("Mouse", table_of(new), "cells is no AnnData: give one donor per cell"),
         ("animal", adata, "adata.obs has 'Mouse'"),
@@ -184,6 +184,38 @@ def test_the_answer_is_a_plain_object():
     )
 
 
+def alike(sizes, n_genes, random):
+    """Cells of donors that differ a little, and their donors."""
+    donors = np.repeat(np.arange(len(sizes)), sizes)
+    own = 0.3 * random.standard_normal((len(sizes), n_genes))
+    return random.standard_normal((len(donors), n_genes)) + own[donors], donors.astype(str)
+
+
+@pytest.mark.parametrize("size", [5, 22])
+def test_a_few_new_donors_with_many_cells_are_not_another_cohort(size):
+    """Were cells counted instead of donors, 40 % of such cohorts would have p below 5 %."""
+    p = []
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        new, new_donors = alike([size] * 8, 10, random)
+        old, old_donors = alike(random.integers(2, 9, 80), 10, random)
+        p.append(compare_animals(new, old, new_donors, old_donors, 199, random).p)
+    assert (np.array(p) <= 0.05).sum() <= 4 and (np.array(p) <= 0.01).sum() <= 1
+    new, new_donors = alike([size] * 8, 10, random)
+    assert compare_animals(new + 1, old, new_donors, old_donors, 199, random).p <= 0.01
+
+
+def test_with_few_donors_nothing_can_be_told(cells, model):
+    new = changed(cells.subset(np.arange(300, 400)), model.selected_genes_)
+    one = new.subset(new.donors == new.donors[0])
+    found = model.shift(one)
+    assert not found.is_another and found.least_p == found.p == 1 / 31
+    assert "cannot be told: with so few donors p cannot be below 0.032" in str(found)
+    few = PairedModel(ReducedRankRegressor(2, 0.1)).fit(cells.subset(np.arange(100)))
+    assert few.shift(table_of(new)).least_p == 1 and not few.shift(table_of(new)).is_another
+    assert "give donors" in str(model.shift(table_of(new)))  # if they are few with many cells
+
+
 @pytest.mark.real_data
 def test_the_warm_cohort_is_recognised_and_held_out_animals_are_not():
     require_real("scala_2020")
@@ -194,6 +226,6 @@ def test_the_warm_cohort_is_recognised_and_held_out_animals_are_not():
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "the cells lack")
         found = PairedModel(SCALA_MODEL).fit(data).shift(counts, donors=cohort.donors, fill_missing=True)
-    assert found.p < 0.01 and found.unit == "animals"
+    assert found.p < 0.01 and found.unit == "donors"
     held = np.isin(data.donors, np.random.default_rng(1).choice(np.unique(data.donors), 25, replace=False))
     assert PairedModel(SCALA_MODEL).fit(data.subset(~held)).shift(data.subset(held)).p > 0.01

@@ -4,9 +4,9 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy.stats import mannwhitneyu, rankdata
+from scipy.stats import mannwhitneyu, rankdata, ttest_ind
 
-from sbnn.validation.cohort_tests import Groups, compare_cells, draw_old_units, exchange_units
+from sbnn.validation.cohort_tests import Groups, compare_animals, compare_cells, draw_old_units, exchange_units
 
 
 def energy(x, y):
@@ -94,3 +94,32 @@ def test_another_population_is_recognised_also_if_only_its_spread_differs():
         new_donors = sample(10, seed=6)[1][: len(new)] if new_donors is None else new_donors
         found = compare_cells(new, old, exchange_units(new_donors, old_donors, 199, np.random.default_rng(0)))
         assert found.p == pytest.approx(1 / 200) and found.distance > 0.2
+
+
+def test_animals_are_compared_by_the_definition():
+    random = np.random.default_rng(3)
+    new, old = random.standard_normal((9, 2)), random.standard_normal((20, 2))
+    new_animals, old_animals = np.repeat(["a", "b", "c"], [1, 3, 5]), np.repeat(list("abcdef"), [1, 2, 5, 4, 4, 4])
+    found = compare_animals(new, old, new_animals, old_animals, 50, np.random.default_rng(8))
+    ranks = rankdata(np.vstack([new, old]), axis=0)
+    animals = np.concatenate([np.char.add("new", new_animals), np.char.add("old", old_animals)])
+    names = np.unique(animals)
+    means = np.array([ranks[animals == name].mean(axis=0) for name in names])
+    squares = []
+    for members in exchange_units(new_animals, old_animals, 50, np.random.default_rng(8)).members.astype(bool):
+        squares.append(ttest_ind(means[members], means[~members], equal_var=False).statistic ** 2)
+    squares = np.array(squares)
+    np.testing.assert_allclose(found.gene_p, (squares >= squares[0] - 1e-9).mean(axis=0))
+    joint = np.log1p(squares / 2).sum(axis=1)  # the smaller group has three animals
+    assert found.p == pytest.approx((joint >= joint[0] - 1e-9).mean())
+    assert (
+        0 < found.p <= 1
+        and found.distance == compare_cells(new, old, exchange_units(new_animals, old_animals, 1, random)).distance
+    )
+
+
+def test_a_single_new_animal_has_pooled_variances():
+    random = np.random.default_rng(3)
+    old, animals = random.standard_normal((40, 3)), np.repeat(np.arange(20), 2)
+    found = compare_animals(old[:4] + 9, old, np.zeros(4), animals, 199, random)
+    assert found.p == pytest.approx(1 / 21, abs=0.05) and np.isfinite(found.gene_p).all()
