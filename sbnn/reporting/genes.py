@@ -164,7 +164,7 @@ def refitted_stability(
     """
     parts = []
     networks = {name: one for name, one in models.items() if is_network(one)}
-    enough = splits.unit == "donor" and len(np.unique(data.donors)) >= LEAST_DONORS
+    enough = splits.unit == "donor" and data.donors is not None and len(np.unique(data.donors)) >= LEAST_DONORS
     choices = {"seed": networks, "donor": models if enough else {}}
     for resample, chosen in choices.items():
         pruning = {name: clone(one) for name, one in chosen.items() if getattr(one, "n_selected", 0) != data.n_genes}

@@ -34,13 +34,15 @@ def class_models(kinds: Iterable[str]) -> dict[str, list[BaseEstimator]]:
         + type", or "type mean, shrunken" of types alone); and the same with genes ("family + type + genes", "type +
         genes"), which differs from it in nothing else. Empty without classes.
     """
-    found: dict[str, list[BaseEstimator]] = {CLASS_MEANS[of]: [ClassMean(of)] for of in CLASSES if of in kinds}
-    if not found:
+    kinds = set(kinds)
+    given = [kind for kind in CLASSES if kind in kinds]
+    if not given:
         return {}
-    both = len(found) == 2
-    of = CLASSES if both else next(one for one in CLASSES if one in kinds)
-    name = BOTH if both else CLASS_MEANS[of].removesuffix(" mean")
-    found[name if both else f"{name} mean, shrunken"] = [ClassRidge(of, columns=())]
+    found: dict[str, list[BaseEstimator]] = {CLASS_MEANS[kind]: [ClassMean(kind)] for kind in given}
+    both, one = len(given) == 2, CLASS_MEANS[given[0]]
+    of = CLASSES if both else given[0]
+    found[BOTH if both else f"{one}, shrunken"] = [ClassRidge(of, columns=())]
+    name = BOTH if both else one.removesuffix(" mean")
     found[f"{name} + genes"] = [ClassRidge(of, alpha) for alpha in CLASS_ALPHAS]
     return found
 
