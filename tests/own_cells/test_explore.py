@@ -174,7 +174,7 @@ def test_predictions_of_a_cross_validation_are_of_held_out_cells_in_units(cells,
     assert genes == set(result.selected.query("model == 'linear' and fold == 1")["gene"])
     scores = result.feature_scores.query("model == 'linear'").groupby("feature")["r2_test"].mean()
     notes = {one["name"]: one["note"] for one in header["values"] if one["group"] == PREDICTED}
-    assert notes == {name: f"R² {scores[name]:.2f} in held-out cells" for name in cells.feature_names}
+    assert notes == {name: f"R² {scores[name]:.2f} in held-out cells (mean over folds)" for name in cells.feature_names}
 
 
 def test_several_predictions_of_a_cell_are_averaged_and_cells_outside_the_fold_left_out(cells, tmp_path):

@@ -53,11 +53,11 @@ def validate(data, models, folds, **settings):
 def test_all_models_with_settings_that_the_data_allow(data):
     models = honest_models(data)
     assert (
-        list(models)[:4] == ["family mean", "type mean", "type mean, shrunken", "ridge"]
+        list(models)[:4] == ["family mean", "type mean", "family + type", "family + type + genes"]
         and list(models)[-4:] == NETWORKS
     )
     assert {"lasso", "elastic net", "sRRR-2", "sRRR-3", "sRRR-full", "kernel ridge", "extra trees", "PCA + kNN",
-            "gradient boosting", "type + genes"} <= set(models)  # fmt: skip
+            "gradient boosting", "family + type + genes"} <= set(models)  # fmt: skip
     assert "sRRR-4" not in models  # that is full rank with four features
     for estimators in models.values():
         assert len({str(one.get_params(deep=True)) for one in estimators}) == len(estimators)
@@ -68,7 +68,7 @@ def test_all_models_with_settings_that_the_data_allow(data):
 
 def test_lists_go_from_simple_to_complex(data, split):
     """More genes, or a closer fit to the training cells, from one candidate to the next."""
-    names = ["ridge", "lasso", "elastic net", "type + genes", "PCA + kNN", "extra trees", "gradient boosting"]
+    names = ["ridge", "lasso", "elastic net", "family + type + genes", "PCA + kNN", "extra trees", "gradient boosting"]
     models = honest_models(data, names=names, shorten=0.1)
     for name, estimators in models.items():
         fitted = [validate(data, {name: one}, split, keep=[]).scores.iloc[-1] for one in estimators]
@@ -100,16 +100,16 @@ def test_seed_and_lengths(data):
 
 def test_class_and_genes_differ_from_the_shrunken_mean_by_the_genes_alone(data, split):
     """With a penalty that leaves nothing of the genes, both predict the same, and other than the plain mean."""
-    models = honest_models(data, names=["type mean", "type mean, shrunken", "type + genes"])
-    (shrunken,), with_genes = models["type mean, shrunken"], models["type + genes"]
+    models = honest_models(data, names=["type mean", "family + type", "family + type + genes"])
+    (shrunken,), with_genes = models["family + type"], models["family + type + genes"]
     assert not reads_genes(shrunken) and all(map(reads_genes, with_genes))
     both = {"alone": shrunken, "with": clone(with_genes[0]).set_params(alpha=1e12), "plain": models["type mean"][0]}
     found = validate(data, both, split, keep=["predictions"]).predictions
     alone, beside, plain = (found[found["model"] == name][data.feature_names].to_numpy() for name in both)
     np.testing.assert_allclose(alone, beside, atol=1e-6)
     assert np.abs(alone - plain).max() > 0.01
-    on_some = honest_models(data, genes=SOME, names=["type mean, shrunken", "type + genes"])
-    assert on_some["type mean, shrunken"][0].columns == () and len(on_some["type + genes"][0].columns) == len(SOME)
+    on_some = honest_models(data, genes=SOME, names=["family + type", "family + type + genes"])
+    assert on_some["family + type"][0].columns == () and len(on_some["family + type + genes"][0].columns) == len(SOME)
     with pytest.raises(ValueError, match="estimator is a ClassRidge that reads the classes of the cells and no gene"):
         on_genes(shrunken, SOME, data)
 
@@ -118,13 +118,13 @@ def test_few_genes_and_no_classes(data):
     few = simulate_patchseq(n_cells=40, n_genes=6, n_features=2, n_informative=3, n_types=2, n_donors=4)[0]
     assert {one.n_selected for one in honest_models(few)["sBNN-2"]} == {6}
     models = honest_models(replace(data, cell_types=None, type_colors=None))
-    assert "family mean" in models and not {"type mean", "type mean, shrunken", "type + genes"} & set(models)
+    assert "family mean" in models and not {"type mean", "family + type", "family + type + genes"} & set(models)
 
 
 def test_each_model_selects_its_own_number_of_genes(data, split):
     models = honest_models(data, n_genes=6, shorten=0.05)
     assert list(models)[-4:] == NETWORKS and {"ridge", "lasso", "sRRR-2", "extra trees"} <= set(models)
-    assert not {"family mean", "PCA + kNN", "kernel ridge", "type + genes", "gradient boosting"} & set(models)
+    assert not {"family mean", "PCA + kNN", "kernel ridge", "family + type + genes", "gradient boosting"} & set(models)
     assert {one.n_selected for name in NETWORKS for one in models[name]} == {6}
     others = {name: estimators[-1] for name, estimators in models.items() if name not in NETWORKS}
     found = validate(data, others, split, keep=[])
@@ -179,7 +179,7 @@ def test_bad_arguments_are_refused(data, settings, message):
 
 def test_given_genes_are_all_that_is_read(data, split):
     """Noise in all other genes changes nothing; z-scores and depth are those of the data."""
-    names = ["family mean", "ridge", "sRRR-2", "kernel ridge", "PCA + kNN", "type + genes"]
+    names = ["family mean", "ridge", "sRRR-2", "kernel ridge", "PCA + kNN", "family + type + genes"]
     models = {name: estimators[:1] for name, estimators in honest_models(data, SOME, names).items()}
     kept = np.isin(data.gene_names, SOME)
     X = np.where(kept, data.X, np.random.default_rng(0).normal(size=data.X.shape)).astype(np.float32)

@@ -65,9 +65,9 @@ def result(data):
     return nested(data)
 
 
-def assert_same(found, expected):
+def assert_same(found, expected, atol=1e-8):
     for name, table in expected.tables.items():
-        pd.testing.assert_frame_equal(found.tables[name], table, check_dtype=False, obj=name)
+        pd.testing.assert_frame_equal(found.tables[name], table, check_dtype=False, obj=name, atol=atol)
 
 
 # No leak
@@ -534,7 +534,8 @@ def test_networks_are_those_of_cross_validate_with_and_without_a_store(data, tmp
     # In other places, the same cells are other folds: not restored as what they are not.
     turned = [(fold.train, fold.test) for fold in expected.folds][::-1]
     again = nested(data, model, turned, store=tmp_path)
-    assert_same(again, cross_validate(data, model, turned, within_fold=True, **settings))
+    whole = cross_validate(data, model, turned, within_fold=True, **settings)
+    assert_same(again, whole, atol=1e-5)  # two networks are trained together there, three here: their last bits differ
     assert again.n_fitted == 2  # the one in the middle is the same
 
 
