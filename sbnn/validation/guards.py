@@ -303,8 +303,8 @@ def _of_depth(data):
             f"the depth of a cell alone predicts {len(above)} of {data.n_features} features with R2 above {DEPTH_R2:g} "
             f"({', '.join(f'{data.feature_names[one]} {r2[one]:.2f}' for one in order[:_MOST_NAMED])}"
             f"{', ...' * (len(order) > _MOST_NAMED)}): their genes may stand for the quality or the size of a cell. "
-            "Leave shallow cells out of counts, normalise such features (by a measure of size; protein counts within each "
-            "cell), or leave out what is a depth"
+            "Leave shallow cells out of counts, normalise such features (by a measure of size; protein counts within "
+            "each cell), or leave out what is a depth"
         )
         yield Finding("depth", "counts", message, {"r2": _by_name(data.feature_names[order], r2[order])})
 
