@@ -70,6 +70,11 @@ class CohortShift:
 
     def __str__(self) -> str:
         """Say the answer in one sentence."""
+        if self.least_p >= 1:
+            return (
+                f"whether these {self.n_cells} cells differ from the training cells cannot be told: their donors are "
+                f"not given, and there are fewer than {LEAST_DONORS} training donors"
+            )
         if self.least_p >= LEVEL:
             return (
                 f"whether these {self.n_cells} cells differ from the training cells cannot be told: with so few "

@@ -9,7 +9,7 @@ import pandas as pd
 from sbnn.data.paired_data import PairedData
 from sbnn.reporting.contest import LINEAR, Splits
 from sbnn.reporting.evidence import FEW_UNITS, LEAST_UNITS, UNSEEN, Evidence
-from sbnn.reporting.phrases import MEAN, count_of_genes, lower, number, share, with_interval, words_for
+from sbnn.reporting.phrases import MEAN, below, count_of_genes, lower, number, share, with_interval, words_for
 from sbnn.reporting.scores import difference
 from sbnn.validation.class_models import LABELS_ONLY, WITH_CLASS, kinds_of
 from sbnn.validation.guards import CONFOUNDED, Finding
@@ -101,8 +101,7 @@ def answer_from(
         *_from_genes(shown),
         *_beyond_class(shown, tables.get("within_class", empty)),
         *_more_than_class(shown, tables.get("beyond_class", empty)),
-        *(f"Careful: {one.message}." for one in findings if _casts_doubt(one)),
-        *_without_outlying(shown),
+        *(f"Careful: {one.message}.{_without(shown, one)}" for one in findings if _casts_doubt(one)),
         *_features(shown, tables.get("features", empty)),
         *_which_genes(shown, tables.get("genes", empty), tables.get("importance", empty)),
         *_recommendation(shown),
@@ -249,17 +248,17 @@ def _more_than_class(shown, by_feature):
     found += f": {named}" + ", ..." * (len(more) > _NAMED) if len(more) else ""
     yield (
         f"Feature by feature, {found}. After correction for their number, tests over folds show a gain in {corrected} "
-        f"(smallest q {number(least)})."
+        f"(smallest q {below(least)})."
     )
 
 
-def _without_outlying(shown):
-    """Say what the score is without features that hang on single cells."""
-    if "r2_without" not in shown.scores or shown.best == MEAN:
-        return
-    for name in dict.fromkeys([shown.best, *([shown.reader] if shown.reader else [])]):
-        if np.isfinite(shown.scores.loc[name, "r2_without"]):
-            yield f"Without these features the R² of {name} is {number(shown.scores.loc[name, 'r2_without'])}."
+def _without(shown, finding):
+    """Say what R2 is without features that hang on single cells, after the finding that names them."""
+    if finding.name != "outlying values" or "r2_without" not in shown.scores or shown.best == MEAN:
+        return ""
+    names = dict.fromkeys([shown.best, *([shown.reader] if shown.reader else [])])
+    values = [f"{number(shown.scores.loc[name, 'r2_without'])} for {name}" for name in names]
+    return f" Without these features R² is {', '.join(values)}."
 
 
 def _features(shown, table):
@@ -287,7 +286,7 @@ def _which_genes(shown, genes, importance):
         n = int((importance["q"] < _RATE).sum())
         needed = f"{n} of {len(importance)} pairs of gene and feature are shown to belong together"
         needed = "no gene is shown to be needed for a feature" if not n else needed
-        said += f". Exchanging the values of one gene: {needed} (smallest q {number(importance['q'].min())})"
+        said += f". Exchanging the values of one gene: {needed} (smallest q {below(importance['q'].min())})"
     yield f"Which genes? {said}."
 
 

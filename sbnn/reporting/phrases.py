@@ -4,6 +4,8 @@ import numpy as np
 
 #: What is recommended if no model predicts better: R2 is 0 by definition.
 MEAN = "mean of all cells"
+#: Differences below this are written with three decimals.
+_SMALL = 0.02
 _WORDS = {
     "family mean": "the mean of the cell's family",
     "family mean, shrunken": "the mean of the cell's family, shrunken where it has few cells",
@@ -35,8 +37,10 @@ def share(value: float) -> str:
 
 
 def with_interval(value: float, low: float, high: float, signed: bool = False) -> str:
-    """Return an R2 and its interval as text."""
-    return f"{number(value, signed)} (95 % interval {number(low, signed)} to {number(high, signed)})"
+    """Return an R2, or a difference, and its interval as text; with three decimals where all are small."""
+    decimals = _decimals(value, low, high)
+    text = [number(one, signed, decimals) for one in (value, low, high)]
+    return f"{text[0]} (95 % interval {text[1]} to {text[2]})"
 
 
 def words_for(model: str) -> str:
@@ -50,5 +54,15 @@ def count_of_genes(n_genes: float) -> str:
 
 
 def lower(value: float, low: float, high: float) -> str:
-    """By how much an R2 is lower than the best, with the interval."""
-    return f"lower by {number(value)} ({number(low)} to {number(high)})"
+    """By how much an R2 is lower than the best, with the interval; with three decimals where all are small."""
+    text = [number(one, decimals=_decimals(value, low, high)) for one in (value, low, high)]
+    return f"lower by {text[0]} ({text[1]} to {text[2]})"
+
+
+def below(q: float) -> str:
+    """Return a q value as text, "below 0.01" where two decimals would be zero."""
+    return "below 0.01" if q < 0.01 else number(q)
+
+
+def _decimals(*values):
+    return 3 if max(map(abs, values)) < _SMALL else 2

@@ -212,6 +212,7 @@ def test_with_few_donors_nothing_can_be_told(cells, model):
     assert not found.is_another and found.least_p == found.p == 1 / 31
     assert "cannot be told: with so few donors p cannot be below 0.032" in str(found)
     few = PairedModel(ReducedRankRegressor(2, 0.1)).fit(cells.subset(np.arange(100)))
+    assert "their donors are not given, and there are fewer than 20" in str(few.shift(table_of(new)))
     assert few.shift(table_of(new)).least_p == 1 and not few.shift(table_of(new)).is_another
     assert "give donors" in str(model.shift(table_of(new)))  # if they are few with many cells
 

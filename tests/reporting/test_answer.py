@@ -10,7 +10,7 @@ import pytest
 from sbnn import simulate_patchseq
 from sbnn.reporting.answer import LEADS, MEAN, answer_from
 from sbnn.reporting.contest import outer_folds, unseen_share
-from sbnn.reporting.phrases import number, with_interval
+from sbnn.reporting.phrases import below, number, with_interval
 from sbnn.reporting.scores import difference
 from sbnn.validation.guards import Finding
 
@@ -158,8 +158,7 @@ def test_scores_without_features_that_hang_on_one_cell_are_said():
     found["scores"]["r2_without"] = [0.32, 0.3]
     doubt = [Finding("outlying values", "features", "one cell holds much of a", {"share": {"a": 0.9}})]
     sentences = answer_from(DATA, SPLITS, found, doubt).sentences
-    assert "Careful: one cell holds much of a." in sentences
-    assert "Without these features the R² of ridge is 0.32." in sentences
+    assert "Careful: one cell holds much of a. Without these features R² is 0.32 for ridge." in sentences
 
 
 def test_class_and_genes_together_say_whether_genes_add_to_the_class():
@@ -227,3 +226,5 @@ def test_numbers_as_text():
     assert [number(value) for value in (0.126, -0.126, -0.001, np.nan)] == ["0.13", "−0.13", "0.00", "–"]
     assert [number(value, True) for value in (0.1, -0.1, 0.0)] == ["+0.10", "−0.10", "0.00"]
     assert with_interval(0.1, -0.1, 0.3) == "0.10 (95 % interval −0.10 to 0.30)"
+    assert with_interval(0.0012, -0.0004, 0.015, True) == "+0.001 (95 % interval 0.000 to +0.015)"
+    assert [below(q) for q in (0.004, 0.5)] == ["below 0.01", "0.50"]
