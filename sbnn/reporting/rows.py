@@ -95,7 +95,10 @@ def choice_rows(analysis: Analysis) -> Content:
     rows = []
     for model, part in table.groupby("model", sort=False) if len(table) else ():
         times = Counter(part["settings"]).most_common()
-        rows.append({"model": model, "settings": "; ".join(f"{settings}: {n}" for settings, n in times)})
+        listed = "; ".join(f"{settings}: {n}" for settings, n in times)
+        several = part[part["n_candidates"] > 2]
+        ends = int((several["candidate"].eq(0) | several["candidate"].eq(several["n_candidates"] - 1)).sum())
+        rows.append({"model": model, "settings": listed + f" (at an end of its list: {ends})" * (ends > 0)})
     return {"choices": rows, "n_folds": len(analysis.splits.folds)}
 
 

@@ -16,6 +16,7 @@ from sbnn.reporting.analysis import _without_score
 from sbnn.reporting.contest import outer_folds
 from sbnn.reporting.modes import MODES
 from sbnn.reporting.report import Report, with_logarithms
+from sbnn.reporting.rows import choice_rows
 from sbnn.reporting.scores import only, score_models
 from sbnn.validation.differences import r2_intervals
 
@@ -219,6 +220,14 @@ def test_the_class_beside_the_intervals_is_the_one_that_is_named(written):
     row = re.search(r"<tr><th>all features</th>(.*?)</tr>", page[page.index('id="intervals"') :])[1]
     shown = re.findall(r">([^<>]+)</td>", row)
     assert shown[3:] == [f"{100 * table.loc[named, 'coverage']:.1f} %", f"{table.loc[named, 'width']:.2f}"]
+
+
+def test_settings_at_an_end_of_their_list_are_counted():
+    rows = [("ridge", 0, 3, "alpha=10"), ("ridge", 1, 3, "alpha=1"), ("ridge", 2, 3, "alpha=0.1"), ("two", 0, 2, "a=1")]
+    choices = pd.DataFrame(rows, columns=["model", "candidate", "n_candidates", "settings"])
+    analysis = SimpleNamespace(tables={"choices": choices}, splits=SimpleNamespace(folds=[0, 1, 2]))
+    found = {row["model"]: row["settings"] for row in choice_rows(analysis)["choices"]}
+    assert found == {"ridge": "alpha=10: 1; alpha=1: 1; alpha=0.1: 1 (at an end of its list: 2)", "two": "a=1: 1"}
 
 
 def test_guards_say_nothing_about_what_the_report_decides(data, short, tmp_path, recwarn):
