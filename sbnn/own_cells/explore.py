@@ -24,7 +24,7 @@ from sbnn.own_cells.explored_cells import (
     cells_of_result,
 )
 from sbnn.own_cells.paired_model import PairedModel
-from sbnn.storage.writing import write_bytes
+from sbnn.storage.writing import check_html_path, write_bytes
 from sbnn.validation.result import CrossValidation
 
 #: Most genes of a model that a page holds: those with the largest norms.
@@ -117,7 +117,7 @@ def explore(
     A map of more than two dimensions is drawn as its t-SNE.
     """
     check_paired(data)
-    target = _check_path(path)
+    target = check_html_path(path, "map.html")
     cells = _explored(model_or_result, data, model, fold)
     n_dims = cells.coordinates.shape[1]
     if n_dims < 2:
@@ -137,17 +137,6 @@ def explore(
     )
     write_bytes(target, html.encode())
     return Explorer(target, cells.data.n_cells, html)
-
-
-def _check_path(path):
-    """Return the path of the file; ValueError unless it can be an HTML file."""
-    try:
-        target = Path(path)
-    except TypeError:
-        raise ValueError(f"path must be the name of a file such as 'map.html', got {path!r}") from None
-    if target.suffix.lower() not in (".html", ".htm") or target.is_dir():
-        raise ValueError(f"path must be an HTML file, such as 'map.html', got {str(path)!r}")
-    return target
 
 
 def _explored(given, data, model, fold):

@@ -23,7 +23,7 @@ from sbnn.reporting.analysis import TABLE_NAMES, Progress, analyse
 from sbnn.reporting.contest import check_enough_cells, outer_folds
 from sbnn.reporting.modes import get_mode
 from sbnn.reporting.page import Circumstances, report_page
-from sbnn.storage.writing import write_together
+from sbnn.storage.writing import check_html_path, write_together
 from sbnn.validation.folds import FoldChoice
 from sbnn.validation.result import CrossValidation
 
@@ -290,12 +290,7 @@ def with_logarithms(data: PairedData, transform: Transform) -> PairedData:
 
 def _check_path(path):
     """Return the path of the page, whose folder is there and can be written to; ValueError if it cannot be."""
-    try:
-        target = Path(path)
-    except TypeError:
-        raise ValueError(f"path must be the name of a file such as {DEFAULT_PATH!r}, got {path!r}") from None
-    if target.suffix.lower() not in (".html", ".htm") or target.is_dir():
-        raise ValueError(f"path must be an HTML file, such as {DEFAULT_PATH!r}, got {str(path)!r}")
+    target = check_html_path(path, DEFAULT_PATH)
     folder = target.with_name(f"{target.stem}_tables")
     if folder.exists() and not folder.is_dir():
         raise ValueError(

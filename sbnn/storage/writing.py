@@ -59,6 +59,33 @@ def write_together(contents: Mapping[Path, bytes], stale: Iterable[Path] = ()) -
         path.unlink(missing_ok=True)
 
 
+def check_html_path(path: Any, example: str) -> Path:
+    """Return the path of an HTML file that is to be written.
+
+    Parameters
+    ----------
+    path : path-like
+    example : str
+        A name such as it should be, for the error.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        Not a path, a folder, or a file of another kind.
+    """
+    try:
+        target = Path(path)
+    except TypeError:
+        raise ValueError(f"path must be the name of a file such as {example!r}, got {path!r}") from None
+    if target.suffix.lower() not in (".html", ".htm") or target.is_dir():
+        raise ValueError(f"path must be an HTML file, such as {example!r}, got {str(path)!r}")
+    return target
+
+
 def save_network(network: Any, path: Path) -> None:
     """Write a Keras network to a file, all or nothing.
 

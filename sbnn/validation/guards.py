@@ -14,7 +14,7 @@ from sbnn.data.count_kinds import count_kind, describe_logarithms, describe_thre
 from sbnn.data.feature_transforms import describe_skewed, find_skewed, own_names
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.validation.depth import depth_r2
-from sbnn.validation.folds import FoldChoice, make_folds
+from sbnn.validation.folds import FoldChoice, donors_of, make_folds
 from sbnn.validation.intervals import features_of
 from sbnn.validation.shared_donors import describe_shared_donors, share_of_known_donors
 
@@ -293,9 +293,8 @@ def _of_depth(data):
     """Features that depth predicts."""
     if data.counts is None or data.n_cells < DEPTH_CELLS:
         return
-    donors = None if data.donors is None or UNKNOWN in data.donors else data.donors
-    n_donors = data.n_cells if donors is None else len(np.unique(donors))
-    r2 = depth_r2(data, n_folds=min(5, n_donors) if n_donors > 1 else 5)
+    donors = donors_of(data)
+    r2 = depth_r2(data, n_folds=5 if donors is None else min(5, len(np.unique(donors))))
     above = np.flatnonzero(np.nan_to_num(r2, nan=-np.inf) > DEPTH_R2)
     if len(above):
         order = above[np.argsort(-r2[above])]
