@@ -175,7 +175,7 @@ class PairedShift(FittedParts):
             unit, found = DONORS, compare_animals(*compared, *each, n_permutations, random)
             numbers = [len(np.unique(names)) for names in each]
             least = max(least, 1 / comb(sum(numbers), numbers[0]))
-        p, gene_p = max(found.p, least), np.maximum(found.gene_p, min(least, 1))
+        p, gene_p = max(found.p, least), np.maximum(found.gene_p, least)
         columns = {"difference": new.mean(axis=0, dtype=float) - old.mean(axis=0, dtype=float), "p": gene_p}
         genes = pd.DataFrame(columns, index=pd.Index(self.selected_genes_[used], name="gene"))
         genes["q"] = benjamini_hochberg(gene_p)

@@ -92,9 +92,10 @@ class PairedPicture(FittedParts):
         scores = None if result is None else scores_of_map(result, data, self.estimator_, model, fold)
         cells = data.subset(aligned.has_counts)
         predicted = self._as_table(self.estimator_.predict(aligned.X), cells)
-        features = features_of_model(self._measured(cells), predicted, self._are_training_cells(aligned))
+        known = self._are_training_cells(aligned)
+        features = features_of_model(self._measured(cells), predicted, known)
         if scores is not None:
-            self._warn_of_other_cells(aligned)
+            _warn_of_other_cells(known)
             features = features_held_out(scores, features, cells.cell_names)
         return draw_map(self.estimator_, aligned.X, cells, self.gene_names_, features, scores)
 
@@ -108,16 +109,6 @@ class PairedPicture(FittedParts):
 
     def _as_table(self, values, data):
         return pd.DataFrame(np.asarray(values, dtype=np.float64), data.cell_names, self.feature_names_)
-
-    def _warn_of_other_cells(self, aligned):
-        """Warn where the map is of a model that has not been fitted on most of the cells of the scores."""
-        n_known = int(self._are_training_cells(aligned).sum())
-        if n_known < len(aligned.X) / 2:
-            warn(
-                f"only {n_known} of {len(aligned.X)} cells of data are training cells of this model: the large map is "
-                "that of a model of other cells, while R2 and held-out cells are of models fitted on data (result). "
-                "Fit the model on data, or leave result out"
-            )
 
     def _are_training_cells(self, aligned):
         """Whether each cell is one that the model was fitted on, by its genes."""
@@ -143,4 +134,14 @@ class PairedPicture(FittedParts):
             f"{len(self.feature_names_)} features\n"
             f"  reads {len(self.selected_genes_)} genes{more}: {listed}\n"
             f"  features: {preview(self.feature_names_)}"
+        )
+
+
+def _warn_of_other_cells(known):
+    """Warn where the map is of a model that has not been fitted on most of the cells of the scores."""
+    if known.sum() < len(known) / 2:
+        warn(
+            f"only {known.sum()} of {len(known)} cells of data are training cells of this model: the large map is that "
+            "of a model of other cells, while R2 and held-out cells are of models fitted on data (result). Fit the "
+            "model on data, or leave result out"
         )

@@ -165,7 +165,7 @@ def analyse(
         "mode": mode,
     }
     with steps.step("differences between models"):
-        tables, answer = _scored(result, data, splits, mode, findings, store, made_from)
+        tables = _scored(result, data, splits, mode, findings, store, made_from)
     left_out |= _without_score(result, tables["scores"])
     notes = [*(f"{name}: {why}." for name, why in left_out.items()), *_notes(models, mode)]
     sparse = sparse_models(tables["scores"], result, data.n_genes)
@@ -196,13 +196,12 @@ def analyse(
 
 
 def _scored(result, data, splits, mode, findings, store, made_from):
-    """Return tables of scores, and what they show: which models the other tables are about."""
+    """Return tables of scores, and of the models that these show to be the best."""
     outlying = [name for one in findings if one.name == "outlying values" for name in one.numbers["share"]]
     tables = finished(store, "scores", made_from, lambda: _score_tables(result, data, splits, mode, outlying))
-    first = answer_from(data, splits, tables)
+    shown = Evidence(data, splits, tables)
     tables["features_by_model"] = result.by_feature().reset_index()
-    tables |= finished(store, "features", made_from, lambda: _of_best(result, data, splits, mode, first))
-    return tables, first
+    return tables | finished(store, "features", made_from, lambda: _of_best(result, data, splits, mode, shown))
 
 
 def _answered(data, splits, mode, tables, findings, left_out):
@@ -236,15 +235,15 @@ def _score_tables(result, data, splits, mode, outlying):
     return {**tables, "beyond_class": gain_table(result, data, splits, mode.n_bootstrap, pair)}
 
 
-def _of_best(result, data, splits, mode, answer):
+def _of_best(result, data, splits, mode, shown):
     """Scores by feature, and within classes, of the best model that reads genes; coverage of all."""
-    kinds = kinds_of(answer.best_of_classes) if answer.best_of_classes else classes_of(data)
+    kinds = kinds_of(shown.of_class) if shown.of_class else classes_of(data)
     coverage = coverage_table(result, data, COVERAGE, of=(*kinds, "cell_families")[0])
-    if answer.best_of_genes is None:
+    if shown.reader is None:
         return {"intervals": coverage}
-    settings = splits, answer.best_of_genes
+    settings = splits, shown.reader
     return {
-        "features": feature_table(result, data, *settings, answer.best_of_classes, mode.n_bootstrap),
+        "features": feature_table(result, data, *settings, shown.of_class, mode.n_bootstrap),
         "within_class": within_class_table(result, data, *settings, classes_of(data), mode.n_bootstrap),
         "intervals": coverage,
     }

@@ -186,7 +186,7 @@ def _beyond_class(shown, within):
     if shown.reader is None or not shown.means:
         return
     if shown.of_class is None:
-        kind, unseen = CLASS_WORDS[kinds_of(shown.means[0])[-1]], shown.unseen(shown.means[0])
+        kind, unseen = CLASS_WORDS[kinds_of(shown.means[0])[-1]], shown.unseen[shown.means[0]]
         yield (
             f"Better than from the class? That cannot be said: {unseen:.0%} of the cells have no {kind}, or one that "
             f"no training cell has, so that {words_for(shown.means[0])} knows nothing of them."
@@ -202,9 +202,9 @@ def _beyond_class(shown, within):
         f"that of {class_words}.",
     }[shown.against_class()]
     for name in shown.means:
-        if shown.unseen(name) > UNSEEN:
+        if shown.unseen[name] > UNSEEN:
             yield (
-                f"{name[0].upper()}{name[1:]} is no fair rival here: {shown.unseen(name):.0%} of the cells have no "
+                f"{name[0].upper()}{name[1:]} is no fair rival here: {shown.unseen[name]:.0%} of the cells have no "
                 "such class, or one that no training cell has."
             )
     if shown.told() < 0:

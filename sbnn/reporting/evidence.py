@@ -1,6 +1,6 @@
 """What the tables of a report show: whether genes predict, better or more than the class; which models are alike."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,8 @@ class Evidence:
         `scores` of the models that have an R2, by name, the best first.
     means, readers : list of str
         Models that read classes and no gene, and models that read genes and no class, the best first.
+    unseen : dict
+        Name of a model that reads classes -> share of the predicted cells of whose classes it has seen none.
     best : str
         The model with the best R2; "mean of all cells" if none is above 0.
     reader : str or None
@@ -67,19 +69,17 @@ class Evidence:
         self.n_units = int(self.scores["n_units"].max()) if names else 0
         self.best = names[0] if names and self.scores["r2"].iloc[0] > 0 else MEAN
         self.reader = self.readers[0] if self.readers else None
-        fair = [name for name in self.means if self.unseen(name) <= UNSEEN]
-        self.of_class = fair[0] if fair else None
-        both = [name for name in names if name in WITH_CLASS and self.unseen(name) <= UNSEEN]
-        self.pair = (both[0], fair[0]) if both and fair else None
+        reading = [name for name in names if name in (*LABELS_ONLY, *WITH_CLASS)]
+        self.unseen = {name: unseen_share(data, splits.folds, name) for name in reading}
+        fair = [name for name in reading if self.unseen[name] <= UNSEEN]
+        alone, both = ([name for name in fair if name in kind] for kind in (LABELS_ONLY, WITH_CLASS))
+        self.of_class = alone[0] if alone else None
+        self.pair = (both[0], alone[0]) if both and alone else None
         self.gain = (np.nan,) * 3 if self.pair is None else difference(self.differences, *self.pair)
         self.adds = self.pair is not None and self.is_shown(self.gain[1]) and self.is_shown(self._low(self.pair[0]))
         self.alike = self._alike()
         order = [MEAN, *BY_SIMPLICITY]
         self.simplest = min([self.best, *self.alike], key=order.index)
-
-    def unseen(self, name: str) -> float:
-        """Share of the predicted cells of whose classes a model has seen none."""
-        return unseen_share(self.data, self.splits.folds, name)
 
     def is_shown(self, low: float) -> bool:
         """Whether a lower end of an interval shows that something is above 0."""
@@ -111,6 +111,6 @@ class Evidence:
         """Models that cannot be told apart from the best."""
         if self.best == MEAN:
             return tuple(name for name in self.scores.index if self.scores.loc[name, "high"] >= 0)
-        others: Sequence[str] = [name for name in self.scores.index if name != self.best]
+        others = [name for name in self.scores.index if name != self.best]
         found = [name for name in others if not self.is_shown(difference(self.differences, self.best, name)[1])]
         return (*found, *(() if self.is_shown(self._low(self.best)) else (MEAN,)))

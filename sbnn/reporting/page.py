@@ -251,10 +251,9 @@ def _use(analysis, circumstances):
     if transform is not None:
         logarithms = "from sbnn.reporting.report import with_logarithms\n\n"
         logarithms += f"data = with_logarithms(data, {transform!r})  # as the report did"
-    new = (
-        "new_counts  # cells x genes" if analysis.data.counts is not None else "new_cells  # expression, cells x genes"
-    )
-    new, _, about = new.partition("  # ")
+    new, about = "new_cells", "expression, cells x genes"
+    if analysis.data.counts is not None:
+        new, about = "new_counts", "cells x genes"
     return (
         f"from sbnn import PairedModel, {kind}\n{logarithms}\n"
         f"model = PairedModel({setting!r}).fit(data)\n"

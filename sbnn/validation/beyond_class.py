@@ -210,9 +210,7 @@ def beyond_class(
             "result has neither latents nor predictions: call cross_validate with keep=('predictions', 'latents')"
         )
     unit, unit_of_cell = resampling_units(data, result.folds, unit)
-    means = [
-        means_by_class(Y[fold.train], labels[fold.train]) for Y, fold in zip(rows.targets, result.folds, strict=True)
-    ]
+    means = _means_of_training_cells(rows, result.folds, labels)
     class_mean = look_up(means, labels, rows)
     unknown = labels[rows.cells] == UNKNOWN
     new = ~unknown & np.isnan(class_mean).all(axis=1)
@@ -229,11 +227,7 @@ def beyond_class(
         within.append(scores.within(names, counted, rows.Y - class_mean, of_map))
     for model, predicted in predictions.items():
         fitted = predictions_of_training_cells(result, data, rows, model, predicted)
-        if fitted is None:
-            centred_on, centred = TEST_CELLS, centred_on_test_cells(predicted, counted, rows, labels)
-        else:
-            of_model = centred_on_training_cells(predicted, fitted, rows, result.folds, labels)
-            centred_on, centred = TRAINING_CELLS, (counted, rows.Y - class_mean, of_model)
+        centred_on, centred = _centred(predicted, fitted, counted, class_mean, rows, result.folds, labels)
         within.append(scores.within({"model": model, "predicted_by": BY_MODEL, "centred_on": centred_on}, *centred))
     table = pd.concat(within, ignore_index=True)
     _warn_if_mixed(table)
@@ -250,6 +244,22 @@ def beyond_class(
         n_bootstrap=n_bootstrap,
         level=float(level),
     )
+
+
+def _centred(predicted, fitted, counted, class_mean, rows, folds, labels):
+    """Return on what cells a model is centred, and what counts, features and predictions around the classes' means."""
+    if fitted is None:
+        return TEST_CELLS, centred_on_test_cells(predicted, counted, rows, labels)
+    return TRAINING_CELLS, (
+        counted,
+        rows.Y - class_mean,
+        centred_on_training_cells(predicted, fitted, rows, folds, labels),
+    )
+
+
+def _means_of_training_cells(rows, folds, labels):
+    """Mean features of each class, of the training cells of each fold."""
+    return [means_by_class(Y[fold.train], labels[fold.train]) for Y, fold in zip(rows.targets, folds, strict=True)]
 
 
 def _check_settings(classes, n_neighbours, n_bootstrap, level, random_state):

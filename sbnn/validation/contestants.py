@@ -210,7 +210,7 @@ def _linear_models(n_genes, n_features, solver):
 
 
 def _other_models(data, n_genes, shorten, random_state):
-    """Neighbours, kernels, classes with genes, and trees; the more they average, the simpler they are."""
+    """Neighbours, kernels and trees; the more they average, the simpler they are."""
     neighbours = [max(1, min(number, data.n_cells // 8)) for number in (50, 25, 12, 6)]
     n_components = max(1, min(20, n_genes, data.n_cells // 8))
     n_trees = max(1, round(100 * shorten))
