@@ -1,10 +1,10 @@
 """Compare the 25 genes that ten networks chose in each fold of scala_2020 with random genes of the same expression.
 
-The genes are those of "sBNN-2, 10 networks" in KerasSavedModels/scala_2020/sbnn_stable.pickle (random state 0), fold by
-fold; each is matched in mean log expression and detection rate (counts above 30) on the training cells of the fold, in
-100 sets, and models are fitted again on each set (`sbnn.matched_controls`). The genes were chosen on z-scores of all
-cells, as in the paper; models are fitted within folds. Networks are trained on the genes they are given from the start,
-without group lasso: the schedule "fast" without what comes before its stage "pruned".
+The genes are those of "sBNN-2, ten networks, 25 genes" in KerasSavedModels/scala_2020/honest.pickle, selected on the
+training cells of ten folds of animals; each is matched in mean log expression and detection rate (counts above 30) on
+these training cells, in 100 sets, and models are fitted again on each set (`sbnn.matched_controls`). Networks are
+trained on the genes they are given from the start, without group lasso: the schedule "fast" without what comes before
+its stage "pruned".
 
 Writes benchmarks/controls.csv (one row per model and feature; rows of the other models stay) and, for each model,
 benchmarks/controls_<model>.png and .pdf; with fewer sets only below --output.
@@ -29,8 +29,8 @@ from sbnn.figures.style import use_style
 from sbnn.models.schedules import SCHEDULES, Schedule
 
 FOLDER, N_SETS, DETECTION_THRESHOLD = Path(__file__).parent, 100, 30
-RESULT = FOLDER.parent / "KerasSavedModels/scala_2020/sbnn_stable.pickle"
-SELECTED_BY = {"model": "sBNN-2, 10 networks", "random_state": 0}
+RESULT = FOLDER.parent / "KerasSavedModels/scala_2020/honest.pickle"
+SELECTED_BY = "sBNN-2, ten networks, 25 genes"
 MODELS = {
     "ridge": RidgeCV(np.geomspace(1, 1e4, 13)),
     "extra trees": ExtraTreesRegressor(100, max_features=1 / 3, min_samples_leaf=2, n_jobs=-1, random_state=0),
@@ -42,10 +42,11 @@ def selected_genes(data):
     """Return the table of selected genes, and the folds in which they were selected."""
     result = load_results(RESULT)
     if result["names"] != data.names_hash:
-        raise SystemExit(f"{RESULT} was made from other data: run sBNN_training.ipynb again")
+        raise SystemExit(f"{RESULT} was made from other data: run examples/honest_numbers.ipynb again")
     table = result["selected"]
-    for name, value in SELECTED_BY.items():
-        table = table[table[name] == value]
+    table = table[table["model"] == SELECTED_BY]
+    if not len(table):
+        raise SystemExit(f"{RESULT} has no genes of {SELECTED_BY!r}: run examples/honest_numbers.ipynb with all models")
     return table, [(fold["train"], fold["test"]) for fold in result["folds"]]
 
 
