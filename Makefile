@@ -62,15 +62,15 @@ train:  ## recompute every result and save the executed notebooks in place
 
 # What is finished stays in build/unfinished until all is done: run it again to go on. The controls read the genes that
 # the comparison selects, and the notebook draws all: it is executed again at the end, from the results.
-HONEST := build/unfinished/honest_benchmarks
+HONEST := build/unfinished/make_honest
 honest: $(READY)  ## recompute the nested comparison and its benchmarks, and execute examples/honest_numbers.ipynb
 	mkdir -p $(HONEST)
 	test -e $(HONEST)/compared || RETRAIN=True $(EXECUTE) --inplace examples/honest_numbers.ipynb
 	touch $(HONEST)/compared
-	$(BIN)/python benchmarks/controls.py --store $(HONEST)
-	$(BIN)/python benchmarks/coverage.py --store $(HONEST)
-	$(BIN)/python benchmarks/wide_pool.py --store $(HONEST)
-	$(BIN)/python benchmarks/learning_curve.py --store $(HONEST)
+	$(BIN)/python benchmarks/controls.py --store $(HONEST)/benchmarks
+	$(BIN)/python benchmarks/coverage.py --store $(HONEST)/benchmarks
+	$(BIN)/python benchmarks/wide_pool.py --store $(HONEST)/benchmarks
+	$(BIN)/python benchmarks/learning_curve.py --store $(HONEST)/benchmarks
 	$(BIN)/python benchmarks/within_type.py --n-jobs -1
 	$(EXECUTE) --inplace examples/honest_numbers.ipynb
 	$(MAKE) table
