@@ -15,7 +15,7 @@ from sbnn.data.paired_data import PairedData
 from sbnn.data.preprocessing import Preprocessor, align_genes
 from sbnn.models.r2 import r2_from_sums
 from sbnn.validation.baselines import class_means
-from sbnn.validation.bootstrap import draw_groups, interval_over_units, number_groups
+from sbnn.validation.bootstrap import draw_groups, interval_over_units, resampled_groups
 from sbnn.validation.comparison import vote_of_neighbours
 
 #: Name of the row of `cohort_scores` that combines all features.
@@ -317,7 +317,7 @@ def cohort_scores(
 
 def _resample(n_cells, groups, n_bootstrap, random_state):
     """Draw cells, or whole groups of them, many times."""
-    group_of_cell = number_groups(groups, n_cells)
+    group_of_cell = resampled_groups(groups, n_cells)
     n_groups = int(group_of_cell.max()) + 1
     return _Resamples(draw_groups(n_groups, n_bootstrap, random_state)[:, group_of_cell], n_groups)
 
