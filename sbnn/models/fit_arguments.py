@@ -60,7 +60,7 @@ def relative_weights(sample_weight: npt.ArrayLike | None, n_cells: int) -> np.nd
     return np.asarray(weights / weights.mean(), dtype=np.float32)
 
 
-def group_numbers(groups: npt.ArrayLike | None, n_cells: int) -> np.ndarray | None:
+def group_numbers(groups: npt.ArrayLike | None, n_cells: int, advice: str = "give no groups") -> np.ndarray | None:
     """Return the groups of cells (their animals, say) as whole numbers.
 
     Parameters
@@ -68,11 +68,13 @@ def group_numbers(groups: npt.ArrayLike | None, n_cells: int) -> np.ndarray | No
     groups : array, shape (n_cells,), optional
         Names or numbers.
     n_cells : int
+    advice : str
+        What to do instead of leaving cells out, for the error.
 
     Returns
     -------
     int array, shape (n_cells,), or None
-        From 0, in the alphabetical order of the names; None if no groups are given.
+        From 0, without gaps, in the alphabetical order of the names; None if no groups are given.
 
     Raises
     ------
@@ -89,8 +91,8 @@ def group_numbers(groups: npt.ArrayLike | None, n_cells: int) -> np.ndarray | No
     missing = np.asarray(pd.isna(labels)) | (labels == UNKNOWN)
     if missing.any():
         raise ValueError(
-            f"groups lacks the group of {int(missing.sum())} of {n_cells} cells, the first in row "
-            f"{int(np.argmax(missing))}: leave these cells out, or give no groups"
+            f"the group (animal) of {int(missing.sum())} of {n_cells} cells is not known, the first in row "
+            f"{int(np.argmax(missing))}: leave these cells out, or {advice}"
         )
     codes, names = pd.factorize(labels)
     # In the order of their names, not of the cells: folds of whole groups are the same whatever the order of cells.

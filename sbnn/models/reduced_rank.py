@@ -47,6 +47,12 @@ class ReducedRankFit(NamedTuple):
         """Float array (n_genes,): row norms of W."""
         return np.linalg.norm(self.W, axis=1)
 
+    @property
+    def reaches_rank(self) -> bool:
+        """Whether as many genes are selected as the map has components; at full rank, which is no limit, any."""
+        full = self.W.shape[1] == full_rank(len(self.W), len(self.V))
+        return bool(self.selected.sum() >= (1 if full else self.W.shape[1]))
+
 
 class ReducedRankRegressor(LatentRegressorMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
     r"""Reduced-rank regression with a row-wise elastic net (sparse RRR).
@@ -255,7 +261,8 @@ def reduced_rank_path(
     if l1_ratio == 0:
         return [_observed_ridge(X, Y, alpha, rank) for alpha in alphas]
     is_full = rank == full_rank(X.shape[1], Y.shape[1])
-    start = np.eye(Y.shape[1]) if is_full else _leading_directions(X, np.nan_to_num(Y), rank)
+    # V at which the alternation starts: leading right singular vectors of X'Y.
+    start = np.eye(Y.shape[1]) if is_full else np.linalg.svd(X.T @ np.nan_to_num(Y), full_matrices=False)[2][:rank].T
     rows = partial(solve_rows, X, l1_ratio=l1_ratio, solver=solver)
 
     def finish(filled, alpha, first):
@@ -269,11 +276,6 @@ def reduced_rank_path(
         firsts = rows(Y @ start, descending)
         fits = {alpha: finish(Y, alpha, first) for alpha, first in zip(descending, firsts, strict=True)}
     return [fits[alpha] for alpha in alphas]
-
-
-def _leading_directions(X, Y, rank):
-    """V at which the alternation starts: leading right singular vectors of X'Y."""
-    return np.linalg.svd(X.T @ Y, full_matrices=False)[2][:rank].T
 
 
 def _path_of_observed(X, Y, alphas, start, rows, finish):
@@ -329,14 +331,13 @@ def relax(X: npt.ArrayLike, Y: npt.ArrayLike, fit: ReducedRankFit, alpha: float)
     Returns
     -------
     ReducedRankFit
-        Zero for the other genes; the sparse fit itself if it selects fewer genes than its rank.
+        Zero for the other genes; the sparse fit itself if it does not reach its rank (`ReducedRankFit.reaches_rank`).
     """
     X, Y = check_matrix(X, "X"), check_targets(Y)
-    rank = fit.W.shape[1]
-    if fit.selected.sum() < rank:
+    if not fit.reaches_rank:
         return fit
     chosen = X[:, fit.selected] - X[:, fit.selected].mean(axis=0)
-    refit = _observed_ridge(chosen, Y - np.nanmean(Y, axis=0), alpha, rank)
+    refit = _observed_ridge(chosen, Y - np.nanmean(Y, axis=0), alpha, fit.W.shape[1])
     W = np.zeros_like(fit.W)
     W[fit.selected] = refit.W
     return refit._replace(W=W)

@@ -29,7 +29,7 @@ QUICK_CELLS, QUICK_PERMUTATIONS, LEAST_CELLS = 500, 399, 10
 #: What is exchanged, or drawn, under the hypothesis that cells are of the same population.
 DONORS, TRAINING_DONORS, CELLS = "donors", "training donors", "cells"
 #: Fewest training donors whose groups tell how much cells of unknown donors may differ.
-LEAST_DONORS = 20
+ENOUGH_DONORS = 20
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,7 +73,7 @@ class CohortShift:
         if self.least_p >= 1:
             return (
                 f"whether these {self.n_cells} cells differ from the training cells cannot be told: their donors are "
-                f"not given, and there are fewer than {LEAST_DONORS} training donors"
+                f"not given, and there are fewer than {ENOUGH_DONORS} training donors"
             )
         if self.least_p >= LEVEL:
             return (
@@ -168,7 +168,7 @@ class PairedShift(FittedParts):
             of_training = self.training_donors_[training_rows]
             groups = draw_old_units(len(rows), of_training, n_permutations, random)
             unit, found = TRAINING_DONORS, compare_cells(*compared, groups)
-            few = len(np.unique(of_training)) < LEAST_DONORS
+            few = len(np.unique(of_training)) < ENOUGH_DONORS
             least = 1.0 if few else 1 / (1 + len(np.unique(groups.members[1:], axis=0)))
         else:
             each = donors[rows], self.training_donors_[training_rows]

@@ -54,7 +54,7 @@ def write_together(contents: Mapping[Path, bytes], stale: Iterable[Path] = ()) -
         for path, content in contents.items():
             temporary = stack.enter_context(all_or_nothing(path))
             temporary.write_bytes(content)
-            _to_disk(temporary)
+            _to_disk(temporary)  # all of them, before the end of the with statement replaces the first
     for path in stale:
         path.unlink(missing_ok=True)
 

@@ -8,17 +8,18 @@ import numpy.typing as npt
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
-from sbnn._checks import check_choice, check_length, preview
+from sbnn._checks import check_choice, preview
 from sbnn.data.cell_labels import UNKNOWN
 from sbnn.data.paired_data import PairedData
+from sbnn.models.fit_arguments import group_numbers
 from sbnn.validation.folds import Fold
 
 #: What is resampled: whole animals, because cells of one animal are alike, or cells.
 UNITS = ("donor", "cell")
 
 
-def number_groups(groups: npt.ArrayLike | None, n_cells: int, advice: str = "groups=None") -> np.ndarray:
-    """Return the number of the group (animal) of each cell; every cell is a group if `groups` is None.
+def resampled_groups(groups: npt.ArrayLike | None, n_cells: int, advice: str = "groups=None") -> np.ndarray:
+    """Return the number of the group (animal) of each cell; every cell is a group of its own if `groups` is None.
 
     Parameters
     ----------
@@ -30,21 +31,15 @@ def number_groups(groups: npt.ArrayLike | None, n_cells: int, advice: str = "gro
     Returns
     -------
     int array, shape (n_cells,)
-        From 0, without gaps.
+        See `sbnn.models.fit_arguments.group_numbers`.
 
     Raises
     ------
     ValueError
         Not one group per cell, or the animal of a cell is not known.
     """
-    groups = np.arange(n_cells) if groups is None else np.asarray(groups)
-    check_length(groups, n_cells, "groups", "cell")
-    if groups.dtype.kind == "U" and (groups == UNKNOWN).any():
-        raise ValueError(
-            f"the animal of {int((groups == UNKNOWN).sum())} of {n_cells} cells is not known: leave them out, or "
-            f"resample cells ({advice})"
-        )
-    return np.unique(groups, return_inverse=True)[1]
+    numbers = group_numbers(groups, n_cells, f"resample cells ({advice})")
+    return np.arange(n_cells) if numbers is None else numbers
 
 
 def resampling_units(data: PairedData, folds: Sequence[Fold], unit: str | None = None) -> tuple[str, np.ndarray]:
@@ -78,7 +73,7 @@ def resampling_units(data: PairedData, folds: Sequence[Fold], unit: str | None =
     groups = data.donors[tested] if unit == "donor" and data.donors is not None else None
     unit_of_cell = np.full(data.n_cells, -1)
     if len(tested):
-        unit_of_cell[tested] = number_groups(groups, len(tested), "unit='cell'")
+        unit_of_cell[tested] = resampled_groups(groups, len(tested), "unit='cell'")
     if unit_of_cell.max() < 1:
         advice = " (or resample cells: unit='cell')" if unit == "donor" else ""
         raise ValueError(

@@ -381,5 +381,5 @@ def _fit_path(plan, chunk, X, Y):
         sparse = path[estimator.alpha]
         final = relax(X, Y, sparse, estimator.alpha) if estimator.relaxed else sparse
         model = clone(estimator).adopt(final, sparse.selected, sparse.norms, X.mean(axis=0), np.nanmean(Y, axis=0))
-        fits.append(_fit(plan, job, model, has_score=bool(sparse.selected.sum() >= sparse.W.shape[1])))
+        fits.append(_fit(plan, job, model, has_score=sparse.reaches_rank))
     return fits

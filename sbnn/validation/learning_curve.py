@@ -14,7 +14,7 @@ from sbnn._hints import PathLike
 from sbnn.data.paired_data import PairedData, check_paired
 from sbnn.models.gene_number import within_one_error
 from sbnn.validation.baselines import ClassMean
-from sbnn.validation.bootstrap import number_groups
+from sbnn.validation.bootstrap import resampled_groups
 from sbnn.validation.class_ridge import ClassRidge
 from sbnn.validation.cross_validation import check_observed, checked_models, fit_jobs
 from sbnn.validation.execution import Plan, draw_seeds
@@ -134,7 +134,7 @@ def learning_curve(
         raise ValueError('folds must have test cells, to be predicted: choose others than "all"')
     numbered = _checked_sizes(sizes, splits)
     asked = {n_cells: _models_for(models, n_cells, data) for n_cells in numbered}
-    animals = number_groups(data.donors, data.n_cells, "data without donors")
+    animals = resampled_groups(data.donors, data.n_cells, "data without donors")
     parts, n_fitted = [], 0
     running: dict[str, Any] = {"store": store, "n_jobs": n_jobs, "stack_size": stack_size, "progress": progress}
     for n_cells, size in numbered.items():

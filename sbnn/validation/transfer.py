@@ -15,7 +15,7 @@ from sbnn.data.paired_data import PairedData
 from sbnn.data.preprocessing import Preprocessor, align_genes
 from sbnn.models.r2 import r2_from_sums
 from sbnn.validation.baselines import class_means
-from sbnn.validation.bootstrap import draw_groups, number_groups, percentile_interval
+from sbnn.validation.bootstrap import draw_groups, interval_over_units, resampled_groups
 from sbnn.validation.comparison import vote_of_neighbours
 
 #: Name of the row of `cohort_scores` that combines all features.
@@ -48,6 +48,17 @@ class AlignedCohort(NamedTuple):
     missing_genes: list[str]
 
 
+class _Resamples(NamedTuple):
+    """Bootstrap resamples of whole groups of cells."""
+
+    weights: np.ndarray  # (n_bootstrap, n_cells): how often each cell is drawn
+    n_groups: int
+
+    def intervals(self, drawn: np.ndarray, level: float = 0.95) -> np.ndarray:
+        """Return the bounds of each column of scores, (2, n_columns); none for a single group."""
+        return interval_over_units(drawn, np.full(drawn.shape[1], self.n_groups), level)
+
+
 def validate_externally(
     reference: PairedData,
     cohort: PairedData,
@@ -64,8 +75,9 @@ def validate_externally(
     that a shift common to all cells does not count. "cohort": genes and features z-scored within the cohort, and
     predictions centred as well; this uses means and SDs of the very features that are predicted, and mixes
     differences between cohorts with differences in composition. Means of classes are scored in the same ways.
-    Intervals are from bootstrapping the cohort's animals (its cells if animals are not known); models are the same in
-    every resample, so that intervals do not include the variation of training.
+    Intervals are from bootstrapping the cohort's animals (its cells if animals are not known), as wide as Student's t
+    makes them for few animals (`sbnn.validation.bootstrap.interval_over_units`); models are the same in every resample,
+    so that intervals do not include the variation of training.
 
     Parameters
     ----------
@@ -106,7 +118,7 @@ def validate_externally(
         "type mean": class_means(reference.Y, reference_types, types),
     }
     aligned = {name: align_cohort(reference, cohort, table, name) for name in STANDARDISATIONS}
-    weights = _bootstrap_weights(cohort.n_cells, cohort.donors, n_bootstrap, random_state)
+    resamples = _resample(cohort.n_cells, cohort.donors, n_bootstrap, random_state)
     scores, differences = [], []
     for scoring, standardise, centre in SCORINGS:
         X, Y, _ = aligned[standardise]
@@ -115,10 +127,10 @@ def validate_externally(
             predictions = {name: P - P.mean(axis=0) + Y.mean(axis=0) for name, P in predictions.items()}
         pooled = {}
         for name, predicted in predictions.items():
-            of_model, drawn = _scores_with_draws(Y, predicted, reference.feature_names, weights)
+            of_model, drawn = _scores_with_draws(Y, predicted, reference.feature_names, resamples)
             scores.append(_with_names(of_model, model=name, scoring=scoring))
-            pooled[name] = (of_model["r2"].iloc[-1], drawn["r2"][:, -1])
-        differences += _differences(pooled, scoring)
+            pooled[name] = (of_model["r2"].iloc[-1], drawn["r2"][:, -1:])
+        differences += _differences(pooled, resamples, scoring)
     latents, training_latents, votes = _project(reference, cohort, aligned, models, families)
     return ExternalValidation(
         pd.concat(scores, ignore_index=True),
@@ -138,12 +150,12 @@ def _classes(data: PairedData, what: str) -> tuple[np.ndarray, np.ndarray]:
     return data.cell_types, data.cell_families
 
 
-def _differences(pooled, scoring):
+def _differences(pooled, resamples, scoring):
     """Pooled R2 of the first model minus that of the others, with intervals from paired resamples."""
     first, *others = pooled
     rows = []
     for name in others:
-        low, high = percentile_interval(pooled[first][1] - pooled[name][1], 0.95)
+        ((low,), (high,)) = resamples.intervals(pooled[first][1] - pooled[name][1])
         difference = pooled[first][0] - pooled[name][0]
         rows.append({"model": name, "scoring": scoring, "difference": difference, "low": low, "high": high})
     return rows
@@ -280,7 +292,7 @@ def cohort_scores(
     groups : sequence, shape (n_cells,), optional
         Animal of each cell: whole animals are resampled, because cells of one animal are alike; cells if None.
     n_bootstrap : int
-        Number of bootstrap resamples of animals or cells (percentile intervals).
+        Number of bootstrap resamples of animals or cells (intervals: `sbnn.validation.bootstrap.interval_over_units`).
     level : float
         Coverage of the intervals.
     random_state : int
@@ -289,7 +301,7 @@ def cohort_scores(
     -------
     DataFrame
         `feature`, and `r2`, `correlation` with their bounds `..._low`, `..._high`; in the last row, "all features",
-        R2 pooled over features and the mean of their correlations.
+        R2 pooled over features and the mean of their correlations. Bounds are NaN if all cells are of one animal.
 
     Raises
     ------
@@ -299,24 +311,25 @@ def cohort_scores(
     Y, predictions = check_matrix(Y, "Y"), check_matrix(predictions, "predictions")
     check_same_cells(Y, predictions)
     check_length(feature_names, Y.shape[1], "feature_names", "feature")
-    weights = _bootstrap_weights(len(Y), groups, n_bootstrap, random_state)
-    return _scores_with_draws(Y, predictions, feature_names, weights, level)[0]
+    resamples = _resample(len(Y), groups, n_bootstrap, random_state)
+    return _scores_with_draws(Y, predictions, feature_names, resamples, level)[0]
 
 
-def _bootstrap_weights(n_cells, groups, n_bootstrap, random_state):
-    """How often each cell is drawn in each resample, (n_bootstrap, n_cells): cell by cell, or by whole groups."""
-    group_of_cell = number_groups(groups, n_cells)
-    return draw_groups(group_of_cell.max() + 1, n_bootstrap, random_state)[:, group_of_cell]
+def _resample(n_cells, groups, n_bootstrap, random_state):
+    """Draw cells, or whole groups of them, many times."""
+    group_of_cell = resampled_groups(groups, n_cells)
+    n_groups = int(group_of_cell.max()) + 1
+    return _Resamples(draw_groups(n_groups, n_bootstrap, random_state)[:, group_of_cell], n_groups)
 
 
-def _scores_with_draws(Y, predictions, feature_names, weights, level=0.95):
+def _scores_with_draws(Y, predictions, feature_names, resamples, level=0.95):
     """Return the table of `cohort_scores`, and the scores of every resample."""
     columns = {"feature": [*feature_names, ALL_FEATURES]}
     estimate = _weighted_scores(Y, predictions, np.ones((1, len(Y))))
-    drawn = _weighted_scores(Y, predictions, weights)
+    drawn = _weighted_scores(Y, predictions, resamples.weights)
     for name, values in drawn.items():
         columns[name] = estimate[name][0]
-        columns[f"{name}_low"], columns[f"{name}_high"] = percentile_interval(values, level)
+        columns[f"{name}_low"], columns[f"{name}_high"] = resamples.intervals(values, level)
     return pd.DataFrame(columns), drawn
 
 

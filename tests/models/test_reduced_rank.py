@@ -14,6 +14,7 @@ from sbnn import PairedModel, ReducedRankRegressor, cross_validate, load_model
 from sbnn.figures.biplot import biplot_tables
 from sbnn.models import elastic_net
 from sbnn.models.reduced_rank import reduced_rank_path, relax
+from sbnn.models.sized_reduced_rank import SizedReducedRank
 
 needs_glmnet = pytest.mark.skipif(find_spec("glmnet") is None, reason="glmnet is not here (pip install glmstar)")
 
@@ -214,6 +215,20 @@ def test_relaxation_refits_the_selected_genes(tables):
     np.testing.assert_allclose(relaxed.predict(X), by_hand.predict(X[:, chosen]), atol=1e-9)
     nothing = reduced_rank_path(X, Y, [1e3])[0]
     assert relax(X, Y, nothing, 1e3) is nothing
+
+
+def test_a_few_genes_are_relaxed_at_full_rank(tables):
+    """Of fewer genes than features: full rank limits nothing, unlike a number of components that genes do not reach."""
+    X, Y = tables
+    for model in (ReducedRankRegressor(None, 1.0, relaxed=True), SizedReducedRank(3, rank=None, relaxed=True)):
+        chosen = model.fit(X, Y).selected_
+        assert 0 < chosen.sum() < Y.shape[1]
+        alpha = getattr(model, "alpha_", 1.0)
+        by_hand = Ridge(alpha * len(X)).fit(X[:, chosen], Y)
+        np.testing.assert_allclose(model.predict(X), by_hand.predict(X[:, chosen]), atol=1e-9)
+    Y = np.hstack([Y, Y])
+    few = reduced_rank_path(X, Y, [1.0], rank=8)[0]
+    assert 0 < few.selected.sum() < 8 and not few.reaches_rank and relax(X, Y, few, 1.0) is few
 
 
 def test_planted_genes_are_found(small):

@@ -74,7 +74,7 @@ def test_lists_go_from_simple_to_complex(data, split):
         fitted = [validate(data, {name: one}, split, keep=[]).scores.iloc[-1] for one in estimators]
         genes, r2 = (np.array([row[column] for row in fitted], float) for column in ("n_selected", "r2_train"))
         assert np.isnan(genes).all() or (np.diff(genes) >= 0).all(), name
-        scored = r2[~np.isnan(r2)]  # fewer genes than features have no score
+        scored = r2[~np.isnan(r2)]  # no gene, no score
         assert (np.diff(scored) > -1e-6).all() and len(scored) > 0.5 * len(r2), (name, r2)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import require_real
-from scipy.stats import bootstrap, pearsonr
+from scipy.stats import bootstrap, norm, pearsonr
+from scipy.stats import t as student_t
 from sklearn.metrics import r2_score
 
 from sbnn import PairedModel, ReducedRankRegressor, SparseBottleneckRegressor, load_dataset, simulate_patchseq
@@ -155,6 +156,21 @@ def test_intervals_are_those_of_scipys_bootstrap():
         rng=np.random.default_rng(3),
     ).confidence_interval  # fmt: skip
     np.testing.assert_allclose([ours["r2_low"], ours["r2_high"]], theirs, atol=0.02)
+
+
+def test_intervals_over_few_animals_are_wider():
+    """As Student's t is with 7 degrees of freedom; cells of one animal say nothing about others."""
+    random = np.random.default_rng(2)
+    Y = random.normal(size=(8, 1))
+    predictions = 0.5 * Y + random.normal(scale=0.7, size=Y.shape)
+    ours = cohort_scores(Y, predictions, ["a"], n_bootstrap=4000).iloc[0]
+    theirs = bootstrap(
+        (Y[:, 0], predictions[:, 0]), r2_score, paired=True, vectorized=False, n_resamples=4000, method="percentile",
+        confidence_level=1 - 2 * norm.sf(np.sqrt(8 / 7) * student_t.ppf(0.975, 7)), rng=np.random.default_rng(3),
+    ).confidence_interval  # fmt: skip
+    np.testing.assert_allclose([ours["r2_low"], ours["r2_high"]], theirs, rtol=0.15)
+    one = cohort_scores(Y, predictions, ["a"], groups=["mouse"] * 8, n_bootstrap=20)
+    assert one["r2"].notna().all() and one[["r2_low", "correlation_high"]].isna().all(axis=None)
 
 
 def test_class_means_are_means_of_training_cells(cohorts):
