@@ -42,9 +42,8 @@ HONEST_BEGIN = "<!-- honest table: written by `make table` -->"
 HONEST = {
     "family mean": ("mean of the cell's RNA family (9)", "none: its label"),
     "type mean": ("mean of the cell's RNA type (77)", "none: its label"),
-    "family + type": ("mean of its type, drawn to its family", "none: its labels"),
+    "family + type": ("family and type together, a ridge regression", "none: its labels"),
     "sRRR-2, 25 genes": ("linear map, sRRR-2", "about 25"),
-    "sBNN-2, 25 genes": ("**map, sBNN-2**", "25"),
     "sBNN-2, ten networks, 25 genes": ("**map, sBNN-2, ten networks**", "25"),
     "extra trees, 25 genes": ("extra trees", "25"),
     "sBNN-64, ten networks, 25 genes": ("sBNN-64, ten networks", "25"),
