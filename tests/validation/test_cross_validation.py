@@ -148,6 +148,16 @@ def test_a_fit_with_fewer_genes_than_its_rank_has_no_score(result):
     assert (empty["n_selected"] < 2).all() and empty["r2_test"].isna().all()
 
 
+def test_full_rank_is_no_limit(small):
+    """A lasso with fewer genes than features has the score of its predictions; without any gene it has none."""
+    data, _ = small
+    lasso = {"lasso": [ReducedRankRegressor(None, alpha, relaxed=r) for alpha in (1.0, 50.0) for r in (False, True)]}
+    scores = cross_validate(data, lasso, folds=KFold(2, shuffle=True, random_state=0), progress=False).scores
+    few, none = scores.query("alpha == 1"), scores.query("alpha == 50")
+    assert few["n_selected"].between(1, data.n_features - 1).all() and (few["r2_test"] > 0.02).all()
+    assert (none["n_selected"] == 0).all() and none["r2_test"].isna().all()
+
+
 def test_the_mean_of_the_training_cells_scores_about_zero(result):
     assert result.scores.query("model == 'mean'")["r2_test"].abs().max() < 0.1
 
