@@ -146,30 +146,24 @@ def test_scores_are_those_of_scikit_learn_and_scipy():
     pd.testing.assert_frame_equal(scores, cohort_scores(Y, predictions, ["a", "b", "c"], n_bootstrap=500))
 
 
-def test_intervals_are_those_of_scipys_bootstrap():
+@pytest.mark.parametrize(("n_animals", "tolerance"), [(120, {"atol": 0.02}), (8, {"rtol": 0.15})])
+def test_intervals_are_those_of_scipys_bootstrap(n_animals, tolerance):
+    """Of few animals they are wider than percentiles, as Student's t is."""
     random = np.random.default_rng(2)
-    Y = random.normal(size=(120, 1))
+    Y = random.normal(size=(n_animals, 1))
     predictions = 0.5 * Y + random.normal(scale=0.7, size=Y.shape)
     ours = cohort_scores(Y, predictions, ["a"], n_bootstrap=4000).iloc[0]
+    width = np.sqrt(n_animals / (n_animals - 1)) * student_t.ppf(0.975, n_animals - 1)
     theirs = bootstrap(
         (Y[:, 0], predictions[:, 0]), r2_score, paired=True, vectorized=False, n_resamples=4000, method="percentile",
-        rng=np.random.default_rng(3),
+        confidence_level=1 - 2 * norm.sf(width), rng=np.random.default_rng(3),
     ).confidence_interval  # fmt: skip
-    np.testing.assert_allclose([ours["r2_low"], ours["r2_high"]], theirs, atol=0.02)
+    np.testing.assert_allclose([ours["r2_low"], ours["r2_high"]], theirs, **tolerance)
 
 
-def test_intervals_over_few_animals_are_wider():
-    """As Student's t is with 7 degrees of freedom; cells of one animal say nothing about others."""
-    random = np.random.default_rng(2)
-    Y = random.normal(size=(8, 1))
-    predictions = 0.5 * Y + random.normal(scale=0.7, size=Y.shape)
-    ours = cohort_scores(Y, predictions, ["a"], n_bootstrap=4000).iloc[0]
-    theirs = bootstrap(
-        (Y[:, 0], predictions[:, 0]), r2_score, paired=True, vectorized=False, n_resamples=4000, method="percentile",
-        confidence_level=1 - 2 * norm.sf(np.sqrt(8 / 7) * student_t.ppf(0.975, 7)), rng=np.random.default_rng(3),
-    ).confidence_interval  # fmt: skip
-    np.testing.assert_allclose([ours["r2_low"], ours["r2_high"]], theirs, rtol=0.15)
-    one = cohort_scores(Y, predictions, ["a"], groups=["mouse"] * 8, n_bootstrap=20)
+def test_cells_of_one_animal_say_nothing_about_others():
+    Y = np.random.default_rng(2).normal(size=(8, 1))
+    one = cohort_scores(Y, 0.5 * Y, ["a"], groups=["mouse"] * 8, n_bootstrap=20)
     assert one["r2"].notna().all() and one[["r2_low", "correlation_high"]].isna().all(axis=None)
 
 
