@@ -218,7 +218,7 @@ def test_folds_without_groups_are_random_and_say_so():
         ({"random_state": None}, "random_state must be a whole number"),
         ({"groups": [1] * 20}, "at least 2 groups of cells are needed, got 1"),
         ({"groups": [1] * 19}, r"groups must have one entry per cell \(20\), got 19"),
-        ({"groups": ["unknown"] + ["m"] * 19}, "the group .animal. of 1 of 20 cells"),
+        ({"groups": ["unknown"] + ["m"] * 19}, r"the group \(animal\) of 1 of 20 cells is not known"),
         ({"n_cells": 1}, "at least 2 cells are needed, got 1"),
     ],
 )

@@ -241,7 +241,7 @@ def test_what_cannot_be_compared_is_said(result):
         ("unknown unit 'fold'", lambda: compare(result, DATA, unit="fold")),
         ("unit='donor' needs data.donors", lambda: compare(result, replace(DATA, donors=None), unit="donor")),
         ("at least 2 donors among the test cells, got 1", lambda: compare(result, one_animal)),
-        ("the group .animal. of 3 of 120 cells is not known", lambda: compare(result, unknown)),
+        (r"the group \(animal\) of 3 of 120 cells is not known", lambda: compare(result, unknown)),
         ("n_bootstrap must be at least 1, got 0", lambda: compare(result, DATA, n_bootstrap=0)),
         ("random_state must be", lambda: compare(result, DATA, random_state=-1)),
         ("level must be", lambda: compare(result, DATA, level=95)),

@@ -498,10 +498,13 @@ def test_groups_are_checked(small):
         (np.zeros((150, 1)), "groups must have one entry per cell, shape"),
         (
             np.where(np.arange(150) < 2, "unknown", data.donors),
-            "the group .animal. of 2 of 150 cells is not known, the first in r",
+            r"the group \(animal\) of 2 of 150 cells is not known, the first in r",
         ),
-        ([None, *data.donors[1:]], "the group .animal. of 1 of 150 cells is not known, the first in row 0"),
-        (np.ma.masked_array(np.arange(150), np.arange(150) == 4), "the group .animal. of 1 of 150 cells .* row 4"),
+        ([None, *data.donors[1:]], r"the group \(animal\) of 1 of 150 cells is not known, the first in row 0"),
+        (
+            np.ma.masked_array(np.arange(150), np.arange(150) == 4),
+            r"the group \(animal\) of 1 of 150 cells is not known, .* row 4",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             network(n_selected=5).fit(data.X, data.Y, groups=groups)

@@ -292,7 +292,7 @@ def test_cells_are_resampled_where_animals_are_not_known(simulated):
     with pytest.raises(ValueError, match="unit='donor' needs data.donors, which is None"):
         gene_importance(result, without, unit="donor")
     unknown = replace(data, donors=np.where(np.arange(200) < 3, "unknown", data.donors))
-    with pytest.raises(ValueError, match=r"the group .animal. of 3 of 200 cells is not known.*\(unit='cell'\)"):
+    with pytest.raises(ValueError, match=r"the group \(animal\) of 3 of 200 cells is not known.*\(unit='cell'\)"):
         gene_importance(result, unknown)
     assert gene_importance(result, unknown, unit="cell", **QUICK).n_units == 200
     alone = replace(data, donors=np.full(200, "mouse"))

@@ -310,7 +310,7 @@ def test_cells_without_donors_are_drawn_one_by_one(cells):
         ({"random_state": -1}, "random_state must be between"),
         ({"folds": "all"}, "folds must have test cells"),
         ({"n_jobs": "many"}, "n_jobs must be"),
-        ({"data": "unknown", "folds": KFold(2)}, "the group .animal. of 1 of 180 cells is not known"),
+        ({"data": "unknown", "folds": KFold(2)}, r"the group \(animal\) of 1 of 180 cells is not known"),
     ],
 )
 def test_errors_name_the_argument(cells, changed, message):
